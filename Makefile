@@ -1,0 +1,38 @@
+# Two commands do all set-up: `make scan VIDEO=clip.mp4` and `make test`.
+PYTHON ?= python3
+CORE := .venv-core
+DEV := .venv
+SAMPLES := examples/portrait.mp4 examples/portrait-forged.mp4
+
+.PHONY: scan test lint format bench clean
+
+$(CORE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+scan: $(CORE)/.installed
+	@$(CORE)/bin/facetell scan $(if $(VIDEO),"$(VIDEO)",--exit-zero $(SAMPLES))
+
+test: lint
+	$(DEV)/bin/python -m pytest
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/pyright
+
+format: $(DEV)/.installed
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+bench: $(DEV)/.installed
+	$(DEV)/bin/python benchmarks/scan.py
+
+clean:
+	rm -rf $(CORE) $(DEV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,64 @@
+"""Files written whole or not at all, and their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facetell.errors import FileMissingError, OutputError
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, as 64 lower-case hex digits.
+
+    Raises:
+        FileMissingError: nothing readable at `path`.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileMissingError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well and vanishes when it does not.
+
+    The temporary file keeps the suffix, for writers that choose a format by it.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with replacing(target) as part:
+    ...     _ = part.write_text("whole")
+    >>> target.read_text()
+    'whole'
+
+    Raises:
+        OutputError: the folder does not exist, is read-only or full.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder.", "Give the path of a file to write.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}.", "Choose a folder that exists and that you may write to."
+        ) from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}.", "Is the disk full?") from error
+    finally:
+        part.unlink(missing_ok=True)
