@@ -1,0 +1,127 @@
+"""Finds faces and their five points with YuNet (Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from facetell.types import Box
+
+MODEL = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
+STRIDES = (8, 16, 32)
+OVERLAP = 0.3  # intersection over union above which the weaker of two boxes goes, as in cv2.FaceDetectorYN
+LARGE = 0.35  # of the picture's shorter side: a face above this was seen well enough at full reach
+CLOSE_UP_SIDE = 224  # long side of the reduced picture in which faces that fill the frame are looked for
+CLOSE_UP_BORDER = 0.4  # of that, on each side: YuNet needs to see where a face ends
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Detection:
+    """A face in one picture: box (x, y, w, h) and five points (5, 2) float32 in pixels, score 0…1.
+
+    The points are the eyes, the tip of the nose and the corners of the mouth; of each pair the left one in the picture first.
+    """
+
+    box: Box
+    points: np.ndarray
+    score: float
+
+
+@cache
+def _model() -> bytes:
+    """YuNet with its input freed from 640×640: every layer of it works on any multiple of 32."""
+    model = onnx.load(MODEL)
+    height, width = model.graph.input[0].type.tensor_type.shape.dim[2:]
+    height.dim_param, width.dim_param = "height", "width"
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_param = f"cells_{output.name}"
+    return model.SerializeToString()
+
+
+class FaceDetector:
+    """YuNet in ONNX Runtime.
+
+    Args:
+        min_score: faces below it are dropped, 0…1.
+        size: longer side in pixels to which larger pictures are reduced before the search.
+        threads: ONNX Runtime's threads within one call.
+
+    >>> import numpy as np
+    >>> FaceDetector().detect(np.full((120, 160, 3), 90, np.uint8))
+    []
+    """
+
+    def __init__(self, min_score: float = 0.7, size: int = 640, threads: int = 1) -> None:
+        self.min_score = min_score
+        self.size = size
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(_model(), options, providers=["CPUExecutionProvider"])
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """All faces of an RGB picture (H, W, 3) uint8, the best first.
+
+        A face so large that it overflows the picture is looked for once more in a small copy with a border around it.
+        """
+        height, width = image.shape[:2]
+        faces = self.detect_once(image, scale=min(1.0, self.size / max(height, width)))
+        large = LARGE * min(height, width)
+        if not any(max(face.box[2:]) > large for face in faces):
+            scale = min(1.0, CLOSE_UP_SIDE / max(height, width))
+            border = round(CLOSE_UP_BORDER * max(height, width) * scale)
+            close_ups = self.detect_once(image, scale=scale, border=border)
+            faces += [face for face in close_ups if max(face.box[2:]) > large]
+            faces = _without_overlaps(faces)
+        return faces
+
+    def detect_once(self, image: np.ndarray, *, scale: float = 1.0, border: int = 0) -> list[Detection]:
+        """One pass of the network over the picture resized by `scale` inside a grey border of `border` pixels."""
+        height, width = image.shape[:2]
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if small != (width, height):
+            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        padded = (-(-(small[1] + 2 * border) // 32) * 32, -(-(small[0] + 2 * border) // 32) * 32)
+        canvas = np.full((*padded, 3), 0 if border == 0 else 127, np.uint8)
+        canvas[border : border + small[1], border : border + small[0]] = image
+        blob = cv2.dnn.blobFromImage(canvas, swapRB=True)  # YuNet was trained on BGR, 0…255
+        names = [output.name for output in self._session.get_outputs()]
+        outputs = dict(zip(names, self._session.run(names, {"input": blob}), strict=True))
+        factor = np.array([width / small[0], height / small[1]], np.float32)
+        return _without_overlaps(_decode(outputs, padded, self.min_score, factor, border))
+
+
+def _decode(
+    outputs: dict[str, np.ndarray], shape: tuple[int, int], min_score: float, factor: np.ndarray, border: int
+) -> list[Detection]:
+    """Faces above `min_score` in the network's raw maps, in pixels of the unscaled picture without its border."""
+    faces = []
+    for stride in STRIDES:
+        confidence = outputs[f"cls_{stride}"][0, :, 0].clip(0, 1) * outputs[f"obj_{stride}"][0, :, 0].clip(0, 1)
+        cells = np.flatnonzero(confidence >= min_score**2)
+        row, column = np.divmod(cells, shape[1] // stride)
+        corner = np.stack([column, row], axis=1).astype(np.float32)
+        shift, extent = np.split(outputs[f"bbox_{stride}"][0, cells], 2, axis=1)
+        points = outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2)
+        size = np.exp(extent) * stride * factor
+        centre = ((corner + shift) * stride - border) * factor
+        points = ((corner[:, None] + points) * stride - border) * factor
+        for i, cell in enumerate(cells):
+            x, y = (centre[i] - size[i] / 2).tolist()
+            w, h = size[i].tolist()
+            faces.append(Detection((x, y, w, h), points[i], float(np.sqrt(confidence[cell]))))
+    return faces
+
+
+def _without_overlaps(faces: list[Detection]) -> list[Detection]:
+    """The faces, best first, less those that overlap a better one."""
+    if not faces:
+        return []
+    kept = cv2.dnn.NMSBoxes([face.box for face in faces], [face.score for face in faces], 0.0, OVERLAP)
+    return [faces[int(i)] for i in np.asarray(kept).ravel()]
