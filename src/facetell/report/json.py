@@ -1,0 +1,114 @@
+"""Verdicts as JSON in the schema `facetell/1`; docs/json.md says what each key means."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from fractions import Fraction
+
+import facetell
+from facetell.types import Coverage, FaceScore, Label, TrackScore, Verdict, VideoInfo
+
+SCHEMA = "facetell/1"
+
+
+def dump(verdicts: Sequence[Verdict]) -> str:
+    """One JSON document on all verdicts, in the order given; strict JSON in ASCII, ending with a line break.
+
+    >>> json.loads(dump([Verdict("a.mp4", Label.NO_FACE)]))["verdicts"][0]["label"]
+    'NO_FACE'
+    """
+    document = {
+        "schema": SCHEMA,
+        "facetell": facetell.__version__,
+        "verdicts": [verdict_to_dict(verdict) for verdict in verdicts],
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def verdict_to_dict(verdict: Verdict) -> dict:
+    """One verdict as plain JSON types; pictures and heat maps stay out.
+
+    >>> verdict_to_dict(Verdict("a.mp4", Label.REAL, p_fake=0.25))["p_fake"]
+    0.25
+    """
+    return {
+        "path": verdict.path,
+        "sha256": verdict.sha256,
+        "label": str(verdict.label),
+        "p_fake": _finite(verdict.p_fake),
+        "threshold": _finite(verdict.threshold),
+        "false_positive_rate": _finite(verdict.false_positive_rate),
+        "provisional": verdict.provisional,
+        "prior": float(verdict.prior),
+        "reasons": list(verdict.reasons),
+        "coverage": _coverage(verdict.coverage),
+        "tracks": [_track(track) for track in verdict.tracks],
+        "video": None if verdict.video is None else _video(verdict.video),
+        "provenance": {
+            "encoder": verdict.provenance.encoder,
+            "created": verdict.provenance.created,
+            "device": verdict.provenance.device,
+            "tags": dict(verdict.provenance.tags),
+            "notes": list(verdict.provenance.notes),
+        },
+        "detector": None if verdict.detector is None else asdict(verdict.detector),
+        "seconds": {stage: round(float(seconds), 4) for stage, seconds in verdict.seconds.items()},
+        "error": None if verdict.error is None else asdict(verdict.error),
+    }
+
+
+def _coverage(coverage: Coverage) -> dict:
+    return {
+        "frames_sampled": int(coverage.frames_sampled),
+        "frames_with_face": int(coverage.frames_with_face),
+        "faces": int(coverage.faces),
+        "faces_unusable": int(coverage.faces_unusable),
+        "problems": {gate: int(number) for gate, number in coverage.problems.items()},
+        "corrupt_packets": int(coverage.corrupt_packets),
+    }
+
+
+def _track(track: TrackScore) -> dict:
+    return {
+        "id": int(track.id),
+        "label": str(track.label),
+        "start_s": _time(track.start_s),
+        "end_s": _time(track.end_s),
+        "p_fake": _finite(track.p_fake),
+        "logit": _finite(track.logit),
+        "counts": bool(track.counts),
+        "region": track.region,
+        "scores": [_score(score) for score in track.scores],
+    }
+
+
+def _score(score: FaceScore) -> dict:
+    return {
+        "time_s": _time(score.time_s),
+        "box": [round(float(value), 2) for value in score.box],
+        "p_fake": _finite(score.p_fake),
+        "logit": _finite(score.logit),
+        "quality": _finite(score.quality),
+        "usable": bool(score.usable),
+        "problems": list(score.problems),
+    }
+
+
+def _video(video: VideoInfo) -> dict:
+    fields = asdict(video)
+    fields["frame_rate"] = _finite(video.frame_rate)
+    fields["pixel_aspect"] = _finite(video.pixel_aspect)
+    fields["duration_s"] = _finite(video.duration_s)
+    return fields
+
+
+def _time(seconds: float) -> float:
+    return round(float(seconds), 6)
+
+
+def _finite(value: float | Fraction | None) -> float | None:
+    """JSON has no infinity and no NaN: what is not a finite number is null."""
+    return None if value is None or not math.isfinite(value) else float(value)

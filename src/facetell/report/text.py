@@ -1,0 +1,107 @@
+"""The words that every report uses, and the one place where strangers' text is made harmless."""
+
+from __future__ import annotations
+
+from facetell.types import Label, Verdict
+
+_JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
+
+MEANING = {
+    Label.FAKE: "A face in this file shows the marks of manipulation.",
+    Label.REAL: "No face that was looked at shows the marks of manipulation that this detector knows.",
+    Label.INCONCLUSIVE: "The faces in this file say neither clearly real nor clearly fake.",
+    Label.NO_FACE: "No face was found, so nothing can be said.",
+    Label.ERROR: "The file could not be judged.",
+}
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without anything that steers a terminal, turns the direction of writing or is no character.
+
+    White space becomes a space; every other unprintable character becomes U+FFFD, so that it shows.
+
+    >>> plain("a\\x1b[31mb\\nc.mp4")
+    'a\ufffd[31mb c.mp4'
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in _JOINERS else " " if sign.isspace() else "\ufffd" for sign in text
+    )
+
+
+def probability(value: float | None) -> str:
+    """P(fake) with two digits that never round to certainty.
+
+    >>> probability(0.5), probability(0.9996), probability(0.0001), probability(None)
+    ('0.50', '>0.99', '<0.01', '–')
+    """
+    if value is None:
+        return "–"
+    if value > 0.995:
+        return ">0.99"
+    if value < 0.005:
+        return "<0.01"
+    return f"{value:.2f}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, as short as it can be said.
+
+    >>> percent(0.01), percent(0.125), percent(0.0005)
+    ('1 %', '12.5 %', '0.05 %')
+    """
+    return f"{100 * share:.3g} %"
+
+
+def clock(time_s: float) -> str:
+    """A moment in the video as players write it, with tenths of a second.
+
+    >>> clock(0), clock(75.26), clock(3600.0)
+    ('0:00.0', '1:15.3', '1:00:00.0')
+    """
+    tenths = round(10 * max(time_s, 0.0))
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / 10:04.1f}"
+    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "face"), count(3, "face"), count(0, "person", "people")
+    ('1 face', '3 faces', '0 people')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def coverage(verdict: Verdict) -> str:
+    """What was looked at, in one sentence.
+
+    >>> from facetell.types import Coverage
+    >>> coverage(Verdict("a", Label.REAL, coverage=Coverage(20, 19, 21, 3, {"blurred": 2, "too small": 1})))
+    '20 frames sampled, 19 with a face; 21 faces, 3 of them unusable (2 blurred, 1 too small)'
+    """
+    seen = verdict.coverage
+    text = f"{count(seen.frames_sampled, 'frame')} sampled, {seen.frames_with_face} with a face"
+    if seen.faces:
+        text += f"; {count(seen.faces, 'face')}"
+    if seen.faces_unusable:
+        problems = ", ".join(f"{number} {plain(gate)}" for gate, number in seen.problems.items())
+        text += f", {seen.faces_unusable} of them unusable" + (f" ({problems})" if problems else "")
+    if seen.corrupt_packets:
+        text += f"; {count(seen.corrupt_packets, 'corrupt packet')} skipped"
+    return text
+
+
+def threshold(verdict: Verdict) -> str:
+    """What FAKE took, in one sentence; empty where no threshold was used.
+
+    >>> threshold(Verdict("a", Label.REAL, threshold=0.81, false_positive_rate=0.01, provisional=True))
+    'FAKE from 0.81 up, which 1 % of real videos reach (provisional)'
+    """
+    if verdict.threshold is None:
+        return ""
+    text = f"FAKE from {probability(verdict.threshold)} up"
+    if verdict.false_positive_rate is not None:
+        text += f", which {percent(verdict.false_positive_rate)} of real videos reach"
+    return text + (" (provisional)" if verdict.provisional else "")
