@@ -1,4 +1,7 @@
-"""The words every room speaks. Images are uint8 RGB (H, W, 3); boxes (x, y, w, h) in pixels of the upright frame; times seconds."""
+"""The words every room speaks.
+
+Images are uint8 RGB (H, W, 3); boxes (x, y, w, h) in pixels of the upright frame; times are in seconds.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ class AudioInfo:
 class VideoInfo:
     """What a file's container and video stream say of themselves; nothing here was decoded.
 
-    Width and height are those of the upright, square-pixel frame that facetell looks at. A still is a video of one frame.
+    Width and height are those of the upright, square-pixel frame that facetell looks at.
+    A still is a video of one frame.
     """
 
     container: str

@@ -1,4 +1,4 @@
-"""Finds faces and their five points with YuNet (Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023)."""
+"""Finds faces and their five points with YuNet (Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector")."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOSE_UP_BORDER = 0.4  # of that, on each side: YuNet needs to see where a face 
 class Detection:
     """A face in one picture: box (x, y, w, h) and five points (5, 2) float32 in pixels, score 0…1.
 
-    The points are the eyes, the tip of the nose and the corners of the mouth; of each pair the left one in the picture first.
+    The points are the eyes, the tip of the nose and the corners of the mouth; the left one in the picture comes first.
     """
 
     box: Box
@@ -92,7 +92,9 @@ class FaceDetector:
         canvas[border : border + small[1], border : border + small[0]] = image
         blob = cv2.dnn.blobFromImage(canvas, swapRB=True)  # YuNet was trained on BGR, 0…255
         names = [output.name for output in self._session.get_outputs()]
-        outputs = dict(zip(names, self._session.run(names, {"input": blob}), strict=True))
+        outputs = {
+            name: np.asarray(map_) for name, map_ in zip(names, self._session.run(names, {"input": blob}), strict=True)
+        }
         factor = np.array([width / small[0], height / small[1]], np.float32)
         return _without_overlaps(_decode(outputs, padded, self.min_score, factor, border))
 
