@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fractions import Fraction
 
 import facetell
-from facetell.types import Coverage, FaceScore, Label, TrackScore, Verdict, VideoInfo
+from facetell.types import Coverage, FaceScore, TrackScore, Verdict, VideoInfo
 
 SCHEMA = "facetell/1"
 
