@@ -10,8 +10,8 @@ import numpy as np
 
 from facetell.types import Box
 
-# The mean place of the five points (Deng et al., "ArcFace", 2019, for pictures of 112 units), moved so that the middle of
-# the face, the median centre of YuNet's box, is the origin. The eyes are 35 units apart, a face is about 100 high.
+# The mean place of the five points (Deng et al., "ArcFace", 2019, for pictures of 112 units), moved so that the middle
+# of the face, the median centre of YuNet's box, is the origin. The eyes are 35 units apart, a face is about 100 high.
 TEMPLATE = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]], np.float32) - np.array(
     [56, 65], np.float32
 )
@@ -23,7 +23,7 @@ class Geometry:
     """How a detector wants its pictures cut.
 
     Args:
-        kind: `landmarks`: upright by the five points; `box`: a square around the face's box; `whole`: the picture itself.
+        kind: `landmarks`: upright by the five points; `box`: a square around the face; `whole`: the picture itself.
         scale: for `landmarks`, the share of the crop's side that a face's height takes; above 1 the crop cuts into it.
         margin: for `box`, what is added on each side, as a share of the box's longer side; may be negative.
     """
