@@ -97,11 +97,11 @@ def threshold(verdict: Verdict) -> str:
     """What FAKE took, in one sentence; empty where no threshold was used.
 
     >>> threshold(Verdict("a", Label.REAL, threshold=0.81, false_positive_rate=0.01, provisional=True))
-    'FAKE from 0.81 up, which 1 % of real videos reach (provisional)'
+    'called FAKE from 0.81 up, which 1 % of real videos reach (provisional)'
     """
     if verdict.threshold is None:
         return ""
-    text = f"FAKE from {probability(verdict.threshold)} up"
+    text = f"called FAKE from {probability(verdict.threshold)} up"
     if verdict.false_positive_rate is not None:
         text += f", which {percent(verdict.false_positive_rate)} of real videos reach"
     return text + (" (provisional)" if verdict.provisional else "")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console, RenderableType
+
+from facetell.report.terminal import block, line, summary
+from facetell.types import Label, Verdict
+from tests.report import made
+
+
+def shown(parts: Sequence[RenderableType], *, colour: bool = False, width: int = 100) -> str:
+    console = Console(
+        file=io.StringIO(), force_terminal=colour, width=width, color_system="truecolor" if colour else None
+    )
+    for part in parts:
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_block_says_what_matters() -> None:
+    text = shown([block(made.fake())])
+    for part in (
+        "clip.mp4",
+        "FAKE  P(fake) 0.94",
+        "called FAKE from 0.81 up, which 1 % of real videos reach (provisional)",
+        "Person 1  FAKE  0.94  0:00.0–0:01.9",
+        "strongest at the mouth",
+        "too short to count",
+        "20 frames sampled, 20 with a face; 24 faces, 1 of them unusable (1 blurred, 1 too small)",
+        "Forged by facetell.",
+        "Detector meso 1.0; P(fake) assumes that 50 % of all videos are fake",
+    ):
+        assert part in text
+
+
+def test_block_gives_reasons_errors_and_strangers_detectors() -> None:
+    text = shown([block(made.inconclusive()), block(made.error()), block(made.no_face())])
+    assert "Every face failed a quality gate: 3 too dark." in text
+    assert "a file from elsewhere" in text
+    assert "notes.mp4 holds neither a video nor a picture. (NotVideoError)" in text
+    assert "No face in 20 frames." in text
+    assert "provisional" not in text
+
+
+def test_a_crowd_is_counted_not_listed() -> None:
+    verdict = made.fake()
+    verdict.tracks = [made.track(k, Label.REAL, [made.face(0.0, 0.01 + 0.02 * k)]) for k in range(1, 31)]
+    text = shown([block(verdict)])
+    assert len(re.findall(r"Person \d+  REAL", text)) == 10
+    assert "Person 30" in text
+    assert "and 20 more people" in text
+
+
+def test_summary_has_each_file_and_the_tally() -> None:
+    text = shown([summary(made.everything()[:4])])
+    assert [text.index(name) for name in ("clip.mp4", "dim.mov", "hills.webm", "notes.mp4")] == sorted(
+        text.index(name) for name in ("clip.mp4", "dim.mov", "hills.webm", "notes.mp4")
+    )
+    assert "4 files: 1 FAKE, 1 INCONCLUSIVE, 1 NO_FACE, 1 ERROR" in text
+
+
+def test_a_pipe_gets_no_escapes_and_a_terminal_gets_colour() -> None:
+    assert "\x1b" not in shown([block(made.fake())])
+    assert "\x1b[1;31mFAKE" in shown([block(made.fake())], colour=True)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_hostile_text_neither_styles_nor_steers(colour: bool) -> None:
+    verdict = made.hostile()
+    text = shown([block(verdict), summary([verdict, verdict])], colour=colour, width=500) + line(verdict)
+    without_style = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", without_style)
+    assert "[red]\ufffd[31m" in without_style
+    assert "[/]{{7*7}}" in without_style
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        (made.fake(), "clip.mp4: FAKE 0.940"),
+        (made.inconclusive(), "dim.mov: INCONCLUSIVE 0.600"),
+        (made.no_face("a b.webm"), "a b.webm: NO_FACE"),
+        (made.error("a\nb"), "a b: ERROR"),
+    ],
+    ids=["fake", "inconclusive", "no face", "error"],
+)
+def test_line(verdict: Verdict, said: str) -> None:
+    assert line(verdict) == said
+
+
+def test_narrow_terminals_break_no_time_or_score() -> None:
+    text = shown([block(made.fake())], width=60)
+    assert "0:00.0–0:01.9" in text
+    assert "…" not in text
