@@ -93,7 +93,7 @@ def test_line(verdict: Verdict, said: str) -> None:
     assert line(verdict) == said
 
 
-def test_narrow_terminals_break_no_time_or_score() -> None:
-    text = shown([block(made.fake())], width=60)
+def test_eighty_columns_cut_nothing_off() -> None:
+    text = shown([block(made.fake())], width=80)
     assert "0:00.0–0:01.9" in text
     assert "…" not in text

@@ -24,7 +24,7 @@ STYLES = {
     Label.ERROR: "bold magenta",
 }
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDEST_CURVE = 24  # characters
+_WIDEST_CURVE = 16  # characters
 _MOST_PEOPLE = 10  # shown; a crowd's others are counted
 
 
