@@ -1,0 +1,231 @@
+"""What a detector file says of itself: the card inside the ONNX file, read strictly and written back unchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from facetell.errors import DetectorFileError
+from facetell.faces.align import Geometry
+
+SCHEMA = "facetell-detector/1"
+METADATA_KEY = "facetell"
+MAX_SIZE = 1024  # pixels
+MAX_FRAMES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a raw logit becomes one whose sigmoid is P(fake) when half of all videos are fake.
+
+    `none` leaves it; `temperature` gives logit / temperature + bias; `isotonic` interpolates linearly between the knots
+    (x: raw logits, increasing; y: calibrated logits, never falling) and holds the end values beyond them.
+
+    >>> Calibration("temperature", temperature=2.0, bias=0.5)(3.0)
+    2.0
+    """
+
+    method: Literal["none", "temperature", "isotonic"] = "none"
+    temperature: float = 1.0
+    bias: float = 0.0
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError("temperature must be above 0")
+        if self.method == "isotonic":
+            if len(self.x) != len(self.y) or len(self.x) < 2:
+                raise ValueError("x and y must have one length, at least 2")
+            if np.any(np.diff(self.x) <= 0) or np.any(np.diff(self.y) < 0):
+                raise ValueError("x must increase and y must not fall")
+
+    def __call__(self, logit: float) -> float:
+        if self.method == "temperature":
+            return logit / self.temperature + self.bias
+        if self.method == "isotonic":
+            return float(np.interp(logit, self.x, self.y))
+        return logit
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A calibrated video logit at and above which this share of real videos is called FAKE.
+
+    `logit` is None where there were too few real videos to tell; `source` then says so. Below `real_below`, where it is
+    given, a video is clearly real: few fakes lie there (docs/verdict.md).
+    """
+
+    false_positive_rate: float
+    logit: float | None
+    n_real: int
+    source: str
+    real_below: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_positive_rate < 1:
+            raise ValueError("false_positive_rate must lie between 0 and 1")
+        if self.n_real < 0:
+            raise ValueError("n_real must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorCard:
+    """Everything needed to run a detector and to judge how far to trust it. Label 1 = FAKE.
+
+    `outputs` maps what facetell calls an output to what the network calls it: "logit" always, "heatmap" if there is
+    one, any other key is a part of the score, such as "blend" and "texture". Thresholds stand on a video's calibrated
+    logit.
+
+    >>> card = DetectorCard(
+    ...     name="tiny", version="1", kind="frame", input_size=32, geometry=Geometry("landmarks", 1.0, 0.0),
+    ...     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), outputs={"logit": "logit"}, training_data="none", licence="CC0",
+    ... )
+    >>> DetectorCard.from_json(card.to_json()) == card
+    True
+    """
+
+    name: str
+    version: str
+    kind: Literal["frame", "clip", "series"]
+    input_size: int  # pixels, the side of a square crop
+    geometry: Geometry
+    mean: tuple[float, ...]  # of pixel values in 0…1, one per channel
+    std: tuple[float, ...]
+    outputs: Mapping[str, str | None]
+    training_data: str
+    licence: str
+    channels: int = 3  # 3: RGB; 1: grey, the mean of the three
+    frames: int = 1  # faces that one score needs, for clip and series
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
+    calibration: Calibration = Calibration()
+    thresholds: tuple[Threshold, ...] = ()
+    provisional: bool = True  # thresholds were read off few or unrepresentative real faces
+    description: str = ""
+    limits: tuple[str, ...] = ()  # known limits, plain sentences
+    schema: str = SCHEMA
+
+    def __post_init__(self) -> None:
+        rules = {
+            f"schema must be {SCHEMA!r}": self.schema == SCHEMA,
+            "name must be lower-case letters, digits, '.', '_' and '-'": bool(
+                re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", self.name)
+            ),
+            "version must not be empty": bool(self.version),
+            f"input_size must lie between 8 and {MAX_SIZE}": 8 <= self.input_size <= MAX_SIZE,
+            "geometry.scale must lie between 0.2 and 5": 0.2 <= self.geometry.scale <= 5,
+            "geometry.margin must lie between -0.4 and 3": -0.4 <= self.geometry.margin <= 3,
+            "channels must be 3 or 1": self.channels in (1, 3),
+            "mean and std must have one number per channel": len(self.mean) == len(self.std) == self.channels,
+            "std must be above 0": all(value > 0 for value in self.std),
+            "frames must be 1 for kind 'frame'": self.kind != "frame" or self.frames == 1,
+            f"frames must lie between 1 and {MAX_FRAMES}": 1 <= self.frames <= MAX_FRAMES,
+            "outputs must name the logit": bool(self.outputs.get("logit")),
+            "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
+        }
+        for rule, kept in rules.items():
+            if not kept:
+                raise ValueError(rule)
+
+    @property
+    def heatmap(self) -> str | None:
+        """The network's name for its heat map, if it has one."""
+        return self.outputs.get("heatmap")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The outputs besides logit and heat map: facetell's name -> the network's."""
+        return {key: name for key, name in self.outputs.items() if key not in ("logit", "heatmap") and name}
+
+    def to_dict(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: object, source: str = "The card") -> DetectorCard:
+        """A card from plain JSON types (or parsed TOML).
+
+        Args:
+            data: the keys of the card; `schema` may not be left out.
+            source: what to call the card in an error.
+
+        Raises:
+            DetectorFileError: a key that is unknown, missing, of the wrong type or out of range, which is named.
+        """
+        if isinstance(data, dict) and "schema" not in data:
+            raise DetectorFileError(f"{source}: key 'schema' is missing.", f"Write schema = {SCHEMA!r}.")
+        return _read(cls, data, "", source)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "The card") -> DetectorCard:
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DetectorFileError(f"{source} is not JSON: {error}.") from error
+        return cls.from_dict(data, source)
+
+
+def _read(kind: Any, value: object, where: str, source: str) -> Any:
+    """`value`, made of plain JSON types, as an object of the annotated type `kind`; `where` is its dotted key."""
+
+    def fail(problem: str) -> DetectorFileError:
+        return DetectorFileError(f"{source}: {problem}.", "See docs/detector-file.md for what a card holds.")
+
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _read(arguments[0], value, where, source)
+    if origin is Literal:
+        if value not in arguments:
+            raise fail(f"'{where}' must be one of {', '.join(arguments)}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise fail(f"'{where}' must be a list, not {value!r}")
+        return tuple(_read(arguments[0], item, f"{where}[{i}]", source) for i, item in enumerate(value))
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise fail(f"'{where}' must be a table, not {value!r}")
+        return {str(key): _read(arguments[1], item, f"{where}.{key}", source) for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise fail(f"'{where}' must be a table, not {value!r}" if where else "it must be a table")
+        fields = {item.name: item for item in dataclasses.fields(kind)}
+        prefix = f"{where}." if where else ""
+        if unknown := value.keys() - fields.keys():
+            raise fail(f"unknown key '{prefix}{min(map(str, unknown))}'")
+        required = [
+            name
+            for name, item in fields.items()
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        ]
+        if missing := [name for name in required if name not in value]:
+            raise fail(f"key '{prefix}{missing[0]}' is missing")
+        hints = typing.get_type_hints(kind)
+        read = {name: _read(hints[name], item, f"{prefix}{name}", source) for name, item in value.items()}
+        try:
+            return typing.cast(Any, kind)(**read)
+        except ValueError as error:
+            raise fail(f"{where}: {error}" if where else str(error)) from error
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise fail(f"'{where}' must be a {_NAMES[kind]}, not {value!r}")
+    if kind is float and not math.isfinite(typing.cast(float, value)):
+        raise fail(f"'{where}' must be finite")
+    return value
+
+
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}

@@ -1,0 +1,115 @@
+"""A detector: uint8 crops in, logits of FAKE out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from facetell.detectors import zoo
+from facetell.detectors.card import DetectorCard
+from facetell.detectors.file import INPUT, RUNTIME_ERRORS, DetectorFile, open_session, read_detector_file
+from facetell.errors import DetectorFileError
+from facetell.types import DetectorInfo
+
+BATCH = 16  # crops in one call of the network
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scores:
+    """What a detector says of N crops, float32: raw logits (N,), heat maps (N, h, w) in 0…1 or None, parts (N,)."""
+
+    logits: np.ndarray
+    heatmaps: np.ndarray | None = None
+    parts: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Detector:
+    """One detector file with its ONNX Runtime session; make it once, use it for many videos.
+
+    Args:
+        file: what `read_detector_file` gave.
+        device: an ONNX Runtime provider by its short name.
+        threads: within one call of the network; 0 leaves it to ONNX Runtime.
+    """
+
+    def __init__(self, file: DetectorFile, device: str = "cpu", threads: int = 0) -> None:
+        self.card: DetectorCard = file.card
+        self.info = DetectorInfo(
+            name=file.card.name,
+            version=file.card.version,
+            sha256=file.sha256,
+            shipped=file.sha256 in {weights.sha256 for weights in zoo.SHIPPED.values()},
+            licence=file.card.licence,
+        )
+        self._path = file.path
+        self._session = open_session(file, device, threads)
+        scale = 255 * np.asarray(self.card.std, np.float32)
+        self._gain, self._shift = (
+            1 / scale,
+            np.asarray(self.card.mean, np.float32) / np.asarray(self.card.std, np.float32),
+        )
+
+    @property
+    def crop_shape(self) -> tuple[int, ...]:
+        """Of one item to score: (H, W, 3) for a frame detector, (T, H, W, 3) for one of clips or series."""
+        square = (self.card.input_size, self.card.input_size, 3)
+        return square if self.card.kind == "frame" else (self.card.frames, *square)
+
+    def score(self, crops: np.ndarray) -> Scores:
+        """Judge N crops, (N, H, W, 3) uint8 RGB, or N runs of T crops, (N, T, H, W, 3).
+
+        Raises:
+            ValueError: crops of another shape or type.
+            DetectorFileError: the network gave something other than its card promises, or no finite logit.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] != self.crop_shape:
+            raise ValueError(f"crops must be uint8 (N, *{self.crop_shape}), not {crops.dtype} {crops.shape}")
+        names = {key: name for key, name in self.card.outputs.items() if name}
+        pieces = [self._run(crops[i : i + BATCH], list(names.values())) for i in range(0, len(crops), BATCH)]
+        if not pieces:
+            return Scores(np.zeros(0, np.float32), None, {key: np.zeros(0, np.float32) for key in self.card.parts})
+        whole = {key: np.concatenate(arrays) for key, arrays in zip(names, zip(*pieces, strict=True), strict=True)}
+        logits, heatmaps = whole.pop("logit"), whole.pop("heatmap", None)
+        return Scores(logits, heatmaps, whole)
+
+    def _run(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
+        pixels = crops.astype(np.float32)
+        if self.card.channels == 1:
+            pixels = pixels.mean(axis=-1, keepdims=True)
+        pixels = np.moveaxis(pixels * self._gain - self._shift, -1, -3)
+        try:
+            outputs = [np.asarray(o) for o in self._session.run(names, {INPUT: np.ascontiguousarray(pixels)})]
+        except RUNTIME_ERRORS as error:
+            raise DetectorFileError(f"The network in {self._path} cannot run on these faces.") from error
+        for name, output in zip(names, outputs, strict=True):
+            dimensions = 3 if name == self.card.heatmap else 1
+            if output.ndim != dimensions or len(output) != len(crops) or not np.isfinite(output).all():
+                wanted = "a finite map" if dimensions == 3 else "one finite number"
+                raise DetectorFileError(
+                    f"Output {name!r} of {self._path} is not {wanted} per crop.",
+                    "The file is not what its card says; export it again.",
+                )
+        return [output.astype(np.float32, copy=False) for output in outputs]
+
+
+def load_detector(name: str | os.PathLike[str] | None = None, device: str = "cpu") -> Detector:
+    """A shipped detector by its name, or anyone's by its file; without a name, the default one.
+
+    Args:
+        name: a shipped name, or a path: something that is a `Path`, ends in ".onnx" or has a folder in it.
+        device: an ONNX Runtime provider by its short name, such as "cpu" or "cuda".
+
+    Raises:
+        UnknownDetectorError: no shipped detector of this name, and no such file.
+        AlteredDetectorError: a shipped file that is not what was published.
+        DetectorFileError: a file that is not a facetell detector file.
+        UsageError: no such device.
+    """
+    if name is None:
+        name = zoo.DEFAULT
+    if isinstance(name, str) and not name.endswith(".onnx") and Path(name).name == name:
+        return Detector(zoo.read_shipped(name), device)
+    return Detector(read_detector_file(name), device)

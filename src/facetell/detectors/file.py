@@ -1,0 +1,219 @@
+"""Opens ONNX files from strangers: nothing runs before a file was found self-contained, plain and as its card says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
+
+from facetell.detectors.card import METADATA_KEY, DetectorCard
+from facetell.errors import DetectorFileError, UnknownDetectorError, UsageError
+from facetell.files import replacing
+
+MAX_BYTES = 256 * 2**20
+MAX_NODES = 20_000
+MAX_TENSOR = 2**28  # elements of one tensor between layers, for one crop
+STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+INPUT = "crops"
+RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of their own
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DetectorFile:
+    """A checked detector file, ready to become a session."""
+
+    path: Path
+    content: bytes
+    sha256: str
+    card: DetectorCard
+
+
+def read_detector_file(path: str | os.PathLike[str]) -> DetectorFile:
+    """A detector file whose network and card have been checked against each other.
+
+    Raises:
+        UnknownDetectorError: no such file.
+        DetectorFileError: not ONNX, too large, not self-contained, without a card, or not what its card says.
+    """
+    model, content = _parse(Path(path))
+    cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if len(cards) != 1:
+        raise DetectorFileError(
+            f"{path} is an ONNX file without a facetell card.",
+            "Make a detector file of it with `facetell models pack`.",
+        )
+    card = DetectorCard.from_json(cards[0], source=f"The card of {path}")
+    _check(model, card, str(path))
+    return DetectorFile(Path(path), content, hashlib.sha256(content).hexdigest(), card)
+
+
+def pack(onnx_path: str | os.PathLike[str], card: DetectorCard, out_path: str | os.PathLike[str]) -> None:
+    """Write a detector file: the network of an ONNX file with `card` inside. Nothing is written unless both fit.
+
+    The network takes `crops`, float32 (N, C, H, W) for kind `frame` and (N, T, C, H, W) for `clip` and `series`,
+    already normalised as (x / 255 - mean) / std, and gives the outputs its card names: the logit of FAKE (N,), a heat
+    map (N, h, w) in 0…1, parts (N,).
+
+    Raises:
+        DetectorError: the network is unfit or not what the card says.
+        OutputError: `out_path` cannot be written.
+    """
+    model, _ = _parse(Path(onnx_path))
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    _check(model, card, str(onnx_path))
+    with replacing(out_path) as part:
+        part.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def open_session(file: DetectorFile, device: str = "cpu", threads: int = 0) -> ort.InferenceSession:
+    """An ONNX Runtime session for a checked file.
+
+    Args:
+        file: what `read_detector_file` gave.
+        device: an ONNX Runtime provider by its short name, such as "cpu", "cuda" or "coreml".
+        threads: within one call; 0 leaves it to ONNX Runtime.
+
+    Raises:
+        UsageError: this installation of ONNX Runtime has no such device.
+        DetectorFileError: ONNX Runtime cannot run the network.
+    """
+    available = {name.removesuffix("ExecutionProvider").lower(): name for name in ort.get_available_providers()}
+    if device.lower() not in available:
+        raise UsageError(
+            f"ONNX Runtime has no device {device!r} here.", f"It has {', '.join(sorted(available, key=_cpu_first))}."
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(file.content, options, providers=[available[device.lower()]])
+    except RUNTIME_ERRORS as error:
+        raise DetectorFileError(f"ONNX Runtime cannot run {file.path}: {_one_line(error)}.") from error
+
+
+def _parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    """The model in a file and the very bytes it was read from; data outside the file is refused, never loaded."""
+    try:
+        if not path.is_file():
+            raise UnknownDetectorError(
+                f"There is no detector file {path}.", "`facetell models` lists the shipped ones."
+            )
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UnknownDetectorError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise DetectorFileError(f"{path} is larger than {MAX_BYTES >> 20} MB.")
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise DetectorFileError(f"{path} is not an ONNX file.") from error
+    if not model.graph.node:
+        raise DetectorFileError(f"{path} is not an ONNX file, or holds no network.")
+    _check_plain(model, str(path))
+    return model, content
+
+
+def _check_plain(model: onnx.ModelProto, path: str) -> None:
+    """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice."""
+    if model.functions or model.training_info:
+        raise DetectorFileError(f"{path} defines functions or training steps of its own.", "Export it for inference.")
+    domains = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
+    if foreign := domains - STANDARD_DOMAINS:
+        raise DetectorFileError(
+            f"{path} uses operators of {min(foreign)!r}.", "Only those of the ONNX standard are run."
+        )
+    if len(model.graph.node) > MAX_NODES:
+        raise DetectorFileError(f"{path} has more than {MAX_NODES} operators.")
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise DetectorFileError(f"{path} keeps its weights in another file.", "Save the model as a single file.")
+    for node in model.graph.node:
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise DetectorFileError(f"{path} has control flow ({node.op_type}).", "Export it as one straight graph.")
+        if node.op_type in RANDOM:
+            raise DetectorFileError(f"{path} draws random numbers ({node.op_type}).", "Export it for inference.")
+    try:
+        onnx.checker.check_model(model)
+        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
+    for value in shaped.graph.value_info:
+        elements = 1
+        for size in _shape(value):
+            elements *= size if isinstance(size, int) and size > 0 else 1
+        if elements > MAX_TENSOR:
+            raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({value.name}).")
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+
+
+def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
+    """The network's inputs and outputs are those the card promises."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
+    if list(inputs) != [INPUT]:
+        raise DetectorFileError(f"{path} must have the one input {INPUT!r}; it has {', '.join(inputs) or 'none'}.")
+    if inputs[INPUT].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise DetectorFileError(f"The input of {path} is not float32.")
+    clip = () if card.kind == "frame" else (card.frames,)
+    wanted = (None, *clip, card.channels, card.input_size, card.input_size)
+    shape = _shape(inputs[INPUT])
+    fits = len(shape) == len(wanted) and all(
+        isinstance(size, str) or size == want for size, want in zip(shape[1:], wanted[1:], strict=True)
+    )
+    if not fits or isinstance(shape[0], int):
+        raise DetectorFileError(
+            f"The input of {path} has shape {_written(shape)}; its card asks for {_written(('N', *wanted[1:]))}."
+        )
+    outputs = {value.name for value in model.graph.output}
+    for key, name in card.outputs.items():
+        if name and name not in outputs:
+            raise DetectorFileError(
+                f"{path} has no output {name!r}, which its card names as {key!r}.",
+                f"It has {', '.join(sorted(outputs))}.",
+            )
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+
+
+def _written(shape: tuple[object, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _cpu_first(name: str) -> tuple[bool, str]:
+    return name != "cpu", name
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".")

@@ -1,0 +1,50 @@
+"""The detectors that ship with facetell, each with the SHA-256 its file must have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from facetell.detectors.file import DetectorFile, read_detector_file
+from facetell.errors import AlteredDetectorError, UnknownDetectorError
+from facetell.files import sha256_of
+
+WEIGHTS = Path(__file__).with_name("weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A shipped file, by its name within `weights/`, and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
+SHIPPED: dict[str, Weights] = {}
+DEFAULT = "meso"
+
+
+def shipped() -> list[str]:
+    """The names of the shipped detectors, the default one first."""
+    return sorted(SHIPPED, key=lambda name: (name != DEFAULT, name))
+
+
+def read_shipped(name: str) -> DetectorFile:
+    """The file of a shipped detector, checked against its published SHA-256 before anything in it is looked at.
+
+    Raises:
+        UnknownDetectorError: no shipped detector of this name.
+        AlteredDetectorError: the file is missing or not the one that was published.
+    """
+    if name not in SHIPPED:
+        raise UnknownDetectorError(
+            f"There is no shipped detector {name!r}.",
+            f"There are {', '.join(shipped()) or 'none'}; or give the path of an .onnx file.",
+        )
+    path = WEIGHTS / SHIPPED[name].file
+    advice = "Install facetell again; it may have been tampered with."
+    if not path.is_file():
+        raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", "Install facetell again.")
+    if sha256_of(path) != SHIPPED[name].sha256:
+        raise AlteredDetectorError(f"The weights of detector {name!r} are not the published ones.", advice)
+    return read_detector_file(path)
