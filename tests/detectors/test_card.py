@@ -1,0 +1,105 @@
+import json
+from typing import Any
+
+import pytest
+
+from facetell.detectors import Calibration, DetectorCard, Threshold
+from facetell.errors import DetectorFileError
+from tests.detectors.networks import card
+
+
+def full_card() -> DetectorCard:
+    return card(
+        outputs={"logit": "y", "heatmap": "m", "blend": "b"},
+        metrics={"dev": {"auc": 0.9, "auc_ci95": [0.88, 0.92], "n_real": 100}},
+        calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
+        thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
+        provisional=False,
+        description="Sees the mean – or “nothing”.",
+        limits=("Only a test.",),
+    )
+
+
+def test_a_card_survives_the_journey_through_json() -> None:
+    assert DetectorCard.from_json(full_card().to_json()) == full_card()
+    assert DetectorCard.from_dict(full_card().to_dict()) == full_card()
+
+
+def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
+    assert full_card().parts == {"blend": "b"}
+    assert full_card().heatmap == "m"
+    assert card().heatmap is None
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"geometry": {"kind": "landmarks", "size": 3}}, "unknown key 'geometry.size'"),
+        ({"geometry": {"kind": "round"}}, "'geometry.kind' must be one of landmarks, box, whole, not 'round'"),
+        ({"geometry": {"kind": "landmarks", "scale": 0}}, "geometry.scale must lie between"),
+        ({"input_size": "224"}, "'input_size' must be a whole number, not '224'"),
+        ({"input_size": True}, "'input_size' must be a whole number, not True"),
+        ({"input_size": 2**31}, "input_size must lie between"),
+        ({"channels": 4}, "channels must be 3 or 1"),
+        ({"mean": [0.5]}, "mean and std must have one number per channel"),
+        ({"mean": 0.5}, "'mean' must be a list, not 0.5"),
+        ({"mean": [0.5, None, 0.5]}, "'mean[1]' must be a number, not None"),
+        ({"std": [1, 1, 0]}, "std must be above 0"),
+        ({"name": "../x"}, "name must be lower-case letters"),
+        ({"name": None}, "'name' must be a text, not None"),
+        ({"version": ""}, "version must not be empty"),
+        ({"kind": "movie"}, "'kind' must be one of frame, clip, series"),
+        ({"frames": 20}, "frames must be 1 for kind 'frame'"),
+        ({"kind": "clip", "frames": 100_000}, "frames must lie between"),
+        ({"outputs": {"heatmap": "h"}}, "outputs must name the logit"),
+        ({"outputs": {"logit": "l", "blend": None}}, "outputs other than heatmap must have a name"),
+        ({"outputs": ["logit"]}, "'outputs' must be a table"),
+        ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),
+        (
+            {"thresholds": [{"false_positive_rate": 1, "logit": 0, "n_real": 9, "source": ""}]},
+            "thresholds[0]: false_positive_rate must lie between 0 and 1",
+        ),
+        (
+            {"thresholds": [{"false_positive_rate": 0.1, "logit": 0, "n_real": -1, "source": ""}]},
+            "thresholds[0]: n_real must not be negative",
+        ),
+        ({"calibration": {"method": "temperature", "temperature": 0}}, "temperature must be above 0"),
+        ({"calibration": {"method": "isotonic", "x": [0, 1], "y": [0]}}, "x and y must have one length"),
+        ({"calibration": {"method": "isotonic", "x": [0, 0], "y": [0, 1]}}, "x must increase"),
+        ({"schema": "facetell-detector/2"}, "schema must be 'facetell-detector/1'"),
+        ({"provisional": 0}, "'provisional' must be a true or false, not 0"),
+    ],
+)
+def test_a_wrong_card_is_refused_by_the_name_of_what_is_wrong(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DetectorFileError) as caught:
+        DetectorCard.from_dict(card().to_dict() | change, source="x.onnx")
+    assert complaint in caught.value.message
+    assert caught.value.message.startswith("x.onnx: ")
+
+
+@pytest.mark.parametrize("key", ["schema", "name", "version", "kind", "input_size", "geometry", "outputs", "licence"])
+def test_a_missing_key_is_named(key: str) -> None:
+    data = card().to_dict()
+    del data[key]
+    with pytest.raises(DetectorFileError, match=f"key '{key}' is missing"):
+        DetectorCard.from_dict(data)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, '{"schema": NaN}'])
+def test_what_is_not_a_json_table_is_refused(text: str) -> None:
+    with pytest.raises(DetectorFileError):
+        DetectorCard.from_json(text)
+
+
+def test_infinite_numbers_are_refused() -> None:
+    text = json.dumps(card().to_dict() | {"std": [float("inf")] * 3})
+    with pytest.raises(DetectorFileError, match=r"'std\[0\]' must be finite"):
+        DetectorCard.from_json(text)
+
+
+def test_calibrations() -> None:
+    assert Calibration()(1.25) == 1.25
+    assert Calibration("temperature", temperature=2.0, bias=-1.0)(3.0) == 0.5
+    isotonic = Calibration("isotonic", x=(-1.0, 1.0), y=(0.0, 4.0))
+    assert [isotonic(logit) for logit in (-9.0, -1.0, 0.0, 1.0, 9.0)] == [0.0, 0.0, 2.0, 4.0, 4.0]

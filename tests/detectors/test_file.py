@@ -1,0 +1,211 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from facetell.detectors import load_detector, pack, shipped, zoo
+from facetell.detectors.file import read_detector_file
+from facetell.errors import (
+    AlteredDetectorError,
+    DetectorFileError,
+    OutputError,
+    UnknownDetectorError,
+    UsageError,
+)
+from facetell.files import sha256_of
+from tests.detectors.networks import SIZE, brightness, card, model, write
+
+
+def bare(folder: Path, network: onnx.ModelProto) -> Path:
+    path = folder / "bare.onnx"
+    path.write_bytes(network.SerializeToString())
+    return path
+
+
+def test_a_packed_file_loads_with_its_card_and_hash(tmp_path: Path) -> None:
+    path = write(tmp_path, version="7", licence="MIT")
+    detector = load_detector(path)
+    assert (detector.info.name, detector.info.version, detector.info.licence) == ("tiny", "7", "MIT")
+    assert detector.info.sha256 == sha256_of(path)
+    assert not detector.info.shipped
+
+
+def test_packing_twice_replaces_the_card(tmp_path: Path) -> None:
+    first = write(tmp_path, version="1")
+    pack(first, card(version="2"), tmp_path / "second.onnx")
+    assert read_detector_file(tmp_path / "second.onnx").card.version == "2"
+
+
+def test_packing_is_reproducible(tmp_path: Path) -> None:
+    assert sha256_of(write(tmp_path, name="a.onnx")) == sha256_of(write(tmp_path, name="b.onnx"))
+
+
+def test_nothing_is_written_when_network_and_card_disagree(tmp_path: Path) -> None:
+    with pytest.raises(DetectorFileError, match="has no output 'score'"):
+        pack(bare(tmp_path, brightness()), card(outputs={"logit": "score"}), tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        pack(bare(tmp_path, brightness()), card(), tmp_path / "missing" / "out.onnx")
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "complaint"),
+    [
+        (brightness(size=64), {}, r"has shape \(n, 3, 64, 64\); its card asks for \(N, 3, 32, 32\)"),
+        (brightness(channels=1), {}, r"has shape \(n, 1, 32, 32\)"),
+        (brightness(frames=4), {}, r"has shape \(n, 4, 3, 32, 32\)"),
+        (brightness(frames=4), {"kind": "clip", "frames": 5}, r"asks for \(N, 5, 3, 32, 32\)"),
+        (brightness(), {"outputs": {"logit": "logit", "heatmap": "mask"}}, "has no output 'mask'"),
+    ],
+)
+def test_a_network_that_is_not_what_its_card_says(
+    tmp_path: Path, network: onnx.ModelProto, changes: dict, complaint: str
+) -> None:
+    with pytest.raises(DetectorFileError, match=complaint):
+        pack(bare(tmp_path, network), card(**changes), tmp_path / "out.onnx")
+
+
+def test_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    network = brightness()
+    network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(DetectorFileError, match="has shape"):
+        pack(bare(tmp_path, network), card(), tmp_path / "out.onnx")
+
+
+def logit(*nodes: onnx.NodeProto, **options) -> onnx.ModelProto:
+    output = helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])
+    return model(nodes, [output], options.pop("weights", []), ["n", 3, SIZE, SIZE], **options)
+
+
+def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
+    external = brightness()
+    external.graph.initializer[1].data_location = TensorProto.EXTERNAL
+    external.graph.initializer[1].external_data.add(key="location", value="/etc/passwd")
+    hidden = logit(helper.make_node("Constant", [], ["logit"], value=external.graph.initializer[1]))
+    foreign = logit(
+        helper.make_node("Anything", ["crops"], ["logit"], domain="com.example"),
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)],
+    )
+    body = helper.make_graph(
+        [], "body", [], [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])]
+    )
+    branch = logit(helper.make_node("If", ["crops"], ["logit"], then_branch=body, else_branch=body))
+    function = brightness()
+    function.functions.append(helper.make_function("", "F", ["x"], ["x"], [], [helper.make_opsetid("", 18)]))
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [100_000] * 3)
+    bomb = logit(
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=[shape],
+    )
+    dice = logit(helper.make_node("RandomNormalLike", ["crops"], ["logit"]))
+    unknown = logit(helper.make_node("NoSuchOperator", ["crops"], ["logit"]))
+    return {
+        "external weights": (external, "keeps its weights in another file"),
+        "external weights of a node": (hidden, "keeps its weights in another file"),
+        "foreign operator": (foreign, "uses operators of 'com.example'"),
+        "control flow": (branch, "has control flow"),
+        "own function": (function, "defines functions"),
+        "memory bomb": (bomb, "makes a tensor of 1000000000000000 numbers"),
+        "random": (dice, "draws random numbers"),
+        "unknown operator": (unknown, "is not a valid network"),
+    }
+
+
+@pytest.mark.parametrize("kind", list(hostile()))
+def test_hostile_networks_are_refused_before_they_run(tmp_path: Path, kind: str) -> None:
+    network, complaint = hostile()[kind]
+    network.metadata_props.add(key="facetell", value=card().to_json())
+    with pytest.raises(DetectorFileError, match=complaint):
+        load_detector(bare(tmp_path, network))
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x08", b"\x00" * 1000])
+def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(DetectorFileError, match="is not an ONNX file"):
+        load_detector(path)
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path).read_bytes()
+    path = tmp_path / "cut.onnx"
+    for length in range(1, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DetectorFileError):
+            load_detector(path)
+
+
+def test_onnx_without_a_card_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DetectorFileError, match="without a facetell card") as caught:
+        load_detector(bare(tmp_path, brightness()))
+    assert "facetell models pack" in caught.value.advice
+
+
+def test_too_large_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facetell.detectors.file.MAX_BYTES", 100)
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"\x08" * 101)
+    with pytest.raises(DetectorFileError, match="larger than"):
+        load_detector(path)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.onnx", "a/b", ""])
+def test_unknown_detectors(name: str) -> None:
+    with pytest.raises(UnknownDetectorError):
+        load_detector(name)
+
+
+def test_a_folder_is_no_detector(tmp_path: Path) -> None:
+    with pytest.raises(UnknownDetectorError):
+        load_detector(tmp_path)
+
+
+def test_an_unknown_device_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no device 'abacus'") as caught:
+        load_detector(write(tmp_path), device="abacus")
+    assert caught.value.advice.startswith("It has cpu")
+
+
+@pytest.fixture
+def tiny_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = write(tmp_path)
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(zoo, "SHIPPED", {"tiny": zoo.Weights(path.name, sha256_of(path))})
+    monkeypatch.setattr(zoo, "DEFAULT", "tiny")
+    return path
+
+
+def test_a_shipped_detector_loads_by_name_and_is_the_default(tiny_zoo: Path) -> None:
+    assert shipped() == ["tiny"]
+    assert load_detector().info == load_detector("tiny").info
+    assert load_detector().info.shipped
+    assert load_detector(tiny_zoo).info.shipped  # by its hash, wherever it lies
+
+
+def test_altered_weights_are_refused(tiny_zoo: Path) -> None:
+    content = bytearray(tiny_zoo.read_bytes())
+    content[-1] ^= 1
+    tiny_zoo.write_bytes(content)
+    with pytest.raises(AlteredDetectorError, match="not the published ones"):
+        load_detector("tiny")
+
+
+def test_missing_weights_are_refused(tiny_zoo: Path) -> None:
+    tiny_zoo.unlink()
+    with pytest.raises(AlteredDetectorError, match="missing"):
+        load_detector()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_detector_is_whole(name: str) -> None:
+    detector = load_detector(name)
+    assert detector.card.name == name
+    crops = np.random.default_rng(0).integers(0, 256, (2, *detector.crop_shape), dtype=np.uint8)
+    assert np.isfinite(detector.score(crops).logits).all()
