@@ -1,0 +1,283 @@
+"""Pseudo-fakes from one real face, or from a labelled fake and its original.
+
+Self-blending after Shiohara & Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022: one of two copies of
+a face is changed a little and pasted into the other through a soft mask. The unblended copy is the pair's real one.
+Inner families bend the features as well, as reenactment and lip-sync do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from facetell.errors import ForgeError
+from facetell.forge import masks, pixels
+
+VISIBLE = 6.0  # grey levels, locally averaged, by which a fake must differ somewhere from its twin
+_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+_TRIES = 6
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Forged:
+    """A pair that differs only where the mask is above 0."""
+
+    real: np.ndarray  # (H, W, 3) uint8 RGB, the unblended twin
+    fake: np.ndarray  # (H, W, 3) uint8 RGB
+    mask: np.ndarray  # (H, W) float32 in 0…1: how much of each pixel was replaced
+    family: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SelfBlend:
+    """One drawn way to blend a face with itself; lengths in face units, so that it fits every frame of a clip."""
+
+    family: str
+    jitter: np.ndarray  # (64, 2) of the outline's points
+    grow: float  # of the region's hulls
+    bend: np.ndarray  # (n, n, 2) displacement of the mask alone
+    colour: np.ndarray | None  # (3, 4) for `pixels.recolour`
+    detail: tuple[str, tuple] | None  # a function of `pixels` and its arguments after the picture
+    alters_face: bool  # the mismatch is on the pasted copy; else on the background
+    shift: complex  # of the pasted copy with its mask
+    scale: float
+    warp: np.ndarray | None  # (n, n, 2) displacement of the pasted copy's features
+    erode: float  # as a share of the square root of the region's area
+    edge: float  # likewise
+    ratio: float  # share of the pasted copy where the mask is full
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, family: str, strength: float = 1.0) -> SelfBlend:
+        """A random blend of this family; `strength` scales its colour mismatch and its warps."""
+        inner = family in masks.INNER
+        recolours = rng.random() < (0.5 if inner else 0.9) or strength > 2
+        still = rng.random() < 0.15 and not inner
+        return cls(
+            family=family,
+            jitter=rng.normal(0, 1.2, (64, 2)) + rng.normal(0, 1.0, 2),
+            grow=rng.uniform(0.9, 1.1),
+            bend=rng.normal(0, 1.2 if inner else 2.5, (8, 8, 2)).astype(np.float32),
+            colour=_draw_colour(rng, strength) if recolours else None,
+            detail=_draw_detail(rng) if rng.random() < (0.6 if inner else 0.85) else None,
+            alters_face=rng.random() < 0.5,
+            shift=0 if inner or still else complex(rng.uniform(-4, 4), rng.uniform(-2, 2)),
+            scale=1.0 if inner or still else rng.uniform(0.95, 1.05),
+            warp=_draw_warp(rng, strength) if inner else None,
+            erode=rng.uniform(0.01, 0.055),
+            edge=rng.uniform(0.01, 0.07),
+            ratio=_RATIOS[rng.integers(len(_RATIOS))],
+        )
+
+    def apply(self, image: np.ndarray, points: np.ndarray) -> Forged:
+        """The pair for one picture and the five points of the face in it."""
+        altered = image
+        if self.detail is not None:
+            name, arguments = self.detail
+            altered = getattr(pixels, name)(altered, *arguments)
+        if self.colour is not None:
+            altered = pixels.recolour(altered, self.colour)
+        face, real = (altered, image) if self.alters_face else (image, altered)
+
+        move = self._move(points)
+        if self.shift or self.scale != 1.0:
+            face = cv2.warpAffine(face, move, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
+        if self.warp is not None:
+            face = masks.displace(face, self.warp, points)
+        mask = self._mask(points, move, image.shape[:2])
+        return Forged(real, paste(face, real, mask), mask, self.family)
+
+    def _move(self, points: np.ndarray) -> np.ndarray:
+        """Shift and scale about the face's middle, as a (2, 3) matrix in pixels."""
+        a, b = masks.similarity(points)
+        middle = b + a * 10j
+        offset = middle + a * self.shift - self.scale * middle
+        return np.array([[self.scale, 0, offset.real], [0, self.scale, offset.imag]])
+
+    def _mask(self, points: np.ndarray, move: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        outlines = masks.hulls(self.family, points, self.jitter, self.grow)
+        hard = masks.fill([cv2.transform(outline, move) for outline in outlines], shape)
+        hard = masks.displace(hard, self.bend, points, border=cv2.BORDER_CONSTANT)
+        length = float(hard.sum()) ** 0.5
+        return masks.soften(hard, self.erode * length, self.edge * length) * np.float32(self.ratio)
+
+
+def self_blend(
+    image: np.ndarray,
+    points: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    inner: float | None = 0.4,
+    family: str | None = None,
+) -> Forged:
+    """A face blended with a slightly changed copy of itself, and its unblended twin.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        points: (5, 2) float32 eye, eye, nose tip, mouth corner, mouth corner in the picture's pixels.
+        rng: where all chance comes from.
+        inner: the share of families inside the face (mouth, eyes, nose, …); None for all families alike.
+        family: one of `masks.FAMILIES` instead of a random one.
+
+    Returns:
+        The pair, different by at least `VISIBLE` grey levels somewhere, and only where the mask is above 0.
+
+    Raises:
+        ForgeError: the points lie outside the picture, or on top of each other.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    >>> forged = self_blend(image, masks.ANCHORS + 60, np.random.default_rng(1), family="mouth")
+    >>> forged.family, bool(np.array_equal(forged.fake[forged.mask == 0], forged.real[forged.mask == 0]))
+    ('mouth', True)
+    """
+    points = _checked(image, points)
+    if family is None:
+        if inner is None:
+            families = (*masks.WHOLE, *masks.INNER)
+        else:
+            families = masks.INNER if rng.random() < inner else masks.WHOLE
+        family = families[rng.integers(len(families))]
+    for attempt in range(_TRIES):
+        forged = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt).apply(image, points)
+        if difference(forged.fake, forged.real, 1.5).max() >= VISIBLE:
+            return forged
+    raise ForgeError(
+        f"No visible blend of the family {family!r} came of {_TRIES} tries.",
+        "Choose a picture in which the whole face is seen.",
+    )
+
+
+def paste_part(fake: np.ndarray, real: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Forged | None:
+    """A region of a labelled fake pasted softly into its own aligned original.
+
+    Args:
+        fake, real: (H, W, 3) uint8 RGB, the same frame and crop.
+        points: (5, 2) of the face, in pixels.
+        rng: where all chance comes from.
+
+    Returns:
+        The pair, with a mask of where the region truly differs; None if it does not, or if the two are not aligned
+        (their rims differ too).
+
+    Raises:
+        ForgeError: the two pictures differ in size, or the points lie outside.
+
+    >>> image = np.zeros((128, 128, 3), np.uint8)
+    >>> paste_part(image, image, masks.ANCHORS + 60, np.random.default_rng(0)) is None
+    True
+    """
+    points = _checked(image=real, points=points)
+    differs = difference_mask(fake, real)
+    rim = np.concatenate([differs[:3].ravel(), differs[-3:].ravel(), differs[:, :3].ravel(), differs[:, -3:].ravel()])
+    if rim.mean() > 0.1 or differs.max() < 0.25:
+        return None
+    family = _PART_FAMILIES[rng.integers(len(_PART_FAMILIES))]
+    hard = masks.fill(_part_outlines(family, points, rng), real.shape[:2])
+    length = float(hard.sum()) ** 0.5
+    region = masks.soften(hard, rng.uniform(0.01, 0.04) * length, rng.uniform(0.01, 0.06) * length)
+    mask = region * differs
+    if mask.max() < 0.25 or mask.sum() < 0.05 * region.sum():
+        return None
+    return Forged(real, paste(fake, real, region), mask, family)
+
+
+def mix(fake: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """A weighted mean of an aligned fake and its original.
+
+    Returns:
+        The picture, and its soft label: the fake's share, drawn from Beta(0.5, 0.5).
+
+    >>> image, label = mix(np.full((2, 2, 3), 200, np.uint8), np.zeros((2, 2, 3), np.uint8), np.random.default_rng(0))
+    >>> abs(image[0, 0, 0] / 200 - label) < 0.01
+    np.True_
+    """
+    _same_size(fake, real)
+    share = float(rng.beta(0.5, 0.5))
+    return cv2.addWeighted(fake, share, real, 1 - share, 0), share
+
+
+def difference(fake: np.ndarray, real: np.ndarray, sigma: float) -> np.ndarray:
+    """(H, W) float32: the absolute difference in grey levels, mean over the channels, blurred by `sigma` pixels.
+
+    Raises:
+        ForgeError: the two pictures differ in size.
+    """
+    _same_size(fake, real)
+    distance = cv2.transform(cv2.absdiff(fake, real).astype(np.float32), np.full((1, 3), 1 / 3))
+    return cv2.GaussianBlur(distance, (0, 0), sigma)
+
+
+def difference_mask(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Where an aligned fake differs from its original: (H, W) float32, the blurred difference d as (d - 6) / 18 in 0…1.
+
+    >>> real = np.zeros((64, 64, 3), np.uint8); fake = real.copy(); fake[16:48, 16:48] = 90
+    >>> mask = difference_mask(fake, real)
+    >>> float(mask[32, 32]), float(mask[0, 0])
+    (1.0, 0.0)
+    """
+    return np.clip((difference(fake, real, 0.015 * real.shape[1]) - 6) / 18, 0, 1)
+
+
+def paste(face: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """mask · face + (1 - mask) · background, exactly the background where the mask is 0."""
+    return cv2.blendLinear(face, background, mask, 1 - mask)
+
+
+_PART_FAMILIES = ("mouth", "lower", "eyes", "ellipse", "window")
+
+
+def _part_outlines(family: str, points: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    if family in masks.FAMILIES:
+        return masks.hulls(family, points, rng.normal(0, 1.2, (64, 2)), rng.uniform(0.95, 1.25))
+    middle = np.array([rng.uniform(-22, 22), rng.uniform(-12, 45)])
+    half = rng.uniform(10, 28, 2)
+    if family == "window":
+        units = middle + half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    else:
+        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        units = middle + half * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return [cv2.convexHull(masks.to_pixels(units, points))]
+
+
+def _draw_colour(rng: np.random.Generator, strength: float) -> np.ndarray:
+    return pixels.colour_matrix(
+        shift=strength * rng.uniform(-20, 20, 3) * (rng.random() < 0.5),
+        brightness=strength * rng.uniform(-0.1, 0.1),
+        contrast=1 + rng.uniform(-0.12, 0.12),
+        saturation=1 + rng.uniform(-0.3, 0.3),
+        hue_deg=strength * rng.uniform(-12, 12),
+    )
+
+
+def _draw_detail(rng: np.random.Generator) -> tuple[str, tuple]:
+    kind = rng.random()
+    if kind < 0.5:
+        down, up = rng.choice(pixels.INTERPOLATIONS, 2).tolist()
+        return "lose_detail", (1 / rng.uniform(1.5, 4), down, up)
+    if kind < 0.85:
+        return "sharpen", (rng.uniform(0.3, 1.2), rng.uniform(0.8, 2.5))
+    return "jpeg", (int(rng.integers(30, 80)),)
+
+
+def _draw_warp(rng: np.random.Generator, strength: float) -> np.ndarray:
+    """A smooth displacement whose longest arrow is 1 to 4 % of the face's height."""
+    field = rng.normal(0, 1, (6, 6, 2)).astype(np.float32)
+    longest = np.linalg.norm(field[1:5, 1:5], axis=2).max()
+    return field * np.float32(strength * rng.uniform(0.01, 0.04) * masks.FACE_HEIGHT / longest)
+
+
+def _checked(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, np.float32)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ForgeError("A face is given by five points (x, y), all finite numbers.", "Detect the face first.")
+    size, (height, width) = abs(masks.similarity(points)[0]), image.shape[:2]
+    middle = points.mean(0)
+    if size * 35 < 4 or not (0 <= middle[0] < width and 0 <= middle[1] < height):
+        raise ForgeError("The face lies outside the picture or is too small.", "Choose a picture with a larger face.")
+    return points
+
+
+def _same_size(one: np.ndarray, other: np.ndarray) -> None:
+    if one.shape != other.shape:
+        raise ForgeError(f"The two pictures differ in size: {one.shape} and {other.shape}.", "Align them first.")
