@@ -1,0 +1,363 @@
+"""The main detector's training: pairs of a real face and its forgery, side by side in every batch.
+
+Labelled fakes and self-blends under one label hurt each other (ProDet, Cheng et al., NeurIPS 2024). So self-blends teach
+*blend*, whole labelled fakes teach *texture*, and reals and parts of labelled fakes pasted into their originals teach
+both. The mask learns from every pair whose altered region is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facetell.errors import TrainingError
+from facetell.evaluation.metrics import metrics
+from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
+from facetell.forge.blend import Forged, difference_mask, paste_part, self_blend
+from facetell.forge.degrade import augment_pair, h264
+from facetell.networks.frame import MASK_STRIDE, FrameNet, mask_vote
+from facetell.training.fit import Module, Run
+from facetell.training.recipe import Range, Recipe
+from facetell.training.tasks import Data
+
+if TYPE_CHECKING:
+    from facetell.data.cache import FaceCache
+
+MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face, left in the picture first again
+ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
+RIM = 0.06  # share of the crop's side at its border; a pair that differs there is not aligned
+LARGEST = 288  # pixels, the longer side of a picture that is forged; larger ones are reduced first
+Kind = Literal["blend", "part", "whole"]
+KINDS: tuple[Kind, ...] = ("blend", "part", "whole")
+
+
+@dataclass(frozen=True)
+class FrameRecipe(Recipe):
+    """Everything that decides the training of a frame detector."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    weights: str = "package"  # of the backbone: "package", "hub", "none" or a file
+    start: str = ""  # a checkpoint of an earlier training whose weights to begin with
+    tune: Literal["all", "norms"] = "all"
+    size: Annotated[int, Range(32, 512)] = 192
+    scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
+    drop: Annotated[float, Range(0, 0.9)] = 0.2
+    teach: Literal["apart", "alike"] = "apart"  # alike: every fake teaches both logits
+    kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
+    inner: Annotated[float, Range(0, 1)] = 0.4  # of self-blends: inner-face families
+    strength: Annotated[tuple[float, float], Range(0, 1)] = (0.2, 1.0)  # worst damage at the start and at the end
+    h264: Annotated[float, Range(0, 1)] = 0.2  # share of the pairs
+    jitter_scale: Annotated[float, Range(0, 1)] = 0.2  # e^±this
+    jitter_turn: Annotated[float, Range(0, 90)] = 8.0  # degrees
+    jitter_shift: Annotated[float, Range(0, 0.5)] = 0.06  # of the crop's side
+    smoothing: Annotated[float, Range(0, 0.3)] = 0.02  # of the labels
+    mask_loss: Annotated[float, Range(0, 10)] = 0.5
+    rank_loss: Annotated[float, Range(0, 10)] = 0.3
+    join: tuple[float, float, float, float] = (0.5, 0.5, 0.0, 0.0)  # weights of blend, texture, mask; a constant
+    validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
+
+
+class FrameModule(Module):
+    """The network and its losses."""
+
+    network: FrameNet
+
+    def __init__(self, recipe: FrameRecipe) -> None:
+        network = FrameNet(recipe.backbone, recipe.size, recipe.weights, recipe.tune, recipe.drop)
+        network.join.copy_(torch.tensor(recipe.join))
+        super().__init__(network.to(memory_format=torch.channels_last), recipe)  # pyright: ignore[reportCallIssue]
+        config = network.backbone.pretrained_cfg
+        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images (N, H, W, 3) uint8 as the network's input (N, 3, H, W) float32."""
+        pixels = images.permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std))
+        return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        blend, texture, mask = self.network.parts(self.normalised(batch["images"]))
+        losses = [self._label_loss(logit, batch[name]) for name, logit in (("blend", blend), ("texture", texture))]
+        loss = sum(losses, torch.zeros((), device=blend.device)) / 2
+        known = ~batch["masks"].isnan()
+        mask_loss = F.binary_cross_entropy_with_logits(mask[known], batch["masks"][known]) if known.any() else 0.0
+        loss = loss + self.recipe.mask_loss * mask_loss + self.recipe.rank_loss * self._rank_loss(batch, blend, texture)
+        with torch.no_grad():
+            joined = torch.cat([logit[~batch[n].isnan()] for n, logit in (("blend", blend), ("texture", texture))])
+            labels = torch.cat([batch[n][~batch[n].isnan()] for n in ("blend", "texture")])
+            accuracy = ((joined > 0) == (labels > 0.5)).float().mean()
+        return {"loss": loss, "accuracy": accuracy, "label_loss": sum(losses).detach() / 2}
+
+    def _label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
+        known = ~target.isnan()
+        smooth = target[known] * (1 - 2 * self.recipe.smoothing) + self.recipe.smoothing
+        return F.binary_cross_entropy_with_logits(logit[known], smooth)
+
+    def _rank_loss(self, batch: dict[str, Tensor], *logits: Tensor) -> Tensor:
+        """A fake must score above its own twin, on each logit that it teaches."""
+        total = torch.zeros((), device=logits[0].device)
+        for name, logit in zip(("blend", "texture"), logits, strict=True):
+            real, fake = logit.chunk(2)
+            taught = ~batch[name].chunk(2)[1].isnan()
+            if taught.any():
+                total = total + F.softplus(real[taught] - fake[taught]).mean()
+        return total / len(logits)
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        blend, texture, mask = self.network.parts(self.normalised(batch["images"]))
+        parts = {"blend": blend, "texture": texture, "mask": mask_vote(mask)}
+        return parts | {name: batch[name] for name in ("label", "source", "video")}
+
+    def metrics(self, predictions: dict[str, np.ndarray]) -> dict[str, float]:
+        """AUC by video of each data set with both classes, for the joined score and its parts; `auc` is the mean."""
+        join = self.network.join.cpu().numpy()
+        parts = {name: predictions[name] for name in ("blend", "texture", "mask")}
+        scores = {"auc": sum(w * part for w, part in zip(join, parts.values(), strict=False)) + join[3]} | parts
+        sources = self.trainer.val_dataloaders.dataset.sources  # pyright: ignore[reportOptionalMemberAccess]
+        label, result = predictions["label"], {}
+        for name, score in scores.items():
+            aucs = {}
+            for number, source in enumerate(sources):
+                rows = np.flatnonzero(predictions["source"] == number)
+                videos, where = np.unique(predictions["video"][rows], return_inverse=True)
+                mean = np.bincount(where, score[rows]) / np.bincount(where)
+                truth = np.zeros(len(videos), int)
+                truth[where] = label[rows].astype(int)
+                if 0 < truth.sum() < len(truth):
+                    aucs[source] = metrics(truth, 1 / (1 + np.exp(-mean)), n_boot=0)["auc"]
+            result |= {f"{name}_{source}": value for source, value in aucs.items()}
+            result[name] = float(np.mean(list(aucs.values())))
+        joined = torch.from_numpy(scores["auc"])
+        result["loss"] = float(F.binary_cross_entropy_with_logits(joined, torch.from_numpy(label).to(joined.dtype)))
+        result["accuracy"] = float(((scores["auc"] > 0) == (label > 0.5)).mean())
+        return result
+
+
+class Faces:
+    """The faces of one split in several caches, as flat arrays.
+
+    Attributes:
+        where: (N, 2) int: cache, row in it.
+        points: (N, 5, 2) float32, NaN where no face was found.
+        label, source, video: (N,) int.
+        pair: (N,) int: position of the original's face here, or −1.
+        sources: names of the data sets, by number.
+    """
+
+    def __init__(self, caches: Sequence[FaceCache], train: bool) -> None:
+        from facetell.data.cache import POINTS
+
+        self.caches = caches
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("where", "points", "label", "pair", "video")}
+        names: list[str] = []
+        first = videos = 0
+        for number, cache in enumerate(caches):
+            items = cache.manifest.iloc[cache.faces["item"]]
+            chosen = np.flatnonzero((items["split"].isin(["train", ""]) == train).to_numpy())
+            place = np.full(len(cache), -1)
+            place[chosen] = first + np.arange(len(chosen))
+            pair = cache.faces["pair"].to_numpy()[chosen]
+            columns["where"].append(np.stack([np.full(len(chosen), number), chosen], axis=1))
+            columns["points"].append(cache.faces[list(POINTS)].to_numpy(np.float32)[chosen].reshape(-1, 5, 2))
+            columns["label"].append(items["label"].to_numpy()[chosen])
+            columns["pair"].append(np.where(pair >= 0, place[pair], -1))
+            kinds, codes = np.unique(items["video"].to_numpy()[chosen].astype(str), return_inverse=True)
+            columns["video"].append(codes + videos)
+            names += [dataset or cache.folder.name for dataset in items["dataset"].to_numpy()[chosen]]
+            first, videos = first + len(chosen), videos + len(kinds)
+        self.where, self.points, self.label, self.pair, self.video = (
+            np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
+        )
+        kinds, self.source = np.unique(np.array(names, dtype=str), return_inverse=True)
+        self.sources: list[str] = kinds.tolist()
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def read(self, face: int) -> np.ndarray:
+        cache, row = self.where[face]
+        return self.caches[cache].read(int(row))
+
+
+class TrainingPairs:
+    """Step → a batch of pairs: all reals first, then their fakes in the same order.
+
+    images (2B, size, size, 3) uint8; blend and texture (2B,) float32: 0 real, 1 fake, NaN not taught;
+    masks (2B, h, w) float32: the share of each cell that was altered, NaN not known.
+    """
+
+    def __init__(self, recipe: FrameRecipe, faces: Faces) -> None:
+        self.recipe = recipe
+        self.faces = faces
+        seen = np.isfinite(faces.points).all(axis=(1, 2))
+        self.reals = np.flatnonzero((faces.label == 0) & seen)
+        fakes = np.flatnonzero((faces.label == 1) & (faces.pair >= 0) & seen)
+        self.fakes = fakes[seen[faces.pair[fakes]]]
+        if not len(self.reals):
+            raise TrainingError("No real face with known points is in the training split.", "Prepare the cache anew.")
+        if not len(self.fakes) and (recipe.kinds[1] or recipe.kinds[2]):
+            raise TrainingError(
+                "No labelled fake with its original is in the training split.",
+                "Prepare a data set with originals, or train on self-blends alone: --set kinds=[1,0,0].",
+            )
+        # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.
+        count = np.bincount(faces.source[self.reals], minlength=len(faces.sources))
+        self.odds = np.cumsum(1 / np.sqrt(count[faces.source[self.reals]]))
+        self.odds /= self.odds[-1]
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng([self.recipe.seed, step])
+        done = min(1.0, step / self.recipe.steps)
+        worst = self.recipe.strength[0] + done * (self.recipe.strength[1] - self.recipe.strength[0])
+        pairs = [self._pair(rng, worst) for _ in range(self.recipe.batch)]
+        images = np.stack([pair[0][0] for pair in pairs] + [pair[0][1] for pair in pairs])
+        nothing = np.zeros(len(pairs), np.float32)
+        targets = {}
+        for name, silent in (("blend", "whole"), ("texture", "blend")):
+            taught = [1.0 if kind != silent or self.recipe.teach == "alike" else np.nan for *_, kind in pairs]
+            targets[name] = np.concatenate([nothing, np.array(taught, np.float32)])
+        masks = np.stack([np.zeros_like(pair[1]) for pair in pairs] + [pair[1] for pair in pairs])
+        return {"images": images, "masks": masks, **targets}
+
+    def _pair(self, rng: np.random.Generator, worst: float) -> tuple[list[np.ndarray], np.ndarray, Kind]:
+        """Two crops that differ by a forgery, its mask by cell, and what kind of forgery it is."""
+        kind = KINDS[rng.choice(3, p=np.array(self.recipe.kinds) / sum(self.recipe.kinds))]
+        forged, points, known = self._blend(rng) if kind == "blend" else self._labelled(rng, kind)
+        pair = [forged.real, forged.fake]
+        if rng.random() < self.recipe.h264:
+            pair = h264(pair, rng)
+        pair = augment_pair(pair, rng, strength=worst * rng.random())
+        matrix = self._matrix(points, rng)
+        size = self.recipe.size
+        crops = [warp(image, matrix, size) for image in pair]
+        mask = cv2.warpAffine(forged.mask, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        cells = cv2.resize(mask, (size // MASK_STRIDE, size // MASK_STRIDE), interpolation=cv2.INTER_AREA)
+        if not known:
+            cells[:] = np.nan
+        if rng.random() < 0.5:
+            crops, cells = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops], cells[:, ::-1]
+        return crops, np.ascontiguousarray(cells), kind
+
+    def _blend(self, rng: np.random.Generator) -> tuple[Forged, np.ndarray, bool]:
+        face = self.reals[np.searchsorted(self.odds, rng.random())]
+        real, points = _reduced(self.faces.read(face), self.faces.points[face])
+        return self_blend(real, points, rng, inner=self.recipe.inner), points, True
+
+    def _labelled(self, rng: np.random.Generator, kind: Kind) -> tuple[Forged, np.ndarray, bool]:
+        """A labelled fake and its original, or the original with a part of the fake; never a pair that is alike."""
+        while True:
+            face = self.fakes[rng.integers(len(self.fakes))]
+            fake, _ = _reduced(self.faces.read(face), self.faces.points[face])
+            original = self.faces.pair[face]
+            real, points = _reduced(self.faces.read(original), self.faces.points[original])
+            if fake.shape != real.shape:
+                continue
+            mask = difference_mask(fake, real)
+            if mask.max() < ALTERED:
+                continue
+            rim = round(RIM * mask.shape[0])
+            aligned = max(mask[:rim].mean(), mask[-rim:].mean(), mask[:, :rim].mean(), mask[:, -rim:].mean()) < ALTERED
+            if kind == "whole":
+                return Forged(real, fake, mask, "whole"), points, bool(aligned)
+            part = paste_part(fake, real, points, rng) if aligned else None
+            if part is not None:
+                return part, points, True
+
+    def _matrix(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The crop's place, shaken."""
+        recipe = self.recipe
+        scale = recipe.scale * np.exp(rng.uniform(-1, 1) * recipe.jitter_scale)
+        matrix = crop_matrix(points, (0, 0, 1, 1), Geometry("landmarks", scale), recipe.size)
+        middle = np.full(2, (recipe.size - 1) / 2)
+        turn = np.deg2rad(rng.uniform(-1, 1) * recipe.jitter_turn)
+        rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        shift = rng.uniform(-1, 1, 2) * recipe.jitter_shift * recipe.size
+        shaken = np.vstack([np.hstack([rotation, (middle - rotation @ middle + shift)[:, None]]), [0, 0, 1]])
+        return matrix @ shaken
+
+
+class ValidationFaces:
+    """Number → a batch of unforged faces as a scan would cut them: images, label, source, video."""
+
+    def __init__(self, recipe: FrameRecipe, faces: Faces, batch: int = 32) -> None:
+        self.recipe = recipe
+        self.faces = faces
+        self.sources = faces.sources
+        rng = np.random.default_rng(recipe.seed)
+        seen = np.isfinite(faces.points).all(axis=(1, 2))
+        chosen = []
+        for source in range(len(faces.sources)):
+            for label in (0, 1):
+                rows = np.flatnonzero((faces.source == source) & (faces.label == label) & seen)
+                chosen.append(rng.permutation(rows)[: recipe.validation_items // 2])
+        order = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
+        self.batches = [order[i : i + batch] for i in range(0, len(order), batch)]
+        if not {0, 1} <= set(faces.label[order].tolist()):
+            raise TrainingError("The dev split lacks REAL or FAKE faces.", "Give a cache whose dev split has both.")
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if index >= len(self):
+            raise IndexError(index)
+        rows = self.batches[index]
+        geometry = Geometry("landmarks", self.recipe.scale)
+        crops = [
+            crop_face(self.faces.read(row), self.faces.points[row], (0, 0, 1, 1), geometry, self.recipe.size)
+            for row in rows
+        ]
+        return {
+            "images": np.stack(crops),
+            "label": self.faces.label[rows].astype(np.int64),
+            "source": self.faces.source[rows].astype(np.int64),
+            "video": self.faces.video[rows].astype(np.int64),
+        }
+
+
+def _reduced(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of at most `LARGEST` pixels a side, with its points."""
+    longest = max(image.shape[:2])
+    if longest <= LARGEST:
+        return image, points
+    scale = LARGEST / longest
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return small, ((points + 0.5) * scale - 0.5).astype(np.float32)
+
+
+class FrameTask:
+    """`facetell train frame`."""
+
+    name = "frame"
+    recipe = FrameRecipe
+
+    def module(self, recipe: FrameRecipe) -> FrameModule:
+        module = FrameModule(recipe)
+        if recipe.start:
+            from facetell.training.fit import read_checkpoint
+
+            try:
+                module.load_state_dict(read_checkpoint(Path(recipe.start))["state_dict"])
+            except RuntimeError as error:
+                raise TrainingError(f"The weights in {recipe.start} do not fit this recipe's network.") from error
+            module.network.join.copy_(torch.tensor(recipe.join))
+        return module
+
+    def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
+        train, dev = Faces(caches, train=True), Faces(caches, train=False)
+        return Data(TrainingPairs(recipe, train), ValidationFaces(recipe, dev))
+
+    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
+        raise NotImplementedError
+
+
+TASK = FrameTask()

@@ -1,0 +1,144 @@
+"""Recipes: everything that decides a training, in one TOML file checked against one dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from facetell.errors import RecipeError
+
+R = TypeVar("R", bound="Recipe")
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a number may take, both ends included."""
+
+    low: float
+    high: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every training needs. A task's recipe extends it: annotated fields with defaults are all it takes."""
+
+    seed: Annotated[int, Range(0)] = 0
+    steps: Annotated[int, Range(1)] = 1000  # length of the training; --max-minutes may end it sooner
+    batch: Annotated[int, Range(1)] = 32
+    learning_rate: Annotated[float, Range(0)] = 3e-4
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    warmup: Annotated[int, Range(0)] = 100  # steps of linear warm-up
+    hold: Annotated[float, Range(0, 1)] = 0.3  # share of the budget before the cosine decay sets in
+    clip_norm: Annotated[float, Range(0)] = 5.0  # largest gradient norm; 0: not clipped
+    ema: Annotated[float, Range(0, 0.99999)] = 0.0  # decay of the weights' running average; 0: none
+    validate_every: Annotated[int, Range(1)] = 100  # steps
+    monitor: str = "loss"  # the validation metric that chooses the best weights
+    mode: Literal["min", "max"] = "min"
+    patience: Annotated[int, Range(0)] = 0  # validations without a better `monitor` that end the training; 0: never
+    checkpoint_minutes: Annotated[float, Range(0)] = 2.0
+    keep: Annotated[int, Range(1)] = 2  # latest checkpoints kept, beside the best
+
+
+def load_recipe(name: str | Path, kind: type[R], overrides: Sequence[str] = ()) -> R:
+    """The recipe of this name that ships, or of this TOML file, with `key=value` overrides on top.
+
+    >>> load_recipe("meso", Recipe, ["seed=3", "steps=10"]).seed  # doctest: +SKIP
+    3
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown key, a wrong type or a value out of range.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name}.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        shipped = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(
+            f"{path} cannot be read: {error.strerror}.", f"Give a .toml file, or one of {shipped}."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}.") from error
+    source = str(path)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise RecipeError(f"{override!r} is not an override.", "Write --set key=value.")
+        values[key.strip()] = _parse(text.strip())
+        source = f"{path} with --set"
+    return make_recipe(values, kind, source)
+
+
+def make_recipe(values: dict[str, Any], kind: type[R], source: str = "the recipe") -> R:
+    """A checked recipe from plain values; lists become tuples, whole numbers become floats where floats are wanted.
+
+    >>> make_recipe({"learning_rate": 1, "mode": "max"}, Recipe).learning_rate
+    1.0
+    >>> make_recipe({"learning_rat": 1}, Recipe)
+    Traceback (most recent call last):
+    facetell.errors.RecipeError: the recipe has an unknown key 'learning_rat'. Did you mean 'learning_rate'?
+
+    Raises:
+        RecipeError: naming the key and the source.
+    """
+    import difflib
+
+    hints = typing.get_type_hints(kind, include_extras=True)
+    checked = {}
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(sorted(hints))}."
+            raise RecipeError(f"{source} has an unknown key {key!r}.", advice)
+        checked[key] = _check(key, value, hints[key], source)
+    return kind(**checked)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML that `load_recipe` reads back to an equal one.
+
+    >>> to_toml(Recipe(seed=3)).splitlines()[0]
+    'seed = 3'
+    """
+    import json  # JSON scalars and arrays of scalars are TOML
+
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in dataclasses.asdict(recipe).items())
+
+
+def _check(key: str, value: Any, hint: Any, source: str) -> Any:
+    if typing.get_origin(hint) is Annotated:
+        kind, limits = typing.get_args(hint)
+        value = _check(key, value, kind, source)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not limits.low <= number <= limits.high:
+                raise RecipeError(f"{source}: {key} = {value} is outside {limits.low} … {limits.high}.")
+        return value
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise RecipeError(f"{source}: {key} = {value!r} is none of {', '.join(map(repr, arguments))}.")
+        return value
+    if origin is tuple:
+        kinds = (arguments[0],) * len(value) if arguments[-1] is Ellipsis and isinstance(value, list) else arguments
+        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+            raise RecipeError(f"{source}: {key} = {value!r} should be a list like {hint}.")
+        return tuple(_check(key, item, item_kind, source) for item, item_kind in zip(value, kinds, strict=True))
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise RecipeError(f"{source}: {key} = {value!r} should be of type {hint.__name__}.")
+    return value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string, as a shell would have it

@@ -1,0 +1,75 @@
+"""What a task is, and the list of them. Free of torch, so that the command line can list them fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from facetell.errors import UsageError
+from facetell.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from facetell.data.cache import FaceCache
+    from facetell.training.fit import Module, Run
+
+TASKS = {
+    "frame": "facetell.training.frame",
+    "meso": "facetell.training.meso",
+}  # name -> module that holds TASK
+
+
+class Batches(Protocol):
+    """A map from a number to a whole batch: a dict of arrays, the same one each time it is asked for.
+
+    For training the number is the step, 0, 1, 2, … without end, and all chance in it comes from
+    `np.random.default_rng([seed, step])`: so a resumed run sees what an uninterrupted one would have seen.
+    """
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+class SizedBatches(Batches, Protocol):
+    """Batches that end: for validation."""
+
+    def __len__(self) -> int: ...
+
+
+class Data(NamedTuple):
+    """What a task trains and validates on."""
+
+    train: Batches
+    validation: SizedBatches
+
+
+class Task(Protocol):
+    """One kind of detector: its recipe, network, loss, batches and file. One module each, holding `TASK`."""
+
+    name: str
+
+    @property
+    def recipe(self) -> type[Recipe]: ...
+
+    def module(self, recipe: Any) -> Module:
+        """The network with its losses, randomly initialised from torch's global generator (seeded by `fit`)."""
+        ...
+
+    def data(self, recipe: Any, caches: Sequence[FaceCache]) -> Data:
+        """Batches from the caches' train and dev splits; TrainingError where a class or a split is missing."""
+        ...
+
+    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
+        """Write the detector file, card inside, of `run.module` into `run.out`, and return its path."""
+        ...
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        UsageError: no such task.
+    """
+    if name not in TASKS:
+        raise UsageError(f"There is no network called {name!r} to train.", f"Known: {', '.join(sorted(TASKS))}.")
+    return import_module(TASKS[name]).TASK

@@ -1,0 +1,200 @@
+"""The training loop on a network of twenty weights."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from facetell.errors import TrainingError
+from facetell.training.fit import Module, fit, read_checkpoint, require_both_classes
+from facetell.training.recipe import Recipe
+from facetell.training.tasks import Data
+
+
+@dataclass(frozen=True)
+class ToyRecipe(Recipe):
+    explode_at: int = -1
+    interrupt_at: int = -1
+
+
+class Points:
+    """Two clouds of points; `length` None: without end."""
+
+    def __init__(self, recipe: ToyRecipe, length: int | None) -> None:
+        self.recipe, self.length = recipe, length
+
+    def __len__(self) -> int:
+        assert self.length is not None
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if self.length is None and index == self.recipe.interrupt_at:
+            raise InterruptedError("power cut")
+        rng = np.random.default_rng([self.recipe.seed, index, self.length or 0])
+        label = rng.integers(0, 2, self.recipe.batch)
+        x = rng.normal(size=(self.recipe.batch, 4)) + label[:, None]
+        if self.length is None and index == self.recipe.explode_at:
+            x[0] = math.nan
+        return {"x": x.astype(np.float32), "label": label.astype(np.float32)}
+
+
+class ToyModule(Module):
+    def training_step(self, batch, index):
+        logit = self.network(batch["x"])[:, 0]
+        loss = functional.binary_cross_entropy_with_logits(logit, batch["label"])
+        return {"loss": loss, "accuracy": ((logit > 0) == batch["label"].bool()).float().mean()}
+
+    def validation_step(self, batch, index):
+        return {"logit": self.network(batch["x"])[:, 0], "label": batch["label"]}
+
+    def metrics(self, predictions):
+        p, y = 1 / (1 + np.exp(-predictions["logit"])), predictions["label"]
+        return {"loss": -np.mean(np.log(np.where(y == 1, p, 1 - p))), "accuracy": np.mean((p > 0.5) == (y == 1))}
+
+
+class Toy:
+    name = "toy"
+    recipe = ToyRecipe
+
+    def __init__(self, interrupt_at: int = -1, explode_at: int = -1) -> None:
+        self.trap = ToyRecipe(interrupt_at=interrupt_at, explode_at=explode_at, batch=16)
+
+    def module(self, recipe):
+        return ToyModule(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.3), nn.Linear(3, 1)), recipe)
+
+    def data(self, recipe, caches):
+        return Data(Points(self.trap, None), Points(self.trap, 3))
+
+    def export(self, run, caches):
+        raise NotImplementedError
+
+
+RECIPE = ToyRecipe(batch=16, steps=30, validate_every=7, learning_rate=0.05, warmup=3, ema=0.9, checkpoint_minutes=0)
+
+
+def weights(run) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in run.module.state_dict().values()])
+
+
+def curves(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "curves.csv").drop(columns="seconds")
+
+
+def test_loss_falls_and_the_best_weights_come_back(tmp_path):
+    run = fit(Toy(), RECIPE, [], tmp_path)
+    table = curves(tmp_path)
+    assert table["step"].tolist() == [7, 14, 21, 28, 30]
+    assert table["val_loss"].iloc[-1] < table["val_loss"].iloc[0]
+    assert run.metrics["loss"] == pytest.approx(table["val_loss"].min(), rel=1e-5)
+    assert run.step == table["step"].iloc[table["val_loss"].argmin()]
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert len(list(tmp_path.glob("last-*.ckpt"))) == RECIPE.keep
+
+
+@pytest.mark.parametrize("interrupt_at", [1, 7, 8, 14, 20, 29])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, interrupt_at):
+    whole = fit(Toy(), RECIPE, [], tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        fit(Toy(interrupt_at), RECIPE, [], tmp_path / "cut")
+    resumed = fit(Toy(), RECIPE, [], tmp_path / "cut", resume=True)
+    pd.testing.assert_frame_equal(curves(tmp_path / "whole"), curves(tmp_path / "cut"))
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_finished_training_is_not_trained_further(tmp_path):
+    first = fit(Toy(), RECIPE, [], tmp_path)
+    again = fit(Toy(interrupt_at=0), RECIPE, [], tmp_path, resume=True)
+    assert torch.equal(weights(first), weights(again))
+    assert again.metrics == first.metrics
+
+
+def test_patience_ends_the_training(tmp_path):
+    recipe = ToyRecipe(batch=16, steps=1000, validate_every=2, learning_rate=0.0, patience=3)
+    fit(Toy(), recipe, [], tmp_path)
+    losses = curves(tmp_path)["val_loss"]
+    assert losses.argmin() == len(losses) - 1 - recipe.patience
+
+
+def test_minutes_end_the_training_with_the_schedule_run_down(tmp_path):
+    recipe = ToyRecipe(batch=16, steps=10**9, validate_every=10**9, learning_rate=0.05, warmup=0)
+    fit(Toy(), recipe, [], tmp_path, max_minutes=0.02)
+    table = curves(tmp_path)
+    assert len(table) == 1
+    assert table["learning_rate"].iloc[0] < 0.005
+
+
+def test_nan_is_an_error_and_good_checkpoints_stay(tmp_path):
+    with pytest.raises(TrainingError, match="not a number any more at step 21"):
+        fit(Toy(explode_at=20), RECIPE, [], tmp_path)
+    assert read_checkpoint(tmp_path / "last-00000020.ckpt")["facetell"]["step"] == 20
+
+
+def test_another_training_is_not_overwritten(tmp_path):
+    fit(Toy(), RECIPE, [], tmp_path)
+    with pytest.raises(TrainingError, match="already holds a training"):
+        fit(Toy(), RECIPE, [], tmp_path)
+
+
+def test_another_recipe_does_not_resume(tmp_path):
+    fit(Toy(), RECIPE, [], tmp_path)
+    with pytest.raises(TrainingError, match="learning_rate differ"):
+        fit(Toy(), ToyRecipe(**{**vars(RECIPE), "learning_rate": 0.1}), [], tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"junk" * 99])
+def test_a_corrupt_checkpoint_is_named(tmp_path, damage):
+    fit(Toy(), RECIPE, [], tmp_path)
+    last = tmp_path / "last-00000030.ckpt"
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(TrainingError, match=r"last-00000030\.ckpt is corrupt"):
+        fit(Toy(), RECIPE, [], tmp_path, resume=True)
+
+
+def test_somebody_elses_checkpoint_is_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "last-00000001.ckpt")
+    with pytest.raises(TrainingError, match="is not a checkpoint"):
+        fit(Toy(), RECIPE, [], tmp_path, resume=True)
+
+
+def test_a_killed_training_leaves_good_checkpoints(tmp_path):
+    out = tmp_path / "run"
+    program = textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_fit import Toy, ToyRecipe
+        from facetell.training.fit import fit
+        recipe = ToyRecipe(batch=16, steps=10**6, validate_every=50, checkpoint_minutes=0)
+        fit(Toy(), recipe, [], {str(out)!r})
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "best.ckpt").exists():
+        assert process.poll() is None, "the training ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for path in out.glob("[bl]*.ckpt"):
+        assert read_checkpoint(path)["facetell"]["step"] > 0
+
+
+def test_one_class_is_an_error():
+    require_both_classes([0, 1, 1], "train")
+    with pytest.raises(TrainingError, match="train holds FAKE faces only"):
+        require_both_classes(np.ones(3, int), "train")
+    with pytest.raises(TrainingError, match="dev holds no faces"):
+        require_both_classes([], "dev")
