@@ -11,6 +11,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+from facetell.cli import data  # noqa: E402  the verbs need `app`
+
+app.add_typer(data.app, name="data")
+
 
 def main() -> None:
     """Entry point of the `facetell` command."""

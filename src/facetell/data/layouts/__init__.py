@@ -1,0 +1,66 @@
+"""The layouts that data sets come in: one file each, each with one `LAYOUT`. A new layout is one new file here."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from facetell.data.layouts.base import Layout, Listing, Options
+from facetell.errors import FileMissingError, LayoutError, UsageError
+
+__all__ = ["Layout", "Listing", "Options", "layouts", "read", "recognise"]
+
+
+@cache
+def layouts() -> dict[str, Layout]:
+    """Name -> layout, of every file in this folder."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "base":
+            layout: Layout = import_module(f"{__name__}.{module.name}").LAYOUT
+            found[layout.name] = layout
+    return found
+
+
+def recognise(root: Path, options: Options) -> Layout:
+    """The one layout that the folder, tar or table at `root` is in; flat, if the options say its label.
+
+    Raises:
+        FileMissingError: nothing there.
+        LayoutError: none fits, or more than one; the message names what was looked for or found.
+    """
+    if not root.exists():
+        raise FileMissingError(f"There is nothing at {root}.")
+    if options.label is not None:
+        return layouts()["flat"]
+    fitting = [layout for layout in layouts().values() if layout.recognises(root, options)]
+    if not fitting:
+        wanted = "; ".join(f"{layout.name}: {layout.looked_for}" for layout in layouts().values())
+        raise LayoutError(f"{root} is in no known layout. Looked for: {wanted}.", "See docs/data.md.")
+    if len(fitting) > 1:
+        names = ", ".join(layout.name for layout in fitting)
+        raise LayoutError(
+            f"{root} is in more than one layout: {names}.", "Give one of their folders, or --layout NAME."
+        )
+    return fitting[0]
+
+
+def read(root: Path, options: Options | None = None, layout: str | None = None) -> Listing:
+    """Everything that the data set at `root` lists.
+
+    Args:
+        root: a folder, a tar or a table.
+        options: see `Options`.
+        layout: the layout's name; recognised without it.
+
+    Raises:
+        UsageError: no layout of that name.
+        DataError, FileMissingError: as `recognise` and the layout itself.
+    """
+    options = options or Options()
+    if layout is not None and layout not in layouts():
+        raise UsageError(f"There is no layout {layout!r}.", f"Known: {', '.join(layouts())}.")
+    chosen = recognise(root, options) if layout is None else layouts()[layout]
+    return chosen.read(root, options)

@@ -1,0 +1,153 @@
+"""What every layout gives, and the few things that several of them need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from facetell.data.manifest import FAKE, REAL, Item
+from facetell.data.tar import members
+from facetell.errors import DataError, ManifestError
+
+VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
+STILL_NUMBER = re.compile(r"^(?P<video>.+?)_(?P<frame>\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a folder alone cannot say.
+
+    Args:
+        label: of every item in a flat folder or tar; None where the layout knows it.
+        crop: every picture is an already cut-out face.
+        video_regex: matched against a picture's name without suffix; its first group is the video's name.
+        group_regex: likewise; its first group is the row's group.
+    """
+
+    label: int | None = None
+    crop: bool = False
+    video_regex: str | None = None
+    group_regex: str | None = None
+
+
+@dataclass(slots=True)
+class Listing:
+    """A data set as it lies on the disk.
+
+    `missing` names what its lists mention and the disk lacks; `notes` are plain sentences on what looks odd.
+    """
+
+    layout: str
+    items: list[Item]
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for label, name in ((REAL, "REAL"), (FAKE, "FAKE")):
+            if not any(item.label == label for item in self.items):
+                self.notes.append(f"There is no {name} item.")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way in which data sets lie on disks.
+
+    Args:
+        name: as on the command line.
+        looked_for: the files by which it is told, for people.
+        recognises: whether the path, which exists, holds it; must be quick and must not raise on strange folders.
+        read: everything listed there; raises DataError if it cannot be understood.
+    """
+
+    name: str
+    looked_for: str
+    recognises: Callable[[Path, Options], bool]
+    read: Callable[[Path, Options], Listing]
+
+
+class Files:
+    """The files of a folder or of an uncompressed tar, by their names relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.is_tar = root.is_file()
+        if self.is_tar:
+            self.names = sorted(members(str(root)))
+        else:
+            self.names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+    def place(self, name: str) -> tuple[str, str]:
+        """The manifest's `path` and `member` of a file."""
+        return (str(self.root.resolve()), name) if self.is_tar else (str(self.root.resolve() / name), "")
+
+    def of(self, suffixes: Iterable[str]) -> list[str]:
+        """The names with one of these suffixes, in any case."""
+        wanted = set(suffixes)
+        return [name for name in self.names if PurePosixPath(name).suffix.lower() in wanted]
+
+
+def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
+    """A picture's video and its number there, from its name without suffix: by default a trailing `_<number>`.
+
+    >>> still("015_919_4"), still("portrait")
+    (('015_919', 4), ('portrait', -1))
+    """
+    default = STILL_NUMBER.match(stem)
+    number = int(default["frame"]) if default else -1
+    if video_regex is not None:
+        return first_group(video_regex, stem, "--video-regex"), number
+    return (default["video"], number) if default else (stem, -1)
+
+
+def first_group(pattern: str, text: str, option: str) -> str:
+    """What the pattern's first group (or the whole pattern, without groups) matches in `text`.
+
+    Raises:
+        ManifestError: the pattern is no regular expression, or does not match.
+    """
+    try:
+        match = re.search(pattern, text)
+    except re.error as error:
+        raise ManifestError(f"{option} {pattern!r} is not a regular expression: {error}.") from error
+    if match is None:
+        raise ManifestError(f"{option} {pattern!r} does not match {text!r}.", "Every name has to match.")
+    return match[1] if match.re.groups else match[0]
+
+
+def read_csv(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
+    """A CSV file, every cell a string, empty ones "".
+
+    Raises:
+        DataError: it cannot be read, or lacks a column of `needed`.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+    absent = [column for column in needed if column not in table]
+    if absent:
+        raise DataError(f"{path} has no column {', '.join(absent)}.", f"It has: {', '.join(map(str, table))}.")
+    return table
+
+
+def label_of(word: object, where: str) -> int:
+    """0 or 1 of REAL/FAKE in any case, or of 0/1 (1 is FAKE).
+
+    >>> label_of("Fake", "row 1"), label_of("0", "row 2")
+    (1, 0)
+
+    Raises:
+        ManifestError: the word is neither.
+    """
+    known = {"real": REAL, "0": REAL, "fake": FAKE, "1": FAKE}
+    label = known.get(str(word).strip().lower())
+    if label is None:
+        raise ManifestError(
+            f"{where}: the label {word!r} is neither REAL nor FAKE.", "Use REAL/FAKE, or 0/1 with 1 = FAKE."
+        )
+    return label

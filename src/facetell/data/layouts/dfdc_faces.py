@@ -1,0 +1,81 @@
+"""DFDC face crops: one 224×224 JPEG per training video, in `faces_224/` or a tar of it, and a CSV that lists them.
+
+The CSV has videoname, label and original; where it also has `part`, parts share no people, so the part is the group.
+Parts below 0 stand for several unknown ones: there the original is the group.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from facetell.data.layouts.base import Files, Layout, Listing, Options, label_of, read_csv
+from facetell.data.manifest import REAL, Item
+from facetell.errors import DataError
+
+NEEDED = ("videoname", "label", "original")
+
+
+def _recognises(root: Path, options: Options) -> bool:
+    return bool(_sources(root))
+
+
+def _sources(root: Path) -> list[tuple[Path, Path]]:
+    """(pictures, CSV): a tar beside the CSV of its own name, or a folder that holds both CSV and `faces_224/`."""
+    if root.is_file():
+        table = root.with_suffix(".csv")
+        return [(root, table)] if root.suffix == ".tar" and _has_columns(table) else []
+    tars = [(table.with_suffix(".tar"), table) for table in sorted(root.glob("*.csv"))]
+    sources = [(tar, table) for tar, table in tars if tar.is_file() and _has_columns(table)]
+    if (root / "faces_224").is_dir():
+        sources += [(root, table) for table in sorted(root.glob("*.csv")) if _has_columns(table)]
+    return sources
+
+
+def _has_columns(table: Path) -> bool:
+    if not table.is_file():
+        return False
+    with table.open(encoding="utf-8", errors="replace") as file:
+        return set(NEEDED) <= set(file.readline(4096).strip().split(","))
+
+
+def _read(root: Path, options: Options) -> Listing:
+    items, missing, notes = [], [], []
+    sources = _sources(root)
+    if not sources:
+        raise DataError(f"{root} holds no pictures with a CSV beside them.", f"Looked for {LAYOUT.looked_for}.")
+    for pictures, table in sources:
+        files = Files(pictures)
+        by_stem = {PurePosixPath(name).stem: name for name in files.of({".jpg", ".jpeg", ".png"})}
+        for number, row in enumerate(read_csv(table, NEEDED).to_dict("records"), start=2):
+            stem, original = PurePosixPath(row["videoname"]).stem, PurePosixPath(row["original"]).stem
+            label = label_of(row["label"], f"{table.name}, line {number}")
+            if stem not in by_stem:
+                missing.append(f"{row['videoname']} ({table.name})")
+                continue
+            part = row.get("part", "")
+            path, member = files.place(by_stem.pop(stem))
+            items.append(
+                Item(
+                    path=path,
+                    member=member,
+                    label=label,
+                    dataset="DFDC",
+                    method="" if label == REAL else "DFDC",
+                    original="" if label == REAL else original,
+                    group=f"part {part}" if part.isdigit() else "",
+                    split=row.get("split", ""),
+                    video=stem,
+                    crop=True,
+                )
+            )
+        if by_stem:
+            notes.append(f"{len(by_stem)} pictures of {pictures.name} stand in no row of {table.name}.")
+    return Listing("dfdc-faces", items, missing, notes)
+
+
+LAYOUT = Layout(
+    name="dfdc-faces",
+    looked_for="a CSV with videoname,label,original beside faces_224/ or beside a .tar of the same name",
+    recognises=_recognises,
+    read=_read,
+)

@@ -1,0 +1,71 @@
+"""A folder or tar of pictures and videos that all bear the label given with `--label`.
+
+A CSV of the same name beside a tar, or any CSV inside a folder, may name each file's person: its columns `file` and
+`person` make the person the group.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from facetell.data.layouts.base import PICTURES, VIDEOS, Files, Layout, Listing, Options, first_group, read_csv, still
+from facetell.data.manifest import FAKE, Item
+from facetell.errors import LayoutError, UsageError
+
+
+def _recognises(root: Path, options: Options) -> bool:
+    return options.label is not None and (root.is_dir() or root.suffix == ".tar")
+
+
+def _read(root: Path, options: Options) -> Listing:
+    if options.label is None:
+        raise UsageError(f"What are the files of {root}?", "Say --label REAL or --label FAKE.")
+    files = Files(root)
+    names = files.of(PICTURES | VIDEOS)
+    if not names:
+        raise LayoutError(f"{root} holds no pictures and no videos.")
+    persons = _persons(root)
+    items = []
+    for name in names:
+        stem = PurePosixPath(name).with_suffix("").as_posix()
+        is_picture = PurePosixPath(name).suffix.lower() in PICTURES
+        video, frame = still(stem, options.video_regex) if is_picture else (stem, -1)
+        group = persons.get(name, "")
+        if options.group_regex is not None:
+            group = first_group(options.group_regex, stem, "--group-regex")
+        path, member = files.place(name)
+        items.append(
+            Item(
+                path=path,
+                member=member,
+                label=options.label,
+                dataset=root.resolve().stem if root.is_file() else root.resolve().name,
+                method="unknown" if options.label == FAKE else "",
+                group=group,
+                video=video,
+                frame=frame,
+                crop=options.crop and is_picture,
+            )
+        )
+    missing = [name for name in persons if name not in set(names)]
+    return Listing("flat", items, missing)
+
+
+def _persons(root: Path) -> dict[str, str]:
+    """File name -> person, from the CSV beside a tar or the one inside a folder; empty without one."""
+    tables = [root.with_suffix(".csv")] if root.is_file() else sorted(root.glob("*.csv"))
+    persons = {}
+    for table in tables:
+        if table.is_file():
+            rows = read_csv(table)
+            if {"file", "person"} <= set(rows):
+                persons |= dict(zip(rows.file, rows.person, strict=True))
+    return persons
+
+
+LAYOUT = Layout(
+    name="flat",
+    looked_for="with --label REAL or --label FAKE, any folder or .tar of pictures or videos",
+    recognises=_recognises,
+    read=_read,
+)

@@ -1,0 +1,167 @@
+"""A manifest: one row per video or picture of a data set, whatever layout it came in. Label 1 is FAKE.
+
+Columns, in this order:
+
+=============  ======  ==============================================================================================
+path           str     the file, or the tar that holds it
+member         str     name inside the tar; empty for a file of its own
+dataset        str     which data set the row belongs to
+label          int     0 REAL, 1 FAKE
+method         str     how a fake was made; empty for real ones
+original       str     `video` of the real video that a fake was made from; empty if unknown
+group          str     what must not be torn apart by a split: identity or original
+split          str     train, val, test, or a data set's own word; empty if not split
+compression    str     the data set's own word for it, such as c23
+video          str     key of the video that the row is, or is a still of
+frame          int     the still's number within its video; -1 for a video
+crop           bool    the picture is an already cut-out face
+=============  ======  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from facetell.errors import FileMissingError, LeakError, ManifestError
+from facetell.files import replacing
+
+REAL, FAKE = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of a manifest; see the module for the meaning of the columns."""
+
+    path: str
+    label: int
+    dataset: str = ""
+    method: str = ""
+    original: str = ""
+    group: str = ""
+    split: str = ""
+    compression: str = ""
+    video: str = ""
+    frame: int = -1
+    crop: bool = False
+    member: str = ""
+
+
+COLUMNS = (
+    *("path", "member", "dataset", "label", "method", "original", "group", "split", "compression"),
+    *("video", "frame", "crop"),
+)
+_TEXT = [column for column in COLUMNS if column not in ("label", "frame", "crop")]
+
+
+def manifest_of(items: Iterable[Item]) -> pd.DataFrame:
+    """The manifest of these items, checked; a row without a group gets its original's, or its own video's key.
+
+    >>> rows = [Item("a.mp4", REAL, video="a"), Item("b.mp4", FAKE, video="b", original="a")]
+    >>> manifest_of(rows).group.tolist()
+    ['a', 'a']
+
+    Raises:
+        ManifestError: as `validate`.
+    """
+    names = [field.name for field in fields(Item)]
+    return validate(pd.DataFrame([asdict(item) for item in items], columns=pd.Index(names)))
+
+
+def validate(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every column in its order and type; absent columns other than path and label are filled in.
+
+    Raises:
+        ManifestError: no path or label column, a row without a path, a label other than 0 and 1, a path (and member)
+            that stands in two rows.
+    """
+    for column in ("path", "label"):
+        if column not in table:
+            raise ManifestError(f"The manifest has no column “{column}”.", f"It has: {', '.join(map(str, table))}.")
+    defaults = {"label": REAL, "frame": -1, "crop": False}
+    frame = pd.DataFrame({column: table.get(column, defaults.get(column, "")) for column in COLUMNS}, index=table.index)
+    frame = frame.reset_index(drop=True)
+    frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "").astype(str)
+    _refuse(frame.path == "", "has no path", frame)
+    _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
+    _refuse(frame.duplicated(["path", "member"]), "names a file that an earlier row names too", frame)
+    frame["label"] = frame.label.astype("int8")
+    frame["frame"] = frame.frame.fillna(-1).astype("int32")
+    frame["crop"] = frame.crop.astype(bool)
+    frame["video"] = frame.video.where(frame.video != "", frame.path + frame.member)
+    frame["group"] = frame.group.where(frame.group != "", frame.original.where(frame.original != "", frame.video))
+    return frame
+
+
+def items_of(manifest: pd.DataFrame) -> list[Item]:
+    """The rows of a manifest as items."""
+    return [Item(**{str(name): value for name, value in row.items()}) for row in manifest.to_dict("records")]
+
+
+def check_leaks(manifest: pd.DataFrame) -> None:
+    """Nothing, if every group, and every original with its fakes, stands in one split only.
+
+    Raises:
+        LeakError: naming the first that does not.
+    """
+    rows = manifest[manifest.split != ""]
+    family = rows.dataset + ":" + rows.original.where(rows.original != "", rows.video)
+    for what, key in (("group", rows.dataset + ":" + rows.group), ("original", family)):
+        splits = rows.split.groupby(key).unique()
+        torn = splits[splits.map(len) > 1]
+        if len(torn):
+            raise LeakError(
+                f"{len(torn)} {what}(s) stand in two splits or more; {torn.index[0]} in {', '.join(torn.iloc[0])}.",
+                "Split by group: facetell data prepare --resplit.",
+            )
+
+
+def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Check the manifest, leaks included, and write it as CSV or Parquet, by the path's suffix.
+
+    Raises:
+        ManifestError, LeakError: the manifest is not sound; nothing is written.
+        OutputError: the path cannot be written.
+    """
+    manifest = validate(manifest)
+    check_leaks(manifest)
+    with replacing(path) as part:
+        if Path(path).suffix == ".csv":
+            manifest.to_csv(part, index=False)
+        else:
+            manifest.to_parquet(part, index=False)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The manifest in a CSV or Parquet file; relative paths are taken from the folder that holds the file.
+
+    Raises:
+        FileMissingError: no such file.
+        ManifestError: not a manifest.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileMissingError(f"There is no manifest at {path}.")
+    try:
+        table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors or OSErrors
+        raise ManifestError(f"{path} cannot be read as a manifest: {error}.") from error
+    if "crop" in table and table.crop.dtype == object:
+        raise ManifestError(f"{path}: the column “crop” holds something other than True and False.")
+    manifest = validate(table)
+    manifest["path"] = [os.path.join(path.parent, name) for name in manifest.path]
+    return manifest
+
+
+def _refuse(bad: pd.Series, problem: str, frame: pd.DataFrame) -> None:
+    rows = frame.index[bad.to_numpy()]
+    if len(rows):
+        row = rows[0]
+        where = " ".join(part for part in (str(frame.path[row]), str(frame.member[row])) if part)
+        raise ManifestError(
+            f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}; so do {len(rows) - 1} more."
+        )

@@ -1,0 +1,183 @@
+"""Makes a face cache from a manifest: on all cores, resumable, with memory that does not grow with the list.
+
+The rows of one original and its fakes are worked on together, so that a fake's faces are cut where its original's are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from facetell.data.cache import Batch, CacheWriter, Gap, StoredFace, decode_picture
+from facetell.data.manifest import FAKE, Item, items_of
+from facetell.data.pairs import difference
+from facetell.data.tar import read_bytes
+from facetell.errors import CacheError, FacetellError, NotVideoError
+from facetell.faces.detect import Detection, FaceDetector
+
+ROWS_PER_BATCH = 64  # pictures that travel to a worker together; a video travels with its family alone
+AHEAD = 3  # batches per worker that may be under way
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the pictures of a cache depend on.
+
+    Args:
+        plan: the sampling plan for videos.
+        faces: per frame, `all` or only the `largest`.
+        size: side in pixels of the pictures cut from videos; crops are stored as they are.
+    """
+
+    plan: str = "uniform:20"
+    faces: str = "all"
+    size: int = 256
+
+
+def prepare(
+    manifest: pd.DataFrame,
+    folder: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Make the cache `folder` from the manifest, or go on with it where it was stopped.
+
+    Args:
+        manifest: as `facetell.data.manifest.manifest_of` gives it.
+        folder: see `facetell.data.cache`.
+        settings: see `Settings`.
+        workers: processes; by default one per core. 1 works in this process.
+        progress: called with rows done and rows in all.
+
+    Raises:
+        CacheError, LeakError, ManifestError, OutputError: as `CacheWriter`.
+    """
+    settings = settings or Settings()
+    workers = workers or os.cpu_count() or 1
+    with CacheWriter(folder, asdict(settings), manifest) as writer:
+        batches = (batch for batch in _batches(writer.manifest) if not writer.done.issuperset(row for row, _ in batch))
+        for batch in _work(batches, settings, workers):
+            writer.add(batch)
+            if progress is not None:
+                progress(len(writer.done), len(manifest))
+        if not writer.complete:
+            writer.finish()
+
+
+Rows = list[tuple[int, Item]]
+
+
+def _batches(manifest: pd.DataFrame) -> Iterator[Rows]:
+    """Whole families, real rows first, several small ones together."""
+    origin = manifest.original.where(manifest.original != "", manifest.video)
+    family = pd.factorize(manifest.dataset + "\0" + origin + "\0" + manifest.compression)[0]
+    order = np.lexsort((manifest.label.to_numpy(), family))
+    batch: Rows = []
+    weight = 0
+    for start, end in _runs(family[order]):
+        rows = order[start:end]
+        items = items_of(manifest.iloc[rows])
+        size = sum(1 if item.crop else ROWS_PER_BATCH for item in items)
+        if batch and weight + size > ROWS_PER_BATCH:
+            yield batch
+            batch, weight = [], 0
+        batch += [(int(number), item) for number, item in zip(rows, items, strict=True)]
+        weight += size
+    if batch:
+        yield batch
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(values)) + 1
+    yield from zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True)
+
+
+def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator[Batch]:
+    """The batches' results in the batches' order, so that a cache does not depend on who was faster."""
+    if workers == 1:
+        for batch in batches:
+            yield _prepare(batch, settings)
+        return
+    waiting: deque[Future[Batch]] = deque()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(_prepare, batch, settings))
+                if len(waiting) >= AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise CacheError("A worker process died.", "Out of memory? Run it again with --workers 1.") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends the pool
+    cv2.setNumThreads(1)
+
+
+@cache
+def _detector() -> FaceDetector:
+    return FaceDetector()
+
+
+def _prepare(rows: Rows, settings: Settings) -> Batch:
+    """The faces of some whole families."""
+    batch = Batch([number for number, _ in rows])
+    originals: dict[tuple[str, str, str, int], tuple[int, np.ndarray]] = {}  # still -> (position in batch, picture)
+    for number, item in rows:
+        try:
+            face, picture = _crop(number, item)
+        except FacetellError as error:
+            batch.gaps.append(Gap(number, type(error).__name__, str(error)))
+            continue
+        original = originals.get((item.dataset, item.original, item.compression, item.frame))
+        if original is not None and original[1].shape == picture.shape:
+            face.pair = original[0]
+            _copy_place(batch.faces[face.pair], face)
+            found = difference(picture, original[1], face.points)
+            face.diff_inside, face.diff_outside, face.difference = found.inside, found.outside, found.map
+        else:
+            _find_place(face, picture)
+        if item.label != FAKE:
+            originals[item.dataset, item.video, item.compression, item.frame] = (len(batch.faces), picture)
+        batch.faces.append(face)
+    return batch
+
+
+def _crop(number: int, item: Item) -> tuple[StoredFace, np.ndarray]:
+    """An already cut-out face: its file's own bytes, and its picture."""
+    data = read_bytes(item.path, item.member)
+    picture = decode_picture(data)
+    if picture is None:
+        raise NotVideoError(f"{item.member or item.path} is no picture that can be decoded.")
+    height, width = picture.shape[:2]
+    return StoredFace(number, data, width, height, frame=max(item.frame, 0)), picture
+
+
+def _find_place(face: StoredFace, picture: np.ndarray) -> None:
+    """Fill in where the largest face of a crop is; nothing, if none is found: the picture is taken whole."""
+    faces = _detector().detect(picture)
+    if faces:
+        best: Detection = max(faces, key=lambda found: found.box[2] * found.box[3])
+        face.points, face.box, face.score = best.points, best.box, best.score
+        face.eyes_px = float(np.linalg.norm(best.points[1] - best.points[0]))
+
+
+def _copy_place(source: StoredFace, target: StoredFace) -> None:
+    target.points, target.box, target.eyes_px = source.points, source.box, source.eyes_px
