@@ -44,7 +44,7 @@ class SelfBlend:
     shift: complex  # of the pasted copy with its mask
     scale: float
     warp: np.ndarray | None  # (n, n, 2) displacement of the pasted copy's features
-    erode: float  # as a share of the square root of the region's area
+    erode: float  # as a share of the square root of a hull's area
     edge: float  # likewise
     ratio: float  # share of the pasted copy where the mask is full
 
@@ -99,7 +99,7 @@ class SelfBlend:
         outlines = masks.hulls(self.family, points, self.jitter, self.grow)
         hard = masks.fill([cv2.transform(outline, move) for outline in outlines], shape)
         hard = masks.displace(hard, self.bend, points, border=cv2.BORDER_CONSTANT)
-        length = float(hard.sum()) ** 0.5
+        length = float(hard.sum() / len(outlines)) ** 0.5
         return masks.soften(hard, self.erode * length, self.edge * length) * np.float32(self.ratio)
 
 

@@ -163,7 +163,7 @@ def soften(mask: np.ndarray, erode: float, edge: float) -> np.ndarray:
         raise TypeError(f"a mask must be floating, not {mask.dtype}: eight bits cannot be eroded by a blur")
     core = cv2.GaussianBlur(mask, (0, 0), max(erode, 0.3), borderType=cv2.BORDER_REPLICATE)
     core = (core >= 0.98).astype(np.float32)
-    soft = cv2.GaussianBlur(core, (0, 0), max(edge, 0.3), borderType=cv2.BORDER_REPLICATE)
+    soft = np.minimum(cv2.GaussianBlur(core, (0, 0), max(edge, 0.3), borderType=cv2.BORDER_REPLICATE), 1)
     return cv2.threshold(soft, 1 / 512, 1.0, cv2.THRESH_TOZERO)[1]  # less than half a grey level is nothing
 
 
