@@ -1,7 +1,7 @@
 """What a forged pair costs, by step, on one core: `python benchmarks/forge.py`.
 
-The picture is the astronaut's face at 256 px. "Budget" is the time over 12 ms, what a training on one core can spare for a
-pair; H.264 stands apart because a training reuses its results (`degrade.Reused`).
+The picture is the astronaut's face at 256 px. "Budget" is the time over 12 ms, what a training on one core can spare
+for a pair; H.264 stands apart because a training reuses its results (`degrade.Reused`).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_features_follow_their_own_point(face):
 def test_a_displacement_sticks_to_the_face(face):
     image, points = face
     field = np.zeros((8, 8, 2), np.float32)
-    field[4:7, 2:6] = 4  # from the nose to below the mouth
+    field[5:7, 3:5] = 6  # about the mouth
     moved = np.abs(masks.displace(image, field, points).astype(int) - image).max(2) > 2
     mouth = masks.fill(masks.hulls("mouth", points), image.shape[:2]) == 1
     outside = masks.fill(masks.hulls("face", points, grow=1.4), image.shape[:2]) == 0
