@@ -7,7 +7,7 @@ Inner families bend the features as well, as reenactment and lip-sync do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -72,21 +72,35 @@ class SelfBlend:
 
     def apply(self, image: np.ndarray, points: np.ndarray) -> Forged:
         """The pair for one picture and the five points of the face in it."""
-        altered = image
+        here, local = masks.window(points, image.shape[:2])
+        if self.alters_face:
+            face, real = self._mismatched(image[here]), image
+        else:
+            face, real = image[here], self._mismatched(image)
+
+        move = self._move(local)
+        if self.shift or self.scale != 1.0:
+            face = cv2.warpAffine(face, move, face.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
+        if self.warp is not None:
+            face = masks.displace(face, self.warp, local)
+        mask, fake = np.zeros(image.shape[:2], np.float32), real.copy()
+        mask[here] = self._mask(local, move, face.shape[:2])
+        fake[here] = paste(face, real[here], mask[here])
+        return Forged(real, fake, mask, self.family)
+
+    def drifted(self, other: SelfBlend, phase: float) -> SelfBlend:
+        """This blend with its rim on the way to another's, for clips: `phase` in radians, 0 is this blend itself."""
+        return replace(
+            self,
+            bend=np.float32(np.cos(phase)) * self.bend + np.float32(np.sin(phase)) * other.bend,
+            jitter=np.cos(phase) * self.jitter + np.sin(phase) * other.jitter,
+        )
+
+    def _mismatched(self, image: np.ndarray) -> np.ndarray:
         if self.detail is not None:
             name, arguments = self.detail
-            altered = getattr(pixels, name)(altered, *arguments)
-        if self.colour is not None:
-            altered = pixels.recolour(altered, self.colour)
-        face, real = (altered, image) if self.alters_face else (image, altered)
-
-        move = self._move(points)
-        if self.shift or self.scale != 1.0:
-            face = cv2.warpAffine(face, move, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
-        if self.warp is not None:
-            face = masks.displace(face, self.warp, points)
-        mask = self._mask(points, move, image.shape[:2])
-        return Forged(real, paste(face, real, mask), mask, self.family)
+            image = getattr(pixels, name)(image, *arguments)
+        return image if self.colour is None else pixels.recolour(image, self.colour)
 
     def _move(self, points: np.ndarray) -> np.ndarray:
         """Shift and scale about the face's middle, as a (2, 3) matrix in pixels."""
@@ -125,6 +139,7 @@ def self_blend(
 
     Raises:
         ForgeError: the points lie outside the picture, or on top of each other.
+        KeyError: no such family.
 
     >>> image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     >>> forged = self_blend(image, masks.ANCHORS + 60, np.random.default_rng(1), family="mouth")
@@ -138,10 +153,22 @@ def self_blend(
         else:
             families = masks.INNER if rng.random() < inner else masks.WHOLE
         family = families[rng.integers(len(families))]
+    return draw_visible(image, points, rng, family)[1]
+
+
+def draw_visible(
+    image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str
+) -> tuple[SelfBlend, Forged]:
+    """A blend of this family that shows on this picture, stronger with every try, and what it makes of it.
+
+    Raises:
+        ForgeError: no visible blend came of a few tries: the region lies outside the picture.
+    """
     for attempt in range(_TRIES):
-        forged = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt).apply(image, points)
+        drawn = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt)
+        forged = drawn.apply(image, points)
         if difference(forged.fake, forged.real, 1.5).max() >= VISIBLE:
-            return forged
+            return drawn, forged
     raise ForgeError(
         f"No visible blend of the family {family!r} came of {_TRIES} tries.",
         "Choose a picture in which the whole face is seen.",

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 FACE_HEIGHT = 100.0  # in face units, hairline to chin
+_REACH = 86.0  # no mask reaches farther from the face's middle, in face units
 _FIELD_REACH = 75.0  # displacement fields cover this far from between the eyes, in face units
 _FIELD_SIZE = 32
 
@@ -165,6 +166,19 @@ def soften(mask: np.ndarray, erode: float, edge: float) -> np.ndarray:
     core = (core >= 0.98).astype(np.float32)
     soft = np.minimum(cv2.GaussianBlur(core, (0, 0), max(edge, 0.3), borderType=cv2.BORDER_REPLICATE), 1)
     return cv2.threshold(soft, 1 / 512, 1.0, cv2.THRESH_TOZERO)[1]  # less than half a grey level is nothing
+
+
+def window(points: Points, shape: tuple[int, int]) -> tuple[tuple[slice, slice], Points]:
+    """The part of a picture of (H, W) in which a face can be altered, as slices, and the five points in it.
+
+    >>> window(ANCHORS + 100, (400, 400))[0]
+    (slice(23, 197, None), slice(13, 187, None))
+    """
+    a, b = similarity(points)
+    middle, reach = b + a * 10j, abs(a) * _REACH
+    left, top = max(0, int(middle.real - reach)), max(0, int(middle.imag - reach))
+    right, bottom = min(shape[1], int(middle.real + reach) + 1), min(shape[0], int(middle.imag + reach) + 1)
+    return (slice(top, bottom), slice(left, right)), points - np.array([left, top], np.float32)
 
 
 @lru_cache(maxsize=8)
