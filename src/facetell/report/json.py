@@ -17,6 +17,7 @@ SCHEMA = "facetell/1"
 def dump(verdicts: Sequence[Verdict]) -> str:
     """One JSON document on all verdicts, in the order given; strict JSON in ASCII, ending with a line break.
 
+    >>> from facetell.types import Label
     >>> json.loads(dump([Verdict("a.mp4", Label.NO_FACE)]))["verdicts"][0]["label"]
     'NO_FACE'
     """
@@ -31,6 +32,7 @@ def dump(verdicts: Sequence[Verdict]) -> str:
 def verdict_to_dict(verdict: Verdict) -> dict:
     """One verdict as plain JSON types; pictures and heat maps stay out.
 
+    >>> from facetell.types import Label
     >>> verdict_to_dict(Verdict("a.mp4", Label.REAL, p_fake=0.25))["p_fake"]
     0.25
     """

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from facetell.report.text import clock, count, coverage, plain, probability, threshold
+from facetell.report.text import clock, count, coverage, percent, plain, probability, threshold
 from facetell.types import Label, TrackScore, Verdict
 
 STYLES = {
@@ -131,7 +131,7 @@ def _spoken_by(verdict: Verdict) -> str:
     if not verdict.detector.shipped:
         said += " (a file from elsewhere, not one that ships with facetell)"
     if verdict.p_fake is not None:
-        said += f"; P(fake) assumes that {100 * verdict.prior:.3g} % of all videos are fake"
+        said += f"; P(fake) assumes that {percent(verdict.prior)} of all videos are fake"
     if verdict.seconds:
         said += f"; {sum(verdict.seconds.values()):.1f} s"
     return said

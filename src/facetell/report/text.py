@@ -47,9 +47,9 @@ def percent(share: float) -> str:
     """A share as a percentage, as short as it can be said.
 
     >>> percent(0.01), percent(0.125), percent(0.0005)
-    ('1 %', '12.5 %', '0.05 %')
+    ('1%', '12.5%', '0.05%')
     """
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}%"
 
 
 def clock(time_s: float) -> str:
@@ -97,7 +97,7 @@ def threshold(verdict: Verdict) -> str:
     """What FAKE took, in one sentence; empty where no threshold was used.
 
     >>> threshold(Verdict("a", Label.REAL, threshold=0.81, false_positive_rate=0.01, provisional=True))
-    'called FAKE from 0.81 up, which 1 % of real videos reach (provisional)'
+    'called FAKE from 0.81 up, which 1% of real videos reach (provisional)'
     """
     if verdict.threshold is None:
         return ""
