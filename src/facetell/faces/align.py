@@ -38,7 +38,7 @@ def similarity(points: np.ndarray) -> np.ndarray:
 
     Closed form of Umeyama (1991) in the plane; a turned face is fitted, never mirrored.
 
-    >>> similarity(2 * TEMPLATE + 10).round(3).tolist()
+    >>> (similarity(2 * TEMPLATE + 10).round(3) + 0).tolist()
     [[2.0, 0.0, 10.0], [0.0, 2.0, 10.0]]
     """
     source, target = TEMPLATE.astype(np.float64), np.asarray(points, np.float64)
