@@ -63,4 +63,7 @@ def read(root: Path, options: Options | None = None, layout: str | None = None) 
     if layout is not None and layout not in layouts():
         raise UsageError(f"There is no layout {layout!r}.", f"Known: {', '.join(layouts())}.")
     chosen = recognise(root, options) if layout is None else layouts()[layout]
-    return chosen.read(root, options)
+    listing = chosen.read(root, options)
+    if not listing.items and not listing.missing:
+        raise LayoutError(f"{root} holds nothing of the layout {chosen.name}.", f"Looked for {chosen.looked_for}.")
+    return listing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +17,7 @@ from facetell.errors import DataError, ManifestError
 
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
-STILL_NUMBER = re.compile(r"^(?P<video>.+?)_(?P<frame>\d+)$")
+STILL_NUMBER = re.compile(r"^(?P<video>.+?)[_/](?P<frame>\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,6 @@ class Listing:
     items: list[Item]
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for label, name in ((REAL, "REAL"), (FAKE, "FAKE")):
-            if not any(item.label == label for item in self.items):
-                self.notes.append(f"There is no {name} item.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +89,10 @@ class Files:
 
 
 def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
-    """A picture's video and its number there, from its name without suffix: by default a trailing `_<number>`.
+    """A picture's video and its number there, from its name without suffix: by default a trailing `_<k>` or `/<k>`.
 
-    >>> still("015_919_4"), still("portrait")
-    (('015_919', 4), ('portrait', -1))
+    >>> still("015_919_4"), still("clip/0007"), still("portrait")
+    (('015_919', 4), ('clip', 7), ('portrait', -1))
     """
     default = STILL_NUMBER.match(stem)
     number = int(default["frame"]) if default else -1
@@ -117,6 +114,50 @@ def first_group(pattern: str, text: str, option: str) -> str:
     if match is None:
         raise ManifestError(f"{option} {pattern!r} does not match {text!r}.", "Every name has to match.")
     return match[1] if match.re.groups else match[0]
+
+
+def inside(name: str, where: str) -> str:
+    """The name with forward slashes, if it stays within the folder that it is relative to.
+
+    Raises:
+        ManifestError: it is absolute or climbs out.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ManifestError(f"{where}: the path {name!r} leaves the folder.", "Paths are relative to the data set.")
+    return parts.as_posix()
+
+
+def components(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name -> the smallest name that chains of pairs connect it to.
+
+    >>> components([("b", "a"), ("c", "b"), ("x", "x")])
+    {'b': 'a', 'a': 'a', 'c': 'a', 'x': 'x'}
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    for one, other in pairs:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+    return {name: root(name) for name in parent}
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from error
 
 
 def read_csv(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:

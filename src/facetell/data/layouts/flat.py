@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from facetell.data.layouts.base import PICTURES, VIDEOS, Files, Layout, Listing, Options, first_group, read_csv, still
 from facetell.data.manifest import FAKE, Item
-from facetell.errors import LayoutError, UsageError
+from facetell.errors import UsageError
 
 
 def _recognises(root: Path, options: Options) -> bool:
@@ -22,8 +22,6 @@ def _read(root: Path, options: Options) -> Listing:
         raise UsageError(f"What are the files of {root}?", "Say --label REAL or --label FAKE.")
     files = Files(root)
     names = files.of(PICTURES | VIDEOS)
-    if not names:
-        raise LayoutError(f"{root} holds no pictures and no videos.")
     persons = _persons(root)
     items = []
     for name in names:

@@ -1,0 +1,86 @@
+"""Celeb-DF v1 and v2. Their `List_of_testing_videos.txt` has no header, and there 1 means REAL.
+
+Whatever the list does not name is training data. The person in the picture is the group; in YouTube-real, where people
+are not known, each video is its own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, inside
+from facetell.data.manifest import FAKE, REAL, Item
+from facetell.errors import ManifestError
+
+LABELS = {"celeb-real": REAL, "youtube-real": REAL, "celeb-synthesis": FAKE}
+LIST = "List_of_testing_videos.txt"
+NAME = re.compile(r"^(?P<target>id\d+)(_(?P<source>id\d+))?_(?P<take>\d+)$")
+VERSIONS = {100: "Celeb-DF v1", 518: "Celeb-DF v2"}  # by the length of the list
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    if not root.is_dir():
+        return {}
+    return {path.name.lower(): path for path in sorted(root.iterdir()) if path.name.lower() in LABELS and path.is_dir()}
+
+
+def _recognises(root: Path, options: Options) -> bool:
+    return bool(_folders(root))
+
+
+def _read(root: Path, options: Options) -> Listing:
+    listing = Listing("celeb-df", [])
+    root = root.resolve()
+    test = _test_list(root / LIST)
+    dataset = VERSIONS.get(len(test), "Celeb-DF")
+    if not test:
+        listing.notes.append(f"There is no {LIST}, so no official split.")
+    seen = set()
+    for key, folder in _folders(root).items():
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in VIDEOS:
+                continue
+            label, match = LABELS[key], NAME.match(path.stem)
+            listed = test.get((key, path.name))
+            if listed not in (None, label):
+                raise ManifestError(f"{LIST} contradicts the folder of {folder.name}/{path.name}.", "In it, 1 is REAL.")
+            seen.add((key, path.name))
+            listing.items.append(
+                Item(
+                    path=str(path),
+                    label=label,
+                    dataset=dataset,
+                    method="Celeb-synthesis" if label == FAKE else "",
+                    original=f"celeb-real/{match['target']}_{match['take']}" if match and label == FAKE else "",
+                    group=match["target"] if match else "",
+                    split="" if not test else "train" if listed is None else "test",
+                    video=f"{key}/{path.stem}",
+                )
+            )
+    listing.missing += [f"{folder}/{name}" for folder, name in test if (folder, name) not in seen]
+    return listing
+
+
+def _test_list(path: Path) -> dict[tuple[str, str], int]:
+    """(folder in lower case, file name) -> label, with 1 = FAKE as everywhere here; empty without the list."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        flag, _, name = line.strip().partition(" ")
+        folder, _, file = inside(name.strip(), f"{path.name}, line {number}").partition("/")
+        if flag not in ("0", "1") or folder.lower() not in LABELS:
+            raise ManifestError(f"{path.name}, line {number}: {line!r} is not “1 YouTube-real/00170.mp4”.")
+        found[folder.lower(), file] = REAL if flag == "1" else FAKE
+    return found
+
+
+LAYOUT = Layout(
+    name="celeb-df",
+    looked_for="Celeb-real/, YouTube-real/ and Celeb-synthesis/",
+    recognises=_recognises,
+    read=_read,
+)

@@ -1,0 +1,118 @@
+"""DeepfakeBench: a JSON `{dataset: {label: {split: {video: {label, frames: […]}}}}}` of folders of face crops.
+
+FaceForensics++ has one level more there, the compression, between split and video. Frames are relative to the folder
+that holds the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from facetell.data.layouts import celebdf, ffpp
+from facetell.data.layouts.base import Layout, Listing, Options, components, inside, read_json
+from facetell.data.manifest import FAKE, REAL, Item
+from facetell.errors import DataError, ManifestError
+
+LIST_NAMES = ("metadata.json", "dataset.json", *(f"{split}.json" for split in ffpp.SPLITS))  # of other layouts
+
+
+def _recognises(root: Path, options: Options) -> bool:
+    return bool(_lists(root))
+
+
+def _lists(root: Path) -> list[Path]:
+    paths = [root] if root.is_file() else sorted(root.glob("*.json"))
+    return [path for path in paths if path.suffix == ".json" and path.name not in LIST_NAMES and _fits(path)]
+
+
+def _fits(path: Path) -> bool:
+    try:
+        return next(_videos(path), None) is not None
+    except DataError:
+        return False
+
+
+def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[str]]]:
+    """Dataset, label, split, compression, video and frames."""
+    try:
+        for dataset, labels in read_json(path).items():
+            for label, splits in labels.items():
+                for split, videos in splits.items():
+                    for name, entry in videos.items():
+                        if "frames" in entry:
+                            yield dataset, str(entry.get("label", label)), split, "", name, _frames(entry, path, name)
+                        else:
+                            for video, below in entry.items():
+                                word = str(below.get("label", label))
+                                yield dataset, word, split, name, video, _frames(below, path, video)
+    except (AttributeError, TypeError) as error:
+        raise ManifestError(f"{path} is no DeepfakeBench list.", f"It has to read {LAYOUT.looked_for}.") from error
+
+
+def _frames(entry: dict[str, Any], path: Path, video: str) -> list[str]:
+    frames = entry.get("frames")
+    if not isinstance(frames, list):
+        raise ManifestError(f"{path}: {video} has no list of frames.")
+    return [inside(str(frame), f"{path.name}, {video}") for frame in frames]
+
+
+def _label(word: str, where: str) -> int:
+    lowered = word.lower()
+    if "real" in lowered:
+        return REAL
+    if "fake" in lowered or lowered.startswith("ff-"):
+        return FAKE
+    raise ManifestError(f"{where}: the label {word!r} says neither real nor fake.", "DeepfakeBench names both in it.")
+
+
+def _read(root: Path, options: Options) -> Listing:
+    listing = Listing("deepfakebench", [])
+    for path in _lists(root):
+        rows = list(_videos(path))
+        pairs = [(match["target"], match["source"]) for *_, name, _ in rows if (match := ffpp.PAIR.match(name))]
+        group_of = components(pairs)
+        reals = {name: word for _, word, *_, name, _ in rows if _label(word, f"{path.name}, {name}") == REAL}
+        for dataset, word, split, compression, name, frames in rows:
+            label = _label(word, f"{path.name}, {name}")
+            target, group = _origin(name, group_of)
+            prefix = f"{dataset}/{compression}/" if compression else f"{dataset}/"
+            for number, frame in enumerate(frames):
+                file = path.parent.resolve() / frame
+                if not file.is_file():
+                    listing.missing.append(frame)
+                    continue
+                listing.items.append(
+                    Item(
+                        path=str(file),
+                        label=label,
+                        dataset=dataset,
+                        method=word if label == FAKE else "",
+                        original=f"{prefix}{reals[target]}/{target}" if label == FAKE and target in reals else "",
+                        group=group,
+                        split=split,
+                        compression=compression,
+                        video=f"{prefix}{word}/{name}",
+                        frame=int(stem) if (stem := PurePosixPath(frame).stem).isdigit() else number,
+                        crop=True,
+                    )
+                )
+    return listing
+
+
+def _origin(name: str, group_of: dict[str, str]) -> tuple[str, str]:
+    """The original's name and the group, where the data set's own names tell."""
+    if match := ffpp.PAIR.match(name):
+        return match["target"], f"pair {group_of[match['target']]}"
+    if match := celebdf.NAME.match(name):
+        return f"{match['target']}_{match['take']}", match["target"]
+    return name, f"pair {group_of[name]}" if name in group_of else ""
+
+
+LAYOUT = Layout(
+    name="deepfakebench",
+    looked_for="a .json of {dataset: {label: {split: {video: {label, frames}}}}} beside its folders of frames",
+    recognises=_recognises,
+    read=_read,
+)

@@ -1,0 +1,130 @@
+"""Splits that no group crosses: the data set's own where it has one, else stratified by class and method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from facetell.data.manifest import REAL, check_leaks
+from facetell.errors import UsageError
+
+FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+HELD_OUT = ("test", "val", "dev", "validation")  # splits that win over training when an official split leaks
+
+
+def parse_fractions(text: str) -> dict[str, float]:
+    """`train=0.8,val=0.1,test=0.1` as a mapping; the fractions are taken relative to their sum.
+
+    >>> parse_fractions("train=3,test=1")
+    {'train': 0.75, 'test': 0.25}
+
+    Raises:
+        UsageError: not of that form.
+    """
+    try:
+        parts = [part.split("=") for part in text.split(",")]
+        found = {name.strip(): float(share) for name, share in parts}
+    except ValueError as error:
+        raise UsageError(f"{text!r} says no fractions.", "Write train=0.8,val=0.1,test=0.1.") from error
+    total = sum(found.values())
+    if not all(name and share > 0 for name, share in found.items()) or len(found) < len(parts):
+        raise UsageError(f"{text!r} says no fractions.", "Each split once, each share above 0.")
+    return {name: share / total for name, share in found.items()}
+
+
+def assign_splits(
+    manifest: pd.DataFrame, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0, *, resplit: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """The manifest with its `split` filled in, and plain sentences on what was done.
+
+    A data set with an official split keeps it, less the training rows whose group or original also stands in a held-out
+    split: those get none. Rows that the official split does not name get none either.
+
+    Args:
+        manifest: as `facetell.data.manifest.manifest_of` gives it.
+        fractions: split -> share of each class and method, for data sets without an official split.
+        seed: of the order in which groups of equal size are dealt out.
+        resplit: pass over official splits.
+
+    Raises:
+        LeakError: an official split that tears a group apart between held-out splits.
+    """
+    manifest = manifest.copy()
+    notes = []
+    for dataset, rows in manifest.groupby("dataset", sort=True):
+        if resplit or (rows.split == "").all():
+            manifest.loc[rows.index, "split"] = _deal(rows, fractions, seed)
+            continue
+        kept, dropped = _without_leaks(rows)
+        manifest.loc[rows.index, "split"] = kept
+        if dropped:
+            notes.append(
+                f"{dropped} training rows of {dataset} share a group or an original with held-out rows of its official "
+                "split; they are in no split. --resplit makes a split of its own instead."
+            )
+        unnamed = int((rows.split == "").sum())
+        if unnamed:
+            notes.append(f"{unnamed} rows of {dataset} stand in no official split.")
+    check_leaks(manifest)
+    return manifest, notes
+
+
+def paper_protocol(
+    manifest: pd.DataFrame, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0
+) -> tuple[pd.DataFrame, int]:
+    """The leaking way of much published work, for its reproduction only: copy real rows, then split at random.
+
+    Returns:
+        A table with the columns `item` (row of the manifest) and `split`, in which a row may stand several times and in
+        several splits; and how many rows stand in more than one.
+    """
+    rng = np.random.default_rng(seed)
+    real = np.flatnonzero(manifest.label == REAL)
+    fake = np.flatnonzero(manifest.label != REAL)
+    copies = np.concatenate([real, rng.choice(real, max(0, len(fake) - len(real)))]) if len(real) else real
+    rows = rng.permutation(np.concatenate([copies, fake]))
+    edges = np.round(np.cumsum(list(fractions.values())) * len(rows)).astype(int)
+    names = np.array(list(fractions))[
+        np.searchsorted(edges, np.arange(len(rows)), side="right").clip(max=len(edges) - 1)
+    ]
+    table = pd.DataFrame({"item": rows, "split": names})
+    return table, int((table.groupby("item").split.nunique() > 1).sum())
+
+
+def _deal(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
+    """Each row's split: groups, the largest first, go where their classes and methods are most wanted."""
+    family = rows.original.where(rows.original != "", rows.video)
+    key = _joined(rows.group, family)
+    stratum = pd.factorize(rows.label.astype(str) + rows.method)[0]
+    counts = np.zeros((key.max() + 1, stratum.max() + 1))
+    np.add.at(counts, (key, stratum), 1)
+    totals = counts.sum(axis=0)
+    names, shares = np.array(list(fractions)), np.array(list(fractions.values()))
+    missing = shares[:, None] * totals / totals  # share of each stratum that each split still lacks
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    chosen = np.zeros(len(counts), int)
+    for group in order:
+        part = counts[group] / totals
+        gain = (missing**2 - (missing - part) ** 2) / shares[:, None]
+        chosen[group] = gain.sum(axis=1).argmax()
+        missing[chosen[group]] -= part
+    return names[chosen[key]]
+
+
+def _joined(group: pd.Series, family: pd.Series) -> np.ndarray:
+    """One number for all rows that groups and families connect."""
+    from facetell.data.layouts.base import components
+
+    joined = components(zip("group " + group, "family " + family, strict=True))
+    return pd.factorize(pd.Series([joined["group " + name] for name in group]))[0]
+
+
+def _without_leaks(rows: pd.DataFrame) -> tuple[pd.Series, int]:
+    """The official split less the training rows that a held-out split also knows, and how many those are."""
+    held = rows.split.isin(HELD_OUT)
+    key = pd.Series(_joined(rows.group, rows.original.where(rows.original != "", rows.video)), rows.index)
+    leaking = ~held & (rows.split != "") & key.isin(key[held])
+    return rows.split.mask(leaking, ""), int(leaking.sum())

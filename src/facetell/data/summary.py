@@ -1,0 +1,59 @@
+"""What a data set holds, what it lacks and what looks odd, before any work is put into it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pandas as pd
+
+from facetell.data.layouts.base import Listing
+from facetell.data.manifest import FAKE, REAL, check_leaks, manifest_of
+from facetell.errors import LeakError
+
+
+def summarise(listing: Listing) -> dict[str, Any]:
+    """Counts of a listing, as JSON types.
+
+    Keys: layout, items, groups, videos, counts (list of {dataset, label, method, split, compression, items}), paired
+    (fakes whose original is here), missing (names) and notes (sentences).
+
+    Raises:
+        ManifestError: two rows name the same file.
+    """
+    manifest = manifest_of(listing.items)
+    columns = ["dataset", "label", "method", "split", "compression"]
+    counts = manifest.assign(label=manifest.label.map({REAL: "REAL", FAKE: "FAKE"})).value_counts(columns, sort=False)
+    fakes = manifest[manifest.label == FAKE]
+    paired = (fakes.dataset + fakes.original).isin(manifest.dataset + manifest.video)
+    return {
+        "layout": listing.layout,
+        "items": len(manifest),
+        "groups": int(manifest.groupby("dataset").group.nunique().sum()),
+        "videos": int(manifest.groupby("dataset").video.nunique().sum()),
+        "paired": int(paired.sum()),
+        "counts": [{**dict(zip(columns, key, strict=True)), "items": int(n)} for key, n in counts.items()],  # pyright: ignore
+        "missing": listing.missing,
+        "notes": [*listing.notes, *class_notes(manifest), *_odd(manifest, fakes[~paired])],
+    }
+
+
+def class_notes(manifest: pd.DataFrame) -> list[str]:
+    """A sentence for each class without an item."""
+    labels = set(manifest.label)
+    return [f"There is no {name} item." for label, name in ((REAL, "REAL"), (FAKE, "FAKE")) if label not in labels]
+
+
+def _odd(manifest: pd.DataFrame, unpaired: pd.DataFrame) -> list[str]:
+    notes = []
+    files = manifest.path[manifest.member == ""]
+    empty = [path for path in files if os.path.isfile(path) and not os.path.getsize(path)]
+    if empty:
+        notes.append(f"{len(empty)} files are empty, {empty[0]} first.")
+    if len(unpaired):
+        notes.append(f"{len(unpaired)} fakes have no original here.")
+    try:
+        check_leaks(manifest)
+    except LeakError as error:
+        notes.append(f"The official split leaks: {error.message}")
+    return notes
