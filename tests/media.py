@@ -46,7 +46,7 @@ def astronaut() -> np.ndarray:
 
 @cache
 def person(number: int = 0) -> np.ndarray:
-    """The astronaut (0) or one of five look-alikes, (512, 512, 3) uint8 RGB: odd ones are mirrored, pairs differ in colour."""
+    """The astronaut (0) or one of five others, (512, 512, 3) uint8 RGB: odd ones mirrored, pairs differ in colour."""
     picture = astronaut()
     channels = ((0, 1, 2), (1, 0, 2), (2, 1, 0))[number // 2 % 3]
     picture = picture[:, :, channels]

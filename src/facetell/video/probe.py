@@ -1,0 +1,96 @@
+"""What a video file says of itself, checked against the packets that are truly in it."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorTrc
+
+from facetell.types import AudioInfo, VideoInfo
+from facetell.video import stills
+from facetell.video.picture import orientation_of, square_size
+from facetell.video.source import PacketTable, Source, check_size
+
+_TRANSFERS: dict[int, str] = {
+    ColorTrc.BT709: "bt709",
+    ColorTrc.GAMMA22: "gamma22",
+    ColorTrc.GAMMA28: "gamma28",
+    ColorTrc.SMPTE170M: "smpte170m",
+    ColorTrc.SMPTE240M: "smpte240m",
+    ColorTrc.LINEAR: "linear",
+    ColorTrc.IEC61966_2_1: "iec61966-2-1",
+    ColorTrc.BT2020_10: "bt2020-10",
+    ColorTrc.BT2020_12: "bt2020-12",
+    ColorTrc.SMPTE2084: "smpte2084",
+    ColorTrc.ARIB_STD_B67: "arib-std-b67",
+}
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """What is in this video or picture.
+
+    Raises:
+        FileMissingError, NotVideoError, DamagedVideoError, LimitError.
+    """
+    if stills.is_picture(path):
+        return stills.open_picture(path).info
+    source = Source(path)
+    try:
+        return describe(source, *source.scan())
+    finally:
+        source.close()
+
+
+def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoInfo:
+    """The same, of an open file whose packets were read and whose first frame was decoded."""
+    stream, context = source.stream, source.stream.codec_context
+    orientation = orientation_of(frame)
+    pixel_aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
+    width, height = square_size(frame.width, frame.height, pixel_aspect)
+    check_size(source.name, width, height)
+    if orientation.swap:
+        width, height = height, width
+    steps = np.diff(table.times)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    variable = bool(len(steps) > 2 and np.mean(np.abs(steps - step) > 0.2 * step) > 0.01)
+    return VideoInfo(
+        container=source.container.format.name,
+        codec=context.codec.canonical_name,
+        width=width,
+        height=height,
+        frame_rate=_frame_rate(table.times, stream.average_rate),
+        duration_s=float(table.times[-1]) + step if len(steps) else None,
+        frame_count=len(table.times),
+        rotation=orientation.rotation,
+        pixel_format=frame.format.name,
+        bit_depth=max(component.bits for component in frame.format.components),
+        transfer=_TRANSFERS.get(frame.color_trc, ""),
+        interlaced=frame.interlaced_frame,
+        variable_frame_rate=variable,
+        pixel_aspect=pixel_aspect,
+        bit_rate=stream.bit_rate or source.container.bit_rate or None,
+        size_bytes=source.path.stat().st_size,
+        audio=_audio(source.container),
+    )
+
+
+def _frame_rate(times: np.ndarray, stated: Fraction | None) -> Fraction | None:
+    """The stated rate if the timestamps bear it out, else the one they show."""
+    if len(times) < 2 or times[-1] <= 0:
+        return stated or None
+    measured = (len(times) - 1) / float(times[-1])
+    if stated and abs(stated / measured - 1) < 0.01:
+        return stated
+    return Fraction(measured).limit_denominator(1001)
+
+
+def _audio(container: InputContainer) -> AudioInfo | None:
+    for stream in container.streams.audio:
+        context = stream.codec_context
+        if context is not None:
+            return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels)
+    return None

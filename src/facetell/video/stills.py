@@ -1,0 +1,118 @@
+"""Pictures as videos of one frame, and animated pictures as videos: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC and AVIF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from facetell.errors import DamagedVideoError, LimitError
+from facetell.types import VideoInfo
+from facetell.video.source import check_file, check_size
+
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # the frames of an MPO, TIFF or HEIC are other pictures
+_ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> degrees clockwise
+_ORIENTATION = 0x0112  # EXIF tag
+_SHORTEST_S = 0.02  # browsers show a frame that claims less for longer; this only keeps times ascending
+_BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether the file begins like one of the picture formats, whatever its name.
+
+    Raises:
+        FileMissingError, NotVideoError: nothing to read there.
+    """
+    with check_file(path).open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return head[8:] in _BRANDS
+    return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture file; an animated one has several frames, each shown from its time on."""
+
+    name: str
+    info: VideoInfo
+    times: np.ndarray  # (n,) seconds
+
+    def frames(self, wanted: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+        """The time and the upright (H, W, 3) uint8 RGB image of the frames of these numbers, which ascend."""
+        with opened(self.name) as image:
+            for number in wanted.tolist():
+                image.seek(number)
+                yield float(self.times[number]), _rgb(image)
+
+
+def open_picture(path: str | os.PathLike[str]) -> Picture:
+    """Read a picture's header, and all frames' durations if it is animated.
+
+    Raises:
+        FileMissingError, DamagedVideoError, LimitError.
+    """
+    name = os.fspath(path)
+    with opened(name) as image:
+        check_size(name, *image.size)
+        steps = [0.0]
+        if image.format in _ANIMATED and getattr(image, "is_animated", False):
+            steps = [max(frame.info.get("duration", 0) / 1000, _SHORTEST_S) for frame in ImageSequence.Iterator(image)]
+            image.seek(0)
+        rotation = _ROTATIONS.get(image.getexif().get(_ORIENTATION, 1), 0)
+        width, height = image.size if rotation in (0, 180) else image.size[::-1]
+        total, kind = sum(steps), (image.format or "").lower()
+        info = VideoInfo(
+            container=kind,
+            codec=kind,
+            width=width,
+            height=height,
+            frame_rate=Fraction(len(steps) / total).limit_denominator(1001) if total else None,
+            duration_s=total or None,
+            frame_count=len(steps),
+            rotation=rotation,
+            pixel_format=image.mode,
+            bit_depth=16 if image.mode.startswith("I") else 8,
+            variable_frame_rate=len({round(step, 3) for step in steps}) > 1,
+            size_bytes=os.stat(name).st_size,
+            is_still=len(steps) == 1,
+        )
+    return Picture(name, info, np.cumsum([0.0, *steps[:-1]]))
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """Pillow's image, with what goes wrong while it is read as named errors.
+
+    Raises:
+        DamagedVideoError, LimitError.
+    """
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    name = os.fspath(path)
+    try:
+        with Image.open(name) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
+        raise DamagedVideoError(f"{name} is damaged: {error}.", "Fetch the file again.") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip and not scale
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    upright = ImageOps.exif_transpose(image)
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        background = Image.new("RGBA", upright.size, _BACKGROUND)
+        upright = Image.alpha_composite(background, upright.convert("RGBA"))
+    return np.asarray(upright.convert("RGB"))
