@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from facetell import __version__
+from facetell.cli import data, inspect, models, scan, train
+from facetell.cli.common import Verbs
 
 app = typer.Typer(
     name="facetell",
+    cls=Verbs,
     help="Tells whether a face in a video was manipulated, on your own computer, and how sure it is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from facetell.cli import data  # noqa: E402  the verbs need `app`
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"facetell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Tells whether a face in a video was manipulated, on your own computer, and how sure it is."""
+
+
+app.command()(scan.scan)
+app.add_typer(models.app, name="models")
+app.command()(inspect.inspect)
 app.add_typer(data.app, name="data")
+app.command()(train.train)
 
 
 def main() -> None:

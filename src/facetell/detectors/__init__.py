@@ -1,8 +1,18 @@
 """Face crops become scores: a detector is one ONNX file that describes itself."""
 
-from facetell.detectors.card import Calibration, DetectorCard, Threshold
+from facetell.detectors.card import Calibration, DetectorCard, Threshold, read_card
 from facetell.detectors.detector import Detector, Scores, load_detector
 from facetell.detectors.file import pack
 from facetell.detectors.zoo import shipped
 
-__all__ = ["Calibration", "Detector", "DetectorCard", "Scores", "Threshold", "load_detector", "pack", "shipped"]
+__all__ = [
+    "Calibration",
+    "Detector",
+    "DetectorCard",
+    "Scores",
+    "Threshold",
+    "load_detector",
+    "pack",
+    "read_card",
+    "shipped",
+]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import re
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -132,6 +135,10 @@ class DetectorCard:
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }
+        measured = sorted((t.false_positive_rate, t.logit) for t in self.thresholds if t.logit is not None)
+        rules["thresholds must rise, not fall, from one false-positive rate to a smaller one"] = all(
+            rate < next_rate and logit >= next_logit for (rate, logit), (next_rate, next_logit) in pairwise(measured)
+        )
         for rule, kept in rules.items():
             if not kept:
                 raise ValueError(rule)
@@ -174,6 +181,22 @@ class DetectorCard:
         except (ValueError, RecursionError) as error:
             raise DetectorFileError(f"{source} is not JSON: {error}.") from error
         return cls.from_dict(data, source)
+
+
+def read_card(path: str | os.PathLike[str]) -> DetectorCard:
+    """A card from a TOML file; `schema` may be left out there.
+
+    Raises:
+        DetectorFileError: no TOML, or no card.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise DetectorFileError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DetectorFileError(f"{os.fspath(path)} is not TOML: {error}.") from error
+    return DetectorCard.from_dict({"schema": SCHEMA, **data}, source=os.fspath(path))
 
 
 def _read(kind: Any, value: object, where: str, source: str) -> Any:

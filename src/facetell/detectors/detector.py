@@ -108,8 +108,13 @@ def load_detector(name: str | os.PathLike[str] | None = None, device: str = "cpu
         DetectorFileError: a file that is not a facetell detector file.
         UsageError: no such device.
     """
+    return Detector(find_detector_file(name), device)
+
+
+def find_detector_file(name: str | os.PathLike[str] | None = None) -> DetectorFile:
+    """The checked file that `load_detector` would make a session of; the same arguments and errors."""
     if name is None:
         name = zoo.DEFAULT
     if isinstance(name, str) and not name.endswith(".onnx") and Path(name).name == name:
-        return Detector(zoo.read_shipped(name), device)
-    return Detector(read_detector_file(name), device)
+        return zoo.read_shipped(name)
+    return read_detector_file(name)

@@ -1,0 +1,83 @@
+"""What the verbs share: errors in one line, results written to a file or to standard output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from facetell.errors import FacetellError, OutputError, UsageError
+
+STDOUT = "-"
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and show where in the code an error arose.")]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
+]
+
+
+class Verbs(typer.core.TyperGroup):
+    """The root command: a named error ends in one line on standard error and exit code 2, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FacetellError as error:
+            if ctx.meta.get("verbose"):
+                traceback.print_exc()
+            complain(error)
+            raise typer.Exit(2) from error
+
+
+def talk(context: typer.Context) -> None:
+    """For `--verbose`: tracebacks of errors, and the library's log on standard error."""
+    context.meta["verbose"] = True
+    log = logging.getLogger("facetell")
+    log.setLevel(logging.DEBUG)
+    log.addHandler(logging.StreamHandler())
+
+
+def complain(error: FacetellError | str) -> None:
+    """One line on standard error, harmless whatever names it holds."""
+    from facetell.report.text import plain
+
+    print(f"facetell: {plain(str(error))}", file=sys.stderr)
+
+
+def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
+    """Before long work: that each output can be written, that no two are one, and that none is an input.
+
+    Raises:
+        OutputError: a folder that is missing or closed.
+        UsageError: one place for two things.
+    """
+    taken: set[str] = {os.path.realpath(path) for path in inputs}
+    for output in filter(None, outputs):
+        place = STDOUT if output == STDOUT else os.path.realpath(output)
+        if place in taken:
+            raise UsageError(f"{output} cannot be written: it is given twice, or is itself to be read.")
+        taken.add(place)
+        folder = Path(output).parent
+        if output != STDOUT and not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise OutputError(f"{output} cannot be written.", f"There must be a folder {folder} that you may write to.")
+
+
+def write(text: str, target: str) -> None:
+    """Text to a file, whole or not at all, or to standard output.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from facetell.files import replacing
+
+    if target == STDOUT:
+        sys.stdout.write(text)
+        return
+    with replacing(target) as part:
+        part.write_text(text, encoding="utf-8")

@@ -1,0 +1,116 @@
+"""`facetell models`: which detectors there are, what one of them says of itself, and making a detector file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facetell.cli.common import STDOUT, JsonOption, check_outputs, write
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from facetell.detectors.file import DetectorFile
+
+app = typer.Typer(help="List the detectors that ship, show one's card, make a detector file.")
+
+
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    detector: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Show everything this detector says of itself.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """List the detectors that ship: what they were trained on, size, SHA-256, licence."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+
+    from facetell.detectors import shipped
+    from facetell.detectors.detector import find_detector_file
+
+    check_outputs([json], [])
+    files = [find_detector_file(name) for name in ([detector] if detector else shipped())]
+    if json:
+        import json as codec
+
+        document = {"schema": "facetell-models/1", "detectors": [_as_dict(file) for file in files]}
+        write(codec.dumps(document, indent=2) + "\n", json)
+    if json != STDOUT:
+        console = Console(highlight=False)
+        for file in files:
+            console.print(_view(file, whole=detector is not None))
+
+
+@app.command()
+def pack(
+    network: Annotated[str, typer.Argument(metavar="FILE.onnx", help="The network.")],
+    card: Annotated[str, typer.Option(metavar="CARD.toml", help="What the network is: docs/detector-file.md.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
+) -> None:
+    """Make a detector file of a network of your own: the ONNX file with its card inside."""
+    from facetell.detectors import pack as pack_file
+    from facetell.detectors import read_card
+
+    pack_file(network, read_card(card), out)
+    print(f"{out}: use it with `facetell scan --detector {out}`.")
+
+
+def _as_dict(file: DetectorFile) -> dict[str, Any]:
+    return {"file": file.path.name, "bytes": len(file.content), "sha256": file.sha256, "card": file.card.to_dict()}
+
+
+def _view(file: DetectorFile, whole: bool) -> Table:
+    """What a detector says of itself, as a table of two columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from facetell.detectors import zoo
+    from facetell.report.text import plain
+
+    card = file.card
+    shape = f"{card.input_size}×{card.input_size}, {card.geometry.kind}"
+    clip = "" if card.kind == "frame" else f", {card.frames} faces at once"
+    facts: list[tuple[str, str]] = [
+        ("looks at", f"{card.kind}{clip}: crops of {shape}"),
+        ("trained on", card.training_data),
+        ("size", f"{len(file.content) / 1e6:.1f} MB"),
+        ("SHA-256", file.sha256),
+        ("licence", card.licence),
+    ]
+    if whole:
+        facts += [("about", card.description)] if card.description else []
+        facts += [("outputs", ", ".join(key for key, name in card.outputs.items() if name))]
+        facts += [("calibration", card.calibration.method)]
+        facts += [
+            (f"FAKE at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
+        ]
+        facts += [("measured", f"{name}: {_metrics(values)}") for name, values in card.metrics.items()]
+        facts += [("limit", limit) for limit in card.limits]
+    if card.provisional:
+        facts += [("note", "its thresholds are provisional")]
+    is_default = zoo.DEFAULT in zoo.SHIPPED and file.sha256 == zoo.SHIPPED[zoo.DEFAULT].sha256
+    table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)
+    table.title = Text(f"{plain(card.name)} {plain(card.version)}{' (default)' if is_default else ''}", style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(plain(value)))
+    return table
+
+
+def _threshold(logit: float | None, n_real: int, source: str) -> str:
+    at = "no threshold" if logit is None else f"logit {logit:.2f}"
+    return f"{at}, from {n_real} real ones: {source}"
+
+
+def _metrics(values: object) -> str:
+    """A card's metrics of one data set in one line; they are any JSON."""
+    if isinstance(values, dict):
+        return ", ".join(f"{key} {_metrics(value)}" for key, value in values.items() if value is not None)
+    if isinstance(values, list):
+        return "–".join(map(_metrics, values))
+    return f"{values:.3f}" if isinstance(values, float) else str(values)

@@ -1,0 +1,162 @@
+"""`facetell scan`: one verdict per file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
+from facetell.errors import FacetellError, OutputError
+
+if TYPE_CHECKING:
+    from facetell.detectors import DetectorCard
+    from facetell.types import Verdict
+
+THUMBNAILS = 3  # most and least suspicious faces of each person that the page shows
+
+
+def scan(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help="Videos or pictures.", metavar="FILE...")],
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="PLAN", help="Frames to look at: uniform:20 (default), every:5, at:150, seconds:30."),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="One that `facetell models` lists, or an .onnx file.")
+    ] = None,
+    fpr: Annotated[float, typer.Option(metavar="RATE", help="Share of real videos that may be called FAKE.")] = 0.01,
+    prior: Annotated[float, typer.Option(metavar="SHARE", help="Share of fakes that P(fake) assumes.")] = 0.5,
+    start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Look from here on.")] = None,
+    end: Annotated[float | None, typer.Option(metavar="SECONDS", help="Look up to here.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="An ONNX Runtime provider, such as cuda.")] = "cpu",
+    json: JsonOption = None,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write every face's score as a table; - is standard output.")
+    ] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page to hand on.")] = None,
+    annotate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the video with its faces marked; for several, a folder.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line per file, no progress bar.")] = False,
+    verbose: Verbose = False,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
+) -> None:
+    """Say whether faces in videos or pictures were manipulated.
+
+    Exit code: 2 if any file could not be judged or shows no face, else 1 if any is FAKE, else 0.
+    """
+    if verbose:
+        talk(context)
+    check_outputs([json, csv, html, None if len(files) > 1 else annotate], files)
+
+    from rich.console import Console
+
+    from facetell.cli._progress import ScanProgress
+    from facetell.report import terminal
+    from facetell.scanning import Scanner
+
+    scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails=THUMBNAILS if html else 0)
+    markings = None if annotate is None else _Markings(annotate, several=len(files) > 1)
+    console = Console(quiet=STDOUT in (json, csv, html), highlight=False)
+    verdicts: list[Verdict] = []
+    with ScanProgress(files, quiet) as progress:
+        scanner.progress = progress.frame
+        for verdict in scanner.scan_many(files):
+            verdicts.append(verdict)
+            with progress.aside():
+                if quiet:
+                    console.print(terminal.line(verdict), soft_wrap=True, markup=False)
+                elif verdict.error is None:
+                    console.print(terminal.block(verdict))
+                if verdict.error is not None:
+                    complain(verdict.error.message)
+            if markings and verdict.error is None:
+                markings.add(verdict)
+    if len(files) > 1 and not quiet:
+        console.print(terminal.summary(verdicts))
+    _report(verdicts, scanner.detector.card, json, csv, html)
+    if markings and markings.failed:
+        raise typer.Exit(2)
+    raise typer.Exit(0 if exit_zero else exit_code(verdicts))
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """As virus scanners have it: 2 if any file is ERROR or NO_FACE, else 1 if any is FAKE, else 0.
+
+    >>> from facetell.types import Label, Verdict
+    >>> exit_code([Verdict("a", Label.FAKE), Verdict("b", Label.NO_FACE)]), exit_code([Verdict("a", Label.FAKE)])
+    (2, 1)
+    """
+    from facetell.types import Label
+
+    labels = {verdict.label for verdict in verdicts}
+    if labels & {Label.ERROR, Label.NO_FACE}:
+        return 2
+    return 1 if Label.FAKE in labels else 0
+
+
+def _report(
+    verdicts: Sequence[Verdict], card: DetectorCard, json: str | None, csv: str | None, html: str | None
+) -> None:
+    """Write what was asked for; each format is made only if it was."""
+    if json:
+        from facetell.report import json as json_report
+
+        write(json_report.dump(verdicts), json)
+    if csv:
+        from facetell.report import csv as csv_report
+
+        write(csv_report.dump(verdicts), csv)
+    if html:
+        from facetell.report.html import page
+
+        write(page(verdicts, card), html)
+
+
+class _Markings:
+    """The annotated copies of a call: one file, or a folder of them for several inputs.
+
+    Args:
+        target: the file or folder to write.
+        several: it is a folder; it is made if it is missing.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+
+    def __init__(self, target: str, several: bool) -> None:
+        self.failed = False
+        self._target = Path(target)
+        self._several = several
+        self._taken: set[str] = set()
+        if several:
+            try:
+                self._target.mkdir(exist_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"The folder {target} cannot be made: {error.strerror}.", "Several videos need a folder."
+                ) from error
+
+    def add(self, verdict: Verdict) -> None:
+        """Write the marked copy of one file; if that fails, say so and go on."""
+        from facetell.report.annotate import annotate
+
+        try:
+            annotate(verdict.path, verdict, self._place(verdict) if self._several else self._target)
+        except FacetellError as error:
+            self.failed = True
+            complain(error)
+
+    def _place(self, verdict: Verdict) -> Path:
+        suffix = ".png" if verdict.video and verdict.video.is_still else ".mp4"
+        stem, number = Path(verdict.path).stem, 1
+        name = f"{stem}-marked{suffix}"
+        while name in self._taken:
+            number += 1
+            name = f"{stem}-{number}-marked{suffix}"
+        self._taken.add(name)
+        return self._target / name

@@ -1,0 +1,215 @@
+"""A path becomes a verdict: decode, find faces, track them, score them, judge."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from facetell.detectors import Detector, load_detector
+from facetell.errors import FacetellError, UsageError
+from facetell.faces.align import crop_face
+from facetell.faces.detect import FaceDetector
+from facetell.faces.quality import assess
+from facetell.faces.track import Tracker
+from facetell.files import sha256_of
+from facetell.scanning.scoring import ClipScoring, FrameScoring
+from facetell.scanning.verdict import Rule, judge
+from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
+from facetell.video import VideoReader, parse_plan, provenance
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Progress = Callable[[str, float], None]
+"""Called after each frame with the path as given and the share of the video, 0…1, that has been looked at."""
+
+
+class Scanner:
+    """Everything a scan needs, made once and used for many files.
+
+    Args:
+        detector: a shipped detector's name, a detector file, or a `Detector`; None is the default one.
+        plan: which frames to look at, such as "uniform:20"; None is 20 frames spread over the video, or, for a detector
+            of clips, one run of as many faces as it needs.
+        fpr: the share of real videos that may be called FAKE; one of the rates the detector has a threshold for.
+        prior: the share of fakes that P(fake) assumes.
+        start_s: look at the video from here on, seconds.
+        end_s: … up to here.
+        device: an ONNX Runtime provider by its short name, for the detector.
+        thumbnails: how many of each person's most and least suspicious faces keep their picture in the verdict.
+        progress: called after each frame.
+
+    Raises:
+        DetectorError: a detector that is unknown, altered or unfit.
+        UsageError: a plan, rate, prior, time or device that cannot be used.
+
+    >>> Scanner(fpr=0.01).scan("clip.mp4").label  # doctest: +SKIP
+    <Label.REAL: 'REAL'>
+    """
+
+    def __init__(
+        self,
+        detector: Detector | str | os.PathLike[str] | None = None,
+        plan: str | None = None,
+        fpr: float = 0.01,
+        prior: float = 0.5,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        device: str = "cpu",
+        thumbnails: int = 3,
+        progress: Progress | None = None,
+    ) -> None:
+        _check_span(start_s, end_s)
+        self.detector = detector if isinstance(detector, Detector) else load_detector(detector, device)
+        card = self.detector.card
+        self.plan = parse_plan(plan or ("uniform:20" if card.kind == "frame" else f"clips:1x{card.frames}@5"))
+        self.rule = Rule.of(card, fpr, prior)
+        self.start_s, self.end_s = start_s, end_s
+        self.thumbnails = thumbnails
+        self.progress = progress
+        self._faces = FaceDetector()
+
+    def scan(self, path: str | os.PathLike[str]) -> Verdict:
+        """Judge one file; what cannot be judged gives a verdict labelled ERROR that names the reason."""
+        name = os.fspath(path)
+        watch = Stopwatch()
+        verdict = Verdict(
+            path=name,
+            label=Label.ERROR,
+            false_positive_rate=self.rule.fpr if self.rule.thresholds else None,
+            provisional=self.detector.card.provisional,
+            prior=self.rule.prior,
+            detector=self.detector.info,
+            seconds=watch.seconds,
+        )
+        try:
+            self._scan(verdict, watch)
+        except FacetellError as error:
+            log.debug("%s cannot be judged", name, exc_info=True)
+            verdict.error = ErrorInfo(type(error).__name__, str(error))
+        log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
+        return verdict
+
+    def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Verdict]:
+        """One verdict per file, in order, each as soon as it is known."""
+        return map(self.scan, paths)
+
+    def _scan(self, verdict: Verdict, watch: Stopwatch) -> None:
+        """Fill in a verdict that still says ERROR; its label is set last."""
+        with watch("probe"):
+            reader = VideoReader(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
+        with reader, ThreadPoolExecutor(1) as pool:
+            verdict.video = reader.info
+            sha256 = pool.submit(sha256_of, verdict.path)
+            with watch("probe"):
+                verdict.provenance = provenance(verdict.path, reader.info)
+            kind = FrameScoring if self.detector.card.kind == "frame" else ClipScoring
+            scoring = kind(self.detector, self.thumbnails)
+            tracker = Tracker()
+            tally = Tally()
+            for frame in watch.each("decode", reader):
+                with watch("detect"):
+                    detections = self._faces.detect(frame.image)
+                with watch("track"):
+                    faces = [
+                        Face(frame.number, frame.time_s, d.box, d.points, d.score, assess(frame.image, d))
+                        for d in detections
+                    ]
+                    tracker.add(frame, faces)
+                with watch("crop"):
+                    card = self.detector.card
+                    crops = [crop_face(frame.image, f.points, f.box, card.geometry, card.input_size) for f in faces]
+                with watch("score"):
+                    for face, crop in zip(faces, crops, strict=True):
+                        scoring.add(face, crop)
+                tally.add(faces)
+                if self.progress:
+                    self.progress(verdict.path, self._share(frame.time_s, reader.info.duration_s))
+            verdict.coverage = tally.coverage(reader.corrupt_packets)
+            with watch("track"):
+                tracks = tracker.tracks()
+            with watch("score"):
+                people = scoring.people(tracks)
+            with watch("hash"):
+                verdict.sha256 = sha256.result()
+        judgement = judge(people, tally.frames, self.rule)
+        verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
+        verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
+        verdict.label = judgement.label
+
+    def _share(self, time_s: float, duration_s: float | None) -> float:
+        """How much of what is to be looked at lies before this time, 0…1."""
+        start = self.start_s or 0.0
+        end = min(time for time in (self.end_s, duration_s, float("inf")) if time is not None)
+        return min(max((time_s - start) / (end - start), 0.0), 1.0) if end > start else 1.0
+
+
+class Tally:
+    """Counts what was looked at."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._with_face = self._faces = self._unusable = 0
+        self._problems: Counter[str] = Counter()
+
+    def add(self, faces: list[Face]) -> None:
+        """One frame with its faces."""
+        self.frames += 1
+        self._with_face += bool(faces)
+        self._faces += len(faces)
+        self._unusable += sum(not face.usable for face in faces)
+        self._problems.update(problem for face in faces if face.quality for problem in face.quality.problems)
+
+    def coverage(self, corrupt_packets: int) -> Coverage:
+        return Coverage(
+            frames_sampled=self.frames,
+            frames_with_face=self._with_face,
+            faces=self._faces,
+            faces_unusable=self._unusable,
+            problems=dict(self._problems.most_common()),
+            corrupt_packets=corrupt_packets,
+        )
+
+
+class Stopwatch:
+    """Wall-clock seconds by stage.
+
+    >>> watch = Stopwatch()
+    >>> with watch("nap"):
+    ...     pass
+    >>> list(watch.each("list", "ab")), list(watch.seconds)
+    (['a', 'b'], ['nap', 'list'])
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """The items, none of them None, with the time spent waiting for each."""
+        iterator = iter(items)
+        while True:
+            with self(stage):
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
+
+
+def _check_span(start_s: float | None, end_s: float | None) -> None:
+    start = 0.0 if start_s is None else start_s
+    if not 0 <= start < (float("inf") if end_s is None else end_s):
+        until = "the end" if end_s is None else f"{end_s:g} s"
+        raise UsageError(f"From {start:g} s to {until} there is nothing to look at.", "Start must lie before end.")

@@ -1,0 +1,213 @@
+"""Faces become people with scores, in bounded memory: crops are judged as they come, and few of them kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from facetell.detectors import Detector
+from facetell.detectors.detector import BATCH
+from facetell.errors import LimitError
+from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
+from facetell.scanning.verdict import Person
+from facetell.types import Face, FaceScore, FaceTrack
+
+MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
+MAX_PICTURES = 64 * 2**20  # bytes of crops and heat maps kept for the report
+REGION_FACES = 3  # whose heat maps say where a track looks altered
+
+
+class Scoring(Protocol):
+    """Takes the faces of a video in order of time, then says what the detector found in each track."""
+
+    def add(self, face: Face, crop: np.ndarray) -> None: ...
+
+    def people(self, tracks: Sequence[FaceTrack]) -> list[Person]: ...
+
+
+class FrameScoring:
+    """For detectors of single faces.
+
+    Args:
+        detector: the detector.
+        thumbnails: how many of each track's most and least suspicious faces keep their picture.
+    """
+
+    def __init__(self, detector: Detector, thumbnails: int) -> None:
+        self._detector = detector
+        self._thumbnails = thumbnails
+        self._waiting: list[tuple[Face, np.ndarray]] = []
+        self._logits: dict[Face, float] = {}
+        self._pictures: dict[Face, tuple[np.ndarray, np.ndarray | None]] = {}
+
+    def add(self, face: Face, crop: np.ndarray) -> None:
+        """One face and its crop (H, W, 3) uint8."""
+        self._waiting.append((face, crop))
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def people(self, tracks: Sequence[FaceTrack]) -> list[Person]:
+        """The tracks with their faces' scores."""
+        self._flush()
+        return [self._person(track) for track in tracks]
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        faces, crops = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        scores = self._detector.score(np.stack(crops))
+        maps = [None] * len(faces) if scores.heatmaps is None else list(scores.heatmaps)
+        self._logits.update(zip(faces, scores.logits.tolist(), strict=True))
+        self._pictures.update(
+            (face, (crop, None if heat is None else heat.copy()))  # a view would keep its whole batch alive
+            for face, crop, heat in zip(faces, crops, maps, strict=True)
+        )
+        self._prune()
+
+    def _prune(self) -> None:
+        """Over the limit, keep the pictures of the most and least suspicious quarters of all faces."""
+        size = sum(crop.nbytes + (0 if heat is None else heat.nbytes) for crop, heat in self._pictures.values())
+        if size > MAX_PICTURES:
+            ranked = sorted(self._pictures, key=self._logits.__getitem__)
+            for face in ranked[len(ranked) // 4 : -len(ranked) // 4]:
+                del self._pictures[face]
+
+    def _person(self, track: FaceTrack) -> Person:
+        pictured = [face for face in track.faces if face in self._pictures]
+        shown = _extremes(pictured, self._logits, self._thumbnails)
+        scores = []
+        for face in track.faces:
+            crop, heat = self._pictures[face] if face in shown else (None, None)
+            scores.append(face_score(face, self._logits[face], crop, heat))
+        worst = _extremes(pictured, self._logits, REGION_FACES)[:REGION_FACES]
+        heats = {face: heat for face in worst if (heat := self._pictures[face][1]) is not None}
+        return Person(track.id, scores, region=_region(heats, self._detector.card.geometry))
+
+
+class ClipScoring:
+    """For detectors that look at runs of T faces of one person.
+
+    A track is cut into runs of T usable faces, the last one ending with the track; a face's logit is the mean over the
+    runs it is in. A track with fewer than T plays all its faces back and forth until they are T, and does not count.
+
+    Args:
+        detector: the detector.
+        thumbnails: how many of each track's most and least suspicious faces keep their picture.
+    """
+
+    def __init__(self, detector: Detector, thumbnails: int) -> None:
+        self._detector = detector
+        self._thumbnails = thumbnails
+        self._crops: dict[Face, np.ndarray] = {}
+        self._bytes = 0
+
+    def add(self, face: Face, crop: np.ndarray) -> None:
+        """One face and its crop (H, W, 3) uint8.
+
+        Raises:
+            LimitError: more crops than may be held.
+        """
+        self._crops[face] = crop
+        self._bytes += crop.nbytes
+        if self._bytes > MAX_CROPS:
+            raise LimitError(
+                f"This detector has to hold more than {len(self._crops)} faces at once.",
+                "Sample fewer frames (--sample).",
+            )
+
+    def people(self, tracks: Sequence[FaceTrack]) -> list[Person]:
+        """The tracks with their faces' scores; faces that stood in no run are left out."""
+        return [self._person(track) for track in tracks]
+
+    def _person(self, track: FaceTrack) -> Person:
+        usable = [face for face in track.faces if face.usable]
+        length = self._detector.card.frames
+        enough = len(usable) >= length
+        faces = usable if enough else track.faces
+        runs = runs_of(len(faces), length)
+        logits = np.concatenate(
+            [self._detector.score(np.stack([self._crops[faces[i]] for i in run])[None]).logits for run in runs]
+        )
+        of_face = {
+            face: float(np.mean([logit for run, logit in zip(runs, logits, strict=True) if i in run]))
+            for i, face in enumerate(faces)
+            if any(i in run for run in runs)
+        }
+        shown = _extremes(list(of_face), of_face, self._thumbnails)
+        scores = [
+            face_score(face, logit, self._crops[face] if face in shown else None) for face, logit in of_face.items()
+        ]
+        return Person(track.id, scores, enough)
+
+
+def runs_of(count: int, length: int) -> list[list[int]]:
+    """Runs of `length` indices into `count` faces that cover all of them; too few are played back and forth.
+
+    >>> runs_of(5, 2)
+    [[0, 1], [2, 3], [3, 4]]
+    >>> runs_of(3, 8)
+    [[0, 1, 2, 2, 1, 0, 0, 1]]
+    """
+    if count < length:
+        return [np.pad(np.arange(count), (0, length - count), mode="symmetric").tolist()]
+    starts = sorted({*range(0, count - length + 1, length), count - length})
+    return [list(range(start, start + length)) for start in starts]
+
+
+def face_score(
+    face: Face, logit: float, crop: np.ndarray | None = None, heatmap: np.ndarray | None = None
+) -> FaceScore:
+    """A face's score before it is judged: the raw logit; P(fake) comes with the rule that judges it."""
+    return FaceScore(
+        time_s=face.time_s,
+        box=face.box,
+        p_fake=float("nan"),
+        logit=logit,
+        quality=1.0 if face.quality is None else face.quality.weight,
+        usable=face.usable,
+        problems=() if face.quality is None else face.quality.problems,
+        heatmap=heatmap,
+        crop=crop,
+    )
+
+
+def _extremes(faces: Sequence[Face], logits: dict[Face, float], number: int) -> list[Face]:
+    """The `number` most suspicious faces, then as many of the least; usable faces before others."""
+    most = sorted(faces, key=lambda face: (not face.usable, -logits[face]))[:number]
+    least = sorted(faces, key=lambda face: (not face.usable, logits[face]))[:number]
+    return most + [face for face in least if face not in most]
+
+
+def _region(heats: Mapping[Face, np.ndarray], geometry: Geometry) -> str | None:
+    """The part of the face where the mean of these heat maps is strongest; None without maps or landmarks."""
+    if not heats or geometry.kind == "whole":
+        return None
+    face = next(iter(heats))
+    heat = np.mean(list(heats.values()), axis=0)
+    row, column = np.unravel_index(np.argmax(heat), heat.shape)
+    side = heat.shape[0]
+    to_picture = crop_matrix(face.points, face.box, geometry, side)
+    x, y = to_picture @ [column, row, 1]
+    to_units = np.linalg.inv(np.vstack([similarity(face.points), [0, 0, 1]]))
+    u, v, _ = to_units @ [x, y, 1]
+    return part_of_face(u / FACE_HEIGHT, v / FACE_HEIGHT)
+
+
+def part_of_face(x: float, y: float) -> str:
+    """The name of a place on an upright face, in units of its height from its middle, y downwards.
+
+    >>> part_of_face(0.0, 0.27), part_of_face(-0.17, -0.13), part_of_face(0.6, 0.0)
+    ('mouth', 'eyes', 'outline')
+    """
+    if (x / 0.4) ** 2 + (y / 0.52) ** 2 > 0.8:
+        return "outline"
+    if y < -0.25:
+        return "forehead"
+    if y < -0.03:
+        return "eyes"
+    if y < 0.17:
+        return "nose" if abs(x) < 0.15 else "cheeks"
+    return "mouth" if y < 0.38 and abs(x) < 0.26 else "chin"

@@ -1,0 +1,239 @@
+"""Scores become a verdict. Pure functions; docs/verdict.md says every rule in words.
+
+Logits are the detector's for FAKE. "Calibrated" ones have been through the card's calibration, so that their sigmoid is
+P(fake) where half of all videos are fake; thresholds stand on them, and the prior changes P(fake) but never a label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facetell.detectors import Calibration, DetectorCard, Threshold
+from facetell.errors import UsageError
+from facetell.types import FaceScore, Label, TrackScore
+
+ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
+ENOUGH_SHARE = 1 / 6  # … or this share of the sampled frames, in a short one
+LEAST_SLOPE = (
+    1.0  # logits a threshold rises, at least, for each e-fold fewer false positives: a calibrated logit's rate
+)
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + e^-logit), without overflow.
+
+    >>> sigmoid(0.0), sigmoid(-1e9)
+    (0.5, 0.0)
+    """
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    power = math.exp(logit)
+    return power / (1 + power)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Calibrated logits below `real_below` are clearly real, those from `fake_from` up clearly fake."""
+
+    real_below: float
+    fake_from: float
+
+    def label(self, logit: float) -> Label:
+        """
+        >>> [str(Band(-1.0, 2.0).label(logit)) for logit in (-1.5, -1.0, 1.9, 2.0)]
+        ['REAL', 'INCONCLUSIVE', 'INCONCLUSIVE', 'FAKE']
+        """
+        if logit >= self.fake_from:
+            return Label.FAKE
+        return Label.REAL if logit < self.real_below else Label.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What turns logits into labels: a detector's calibration and thresholds, the false-positive rate, the prior."""
+
+    calibration: Calibration
+    thresholds: tuple[Threshold, ...]  # measured ones, the highest rate first; empty: the detector states none
+    fpr: float
+    prior: float
+
+    @classmethod
+    def of(cls, card: DetectorCard, fpr: float = 0.01, prior: float = 0.5) -> Rule:
+        """The rule of a detector's card.
+
+        Args:
+            card: the detector's; without any threshold everything it scores is INCONCLUSIVE.
+            fpr: share of real videos that may be called FAKE; one of those the card has a threshold for.
+            prior: the share of fakes that P(fake) assumes, between 0 and 1.
+
+        Raises:
+            UsageError: a rate the card has no threshold for, or a prior that is none.
+        """
+        if not 0 < prior < 1:
+            raise UsageError(f"The prior {prior:g} does not lie between 0 and 1.", "0.5 means that half are fake.")
+        measured = sorted((t for t in card.thresholds if t.logit is not None), key=lambda t: -t.false_positive_rate)
+        rates = [threshold.false_positive_rate for threshold in measured]
+        if card.thresholds and not any(math.isclose(rate, fpr) for rate in rates):
+            known = ", ".join(f"{rate:g}" for rate in rates) or "none that could be measured"
+            raise UsageError(
+                f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"It has {known}."
+            )
+        return cls(card.calibration, tuple(measured), fpr, prior)
+
+    def p_fake(self, calibrated: float) -> float:
+        """P(fake) of a calibrated logit, at the prior."""
+        return sigmoid(calibrated + math.log(self.prior / (1 - self.prior)))
+
+    def band(self, people: int = 1) -> Band | None:
+        """The band for a video in which this many people count; None if the detector states no threshold.
+
+        The more people, the likelier that one of them looks fake by chance, so each may be called FAKE only at the
+        asked rate divided by their number (Bonferroni). Thresholds for such rates lie on straight lines between the
+        measured ones, over the logarithm of the rate; beyond the smallest measured rate the last line goes on, never
+        flatter than `LEAST_SLOPE`.
+        """
+        if not self.thresholds:
+            return None
+        asked = next(t for t in self.thresholds if math.isclose(t.false_positive_rate, self.fpr))
+        fake_from = self._threshold(math.log(self.fpr / max(people, 1)))
+        real_below = 0.0 if asked.real_below is None else asked.real_below
+        return Band(min(real_below, fake_from), fake_from)
+
+    def _threshold(self, log_rate: float) -> float:
+        """The threshold at a rate no greater than the one asked for."""
+        x = [math.log(threshold.false_positive_rate) for threshold in self.thresholds]  # falling
+        y = [float(threshold.logit) for threshold in self.thresholds if threshold.logit is not None]
+        if log_rate >= x[-1]:
+            return float(np.interp(-log_rate, [-rate for rate in x], y))
+        slope = LEAST_SLOPE if len(x) < 2 else max(LEAST_SLOPE, (y[-1] - y[-2]) / (x[-2] - x[-1]))
+        return y[-1] + slope * (x[-1] - log_rate)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Person:
+    """One track and what the detector said of its faces (raw logits; their P(fake) is filled in by `judge`)."""
+
+    id: int
+    scores: list[FaceScore]
+    enough: bool = True  # a detector of clips had as many faces as it needs
+    region: str | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Judgement:
+    """The part of a verdict that follows from scores."""
+
+    label: Label
+    p_fake: float | None
+    threshold: float | None
+    reasons: tuple[str, ...]
+    tracks: list[TrackScore]
+
+
+def track_logit(scores: Sequence[FaceScore]) -> float:
+    """The mean of the raw logits of a track's usable faces, weighted by quality; of all its faces if none is usable.
+
+    >>> box = (0.0, 0.0, 9.0, 9.0)
+    >>> track_logit([FaceScore(0, box, 0, 2.0, 1.0), FaceScore(1, box, 0, 5.0, 0.5), FaceScore(2, box, 0, 9, 1, False)])
+    3.0
+    """
+    chosen = [score for score in scores if score.usable] or list(scores)
+    weights = [score.quality for score in chosen]
+    if sum(weights) <= 0:
+        weights = [1.0] * len(chosen)
+    return float(np.average([score.logit for score in chosen], weights=weights))
+
+
+def counts(usable_faces: int, frames_sampled: int) -> bool:
+    """Whether a track is long enough to decide a video's verdict.
+
+    >>> counts(2, 20), counts(3, 20), counts(2, 12), counts(1, 1), counts(0, 1)
+    (False, True, True, True, False)
+    """
+    return usable_faces >= 1 and (usable_faces >= ENOUGH_FACES or usable_faces >= ENOUGH_SHARE * frames_sampled)
+
+
+def judge(people: Sequence[Person], frames_sampled: int, rule: Rule) -> Judgement:
+    """The verdict on a video.
+
+    Args:
+        people: those seen in it, each with at least one scored face.
+        frames_sampled: how many frames were looked at.
+        rule: how to decide.
+    """
+    if not people:
+        return Judgement(Label.NO_FACE, None, None, (f"No face was found in {_count(frames_sampled, 'frame')}.",), [])
+    long_enough = [p.enough and counts(sum(s.usable for s in p.scores), frames_sampled) for p in people]
+    band = rule.band(sum(long_enough))
+    tracks = [_track(p, c, rule, band) for p, c in zip(people, long_enough, strict=True)]
+    usable = [track for track in tracks if any(score.usable for score in track.scores)]
+    deciding = [track for track in tracks if track.counts] or usable or tracks
+    most = max(deciding, key=lambda track: track.logit)
+    reasons = (
+        _why_undecided(people, tracks, band) if not most.counts or band is None else _why(tracks, most, band, rule)
+    )
+    return Judgement(
+        label=most.label,
+        p_fake=most.p_fake,
+        threshold=None if band is None else rule.p_fake(band.fake_from),
+        reasons=tuple(reasons),
+        tracks=tracks,
+    )
+
+
+def _track(person: Person, counting: bool, rule: Rule, band: Band | None) -> TrackScore:
+    for score in person.scores:
+        score.p_fake = rule.p_fake(rule.calibration(score.logit))
+    logit = rule.calibration(track_logit(person.scores))
+    return TrackScore(
+        id=person.id,
+        label=Label.INCONCLUSIVE if band is None or not counting else band.label(logit),
+        start_s=person.scores[0].time_s,
+        end_s=person.scores[-1].time_s,
+        p_fake=rule.p_fake(logit),
+        logit=logit,
+        counts=counting,
+        scores=person.scores,
+        region=person.region,
+    )
+
+
+def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule) -> Iterable[str]:
+    """Plain sentences on a verdict that a track long enough has decided."""
+    score, fake, real = most.p_fake, rule.p_fake(band.fake_from), rule.p_fake(band.real_below)
+    people = sum(track.counts for track in tracks)
+    who = f"Person {most.id}" if len(tracks) == 1 else f"Person {most.id}, the most suspicious of {len(tracks)},"
+    if most.label is Label.FAKE:
+        yield f"{who} scores {score:.2f}; from {fake:.2f} up a face is clearly fake."
+    elif most.label is Label.REAL:
+        yield f"{who} scores {score:.2f}; below {real:.2f} a face is clearly real."
+    else:
+        yield f"{who} scores {score:.2f}, between clearly real (below {real:.2f}) and clearly fake (from {fake:.2f})."
+    if people > 1:
+        yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
+    if short := [track for track in tracks if not track.counts]:
+        yield f"{_count(len(short), 'person', 'people')} with too few usable faces did not count."
+
+
+def _why_undecided(people: Sequence[Person], tracks: Sequence[TrackScore], band: Band | None) -> Iterable[str]:
+    """Plain sentences on why no score of this video can decide."""
+    if band is None:
+        yield "The detector's card states no thresholds, so its score cannot decide."
+    faces = [score for track in tracks for score in track.scores]
+    if not any(score.usable for score in faces):
+        gates = Counter(problem for score in faces for problem in score.problems)
+        failed = ", ".join(f"{number} {gate}" for gate, number in gates.most_common())
+        yield f"None of {_count(len(faces), 'face')} is good enough to be sure: {failed}."
+    elif not any(person.enough for person in people):
+        yield "No person shows as many usable faces as one score of this detector needs."
+    elif not any(track.counts for track in tracks):
+        yield "No person was seen in enough usable faces to be sure."
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
