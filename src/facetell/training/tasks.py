@@ -27,7 +27,7 @@ class Batches(Protocol):
     `np.random.default_rng([seed, step])`: so a resumed run sees what an uninterrupted one would have seen.
     """
 
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
 
 class SizedBatches(Batches, Protocol):

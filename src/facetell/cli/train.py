@@ -1,0 +1,43 @@
+"""`facetell train`: from face caches and a recipe to a detector file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    name: Annotated[str, typer.Argument(metavar="NETWORK", help="What to train, such as meso or frame.")],
+    data: Annotated[list[Path], typer.Option("--data", metavar="CACHE", help="Face cache; may be given repeatedly.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")],
+    recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Recipe; by default the network's.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in DIR.")] = False,
+    max_minutes: Annotated[float | None, typer.Option(min=0, help="End after so long, schedule run down.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
+) -> None:
+    """Train a detector on face caches and write it, with its card, as an ONNX file."""
+    from facetell.errors import MissingExtraError
+    from facetell.training.recipe import load_recipe
+    from facetell.training.tasks import get_task
+
+    try:
+        import lightning  # noqa: F401  named here, not where a deep import would fail
+    except ImportError as error:
+        raise MissingExtraError(
+            "Training needs torch and Lightning.", 'Install them: pip install "facetell[train]".'
+        ) from error
+
+    from facetell.data.cache import FaceCache
+    from facetell.training.fit import fit
+
+    task = get_task(name)
+    loaded = load_recipe(recipe or name, task.recipe, settings or [])
+    caches = [FaceCache.open(folder) for folder in data]
+    run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
+    path = task.export(run, caches)
+    numbers = ", ".join(f"{key} {value:.3f}" for key, value in run.metrics.items())
+    typer.echo(f"{path}: best of {run.seconds / 60:.1f} minutes at step {run.step}: {numbers}")

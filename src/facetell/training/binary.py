@@ -1,0 +1,77 @@
+"""What all networks with one logit share: their loss, their validation metrics, and the numbers on their cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn import functional
+
+from facetell.detectors import Threshold
+from facetell.evaluation.metrics import metrics
+from facetell.training.fit import Module
+from facetell.training.tasks import SizedBatches
+
+RATES = (0.05, 0.01)  # false-positive rates that a card states thresholds for
+
+
+class BinaryModule(Module):
+    """Cross-entropy on balanced batches {"crops": (N, …), "label": (N,) float}; validation weighs classes alike."""
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        logit = self.network(batch["crops"])
+        loss = functional.binary_cross_entropy_with_logits(logit, batch["label"])
+        return {"loss": loss, "accuracy": ((logit > 0) == (batch["label"] > 0.5)).float().mean()}
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+        return {"logit": self.network(batch["crops"]), "label": batch["label"]}
+
+    def metrics(self, predictions: dict[str, np.ndarray]) -> dict[str, float]:
+        logit, fake = predictions["logit"].astype(np.float64), predictions["label"] > 0.5
+        loss = np.logaddexp(0, np.where(fake, -logit, logit))
+        right = (logit > 0) == fake
+        return {
+            "loss": (loss[fake].mean() + loss[~fake].mean()) / 2,
+            "accuracy": (right[fake].mean() + right[~fake].mean()) / 2,
+            "auc": float(roc_auc_score(fake, logit)),
+        }
+
+
+def logits_of(module: Module, batches: SizedBatches) -> np.ndarray:
+    """The logits (N,) of every item, in order."""
+    with torch.inference_mode():
+        return np.concatenate([module.network(torch.from_numpy(batch["crops"])).numpy() for batch in _all(batches)])
+
+
+def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> dict[str, Any]:
+    """The card's numbers for a development set: AUC, balanced accuracy, log loss, …, with 95 % intervals.
+
+    Intervals resample families: an original with all the fakes made from it.
+    """
+    family = videos.original.where(videos.original != "", videos.video)
+    return metrics(labels, 1 / (1 + np.exp(-logits.astype(np.float64))), family)
+
+
+def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[Threshold, ...]:
+    """The logits at and above which 5 % and 1 % of the real items lie; None where they are too few to tell.
+
+    >>> logits, labels = np.arange(100.0), np.zeros(100)
+    >>> [t.logit for t in thresholds_of(logits, labels, "numbers")]
+    [95.0, 99.0]
+    """
+    real = np.sort(logits[labels == 0].astype(np.float64))[::-1]
+
+    def at(rate: float) -> float | None:
+        allowed = int(rate * len(real) + 1e-9)
+        return float(real[allowed - 1]) if allowed else None
+
+    return tuple(Threshold(rate, at(rate), len(real), source) for rate in RATES)
+
+
+def _all(batches: SizedBatches) -> Iterable[dict[str, Any]]:
+    return (batches[index] for index in range(len(batches)))
