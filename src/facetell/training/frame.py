@@ -149,7 +149,7 @@ class Faces:
         points: (N, 5, 2) float32, NaN where no face was found.
         label, source, video: (N,) int.
         pair: (N,) int: position of the original's face here, or −1.
-        sources: names of the data sets, by number.
+        sources: names of the caches, by number.
     """
 
     def __init__(self, caches: Sequence[FaceCache], train: bool) -> None:
@@ -171,7 +171,7 @@ class Faces:
             columns["pair"].append(np.where(pair >= 0, place[pair], -1))
             kinds, codes = np.unique(items["video"].to_numpy()[chosen].astype(str), return_inverse=True)
             columns["video"].append(codes + videos)
-            names += [dataset or cache.folder.name for dataset in items["dataset"].to_numpy()[chosen]]
+            names += [cache.folder.name] * len(chosen)
             first, videos = first + len(chosen), videos + len(kinds)
         self.where, self.points, self.label, self.pair, self.video = (
             np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
