@@ -86,7 +86,7 @@ def _view(file: DetectorFile, whole: bool) -> Table:
         facts += [("outputs", ", ".join(key for key, name in card.outputs.items() if name))]
         facts += [("calibration", card.calibration.method)]
         facts += [
-            (f"FAKE at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
+            (f"at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
         ]
         facts += [("measured", f"{name}: {_metrics(values)}") for name, values in card.metrics.items()]
         facts += [("limit", limit) for limit in card.limits]

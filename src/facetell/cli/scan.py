@@ -67,15 +67,18 @@ def scan(
         scanner.progress = progress.frame
         for verdict in scanner.scan_many(files):
             verdicts.append(verdict)
+            problem = verdict.error and verdict.error.message
+            if markings and not problem:
+                problem = markings.add(verdict)
             with progress.aside():
                 if quiet:
                     console.print(terminal.line(verdict), soft_wrap=True, markup=False)
                 elif verdict.error is None:
                     console.print(terminal.block(verdict))
-                if verdict.error is not None:
-                    complain(verdict.error.message)
-            if markings and verdict.error is None:
-                markings.add(verdict)
+                    if len(files) > 1:
+                        console.print()
+                if problem:
+                    complain(problem)
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
     _report(verdicts, scanner.detector.card, json, csv, html)
@@ -141,15 +144,16 @@ class _Markings:
                     f"The folder {target} cannot be made: {error.strerror}.", "Several videos need a folder."
                 ) from error
 
-    def add(self, verdict: Verdict) -> None:
-        """Write the marked copy of one file; if that fails, say so and go on."""
+    def add(self, verdict: Verdict) -> str | None:
+        """Write the marked copy of one file; if that fails, the reason."""
         from facetell.report.annotate import annotate
 
         try:
             annotate(verdict.path, verdict, self._place(verdict) if self._several else self._target)
         except FacetellError as error:
             self.failed = True
-            complain(error)
+            return str(error)
+        return None
 
     def _place(self, verdict: Verdict) -> Path:
         suffix = ".png" if verdict.video and verdict.video.is_still else ".mp4"
