@@ -20,7 +20,7 @@ from PIL import Image
 
 import facetell
 from facetell.report.text import MEANING, clock, count, percent, plain, probability
-from facetell.report.timing import runs, sampling_interval
+from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
     """What the template shows of one verdict; `key` begins the ids of its pictures."""
     scored = verdict.p_fake is not None
     end_s = _end(verdict)
-    interval = sampling_interval(verdict.tracks)
-    people = [_person(track, f"{key}-{number}", end_s, interval) for number, track in enumerate(verdict.tracks)]
+    gap = longest_gap(verdict.tracks)
+    people = [_person(track, f"{key}-{number}", end_s, gap) for number, track in enumerate(verdict.tracks)]
     if scored:
         people.sort(key=lambda person: (person["counts"], person["rank"]), reverse=True)
     return {
@@ -293,7 +293,7 @@ def _ticks(end_s: float) -> list[dict[str, Any]]:
     return [{**mark, "anchor": _anchor(mark["x"])} for mark in marks]
 
 
-def _person(track: TrackScore, key: str, end_s: float, interval: float | None) -> dict[str, Any]:
+def _person(track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, Any]:
     ids = {id(score): f"{key}-{number}" for number, score in enumerate(track.scores)}
     pictured = sorted((score for score in track.scores if score.crop is not None), key=lambda score: -score.p_fake)
     if len(pictured) > 2 * _FACES:
@@ -311,7 +311,7 @@ def _person(track: TrackScore, key: str, end_s: float, interval: float | None) -
         "when": clock(track.start_s) if once else f"{clock(track.start_s)} – {clock(track.end_s)}",
         "counts": track.counts,
         "region": track.region if track.label in (Label.FAKE, Label.INCONCLUSIVE) else None,
-        "chart": None if len(track.scores) < 2 else _chart(track, ids, end_s, interval),
+        "chart": None if len(track.scores) < 2 else _chart(track, ids, end_s, gap),
         "rows": [{"title": title, "faces": [_face(score, ids[id(score)]) for score in faces]} for title, faces in rows],
         "others": [
             {"id": ids[id(score)], "picture": _jpeg(score.crop, _THUMB)}
@@ -330,9 +330,9 @@ def _person(track: TrackScore, key: str, end_s: float, interval: float | None) -
     }
 
 
-def _chart(track: TrackScore, ids: Mapping[int, str], end_s: float, interval: float | None) -> dict[str, Any]:
+def _chart(track: TrackScore, ids: Mapping[int, str], end_s: float, gap: float) -> dict[str, Any]:
     curves = []
-    for run in runs(track.scores, interval):
+    for run in runs(track.scores, gap):
         points = [(_x(score.time_s, end_s), round(100 * (1 - score.p_fake), 2)) for score in run]
         curve = "M" + " L".join(f"{x} {y}" for x, y in points)
         curves.append({"curve": curve, "area": f"{curve} L{points[-1][0]} 100 L{points[0][0]} 100 Z"})

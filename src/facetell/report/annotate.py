@@ -1,0 +1,217 @@
+"""The video or picture itself, with a box and P(fake) on every person, and its sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Discard
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from facetell.errors import UsageError
+from facetell.files import replacing
+from facetell.report.text import probability
+from facetell.report.timing import longest_gap, runs
+from facetell.types import Box, FaceScore, Label, TrackScore, Verdict
+from facetell.video import VideoReader
+from facetell.video.source import Source
+
+COMMENT = "annotated by facetell"
+PICTURES = (".png", ".jpg", ".jpeg")
+TONES = {
+    Label.REAL: (29, 107, 72),
+    Label.FAKE: (190, 32, 24),
+    Label.INCONCLUSIVE: (150, 98, 0),
+    Label.NO_FACE: (63, 95, 125),
+    Label.ERROR: (124, 58, 120),
+}
+_CLOCK = Fraction(1, 90_000)  # seconds; exact for all usual frame rates
+_LONGEST_GLIDE = 2.0  # seconds over which a box may move in a straight line from face to face
+_HOLD = 0.25  # seconds for which a box stays before its first and after its last face
+_KEPT_SOUND = {"aac", "mp3", "opus", "flac"}  # what browsers play in an mp4
+
+
+def annotate(path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathLike[str]) -> None:
+    """Write the file at `path` to `out` with the verdict drawn into it.
+
+    A video becomes H.264 in an .mp4 that browsers play, upright, with each frame's own timestamp and its sound; a still
+    becomes a .png or .jpg. Boxes move in a straight line between the sampled faces of a person where these are
+    neighbours, and are left out where nobody looked.
+
+    Raises:
+        UsageError: `out` has not the suffix of what it would be.
+        InputError: the file cannot be read.
+        OutputError: `out` cannot be written.
+    """
+    target = Path(out)
+    with VideoReader(path, "every:1") as reader:
+        wanted = PICTURES if reader.info.is_still else (".mp4",)
+        if target.suffix.lower() not in wanted:
+            kind = "picture" if reader.info.is_still else "video"
+            raise UsageError(f"{target} is no name for an annotated {kind}.", f"Let it end in {' or '.join(wanted)}.")
+        painter = _Painter(verdict)
+        with replacing(target) as part:
+            if reader.info.is_still:
+                _write_picture(part, painter.paint(next(iter(reader)).image, 0.0))
+            else:
+                _write_video(part, reader, painter, path)
+
+
+# Drawing ------------------------------------------------------------------------------------------------------------
+
+
+class _Painter:
+    """Draws what a verdict says of one moment."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        gap = min(longest_gap(verdict.tracks), _LONGEST_GLIDE)
+        self.hold = min(_HOLD, gap / 3) if gap else _HOLD
+        self.runs = [(track, run) for track in verdict.tracks for run in runs(track.scores, gap)]
+        score = "" if verdict.p_fake is None else f" p={probability(verdict.p_fake)}"
+        self.caption = f"facetell: {verdict.label}{score}"
+        self.tone = TONES[verdict.label]
+
+    def faces(self, time_s: float) -> Iterator[tuple[TrackScore, Box, FaceScore]]:
+        """Each person who is in the picture: where, and their score nearest in time."""
+        for track, run in self.runs:
+            if run[0].time_s - self.hold <= time_s <= run[-1].time_s + self.hold:
+                times = [score.time_s for score in run]
+                x, y, w, h = (float(np.interp(time_s, times, side)) for side in zip(*(s.box for s in run), strict=True))
+                yield track, (x, y, w, h), min(run, key=lambda score: abs(score.time_s - time_s))
+
+    def paint(self, image: np.ndarray, time_s: float) -> np.ndarray:
+        """A copy of an (H, W, 3) RGB image with boxes, scores and the caption."""
+        image = image.copy()
+        height, width = image.shape[:2]
+        letters = max(11, round(min(height, width) / 32))
+        line = max(2, round(min(height, width) / 300))
+        for track, (x, y, w, h), score in self.faces(time_s):
+            tone = TONES[track.label]
+            corners = (round(x), round(y)), (round(x + w), round(y + h))
+            cv2.rectangle(image, *corners, (255, 255, 255), line + 2, cv2.LINE_AA)
+            cv2.rectangle(image, *corners, tone, line, cv2.LINE_AA)
+            name = _tag(f"Person {track.id}  {track.label} {probability(track.p_fake)}", tone, letters)
+            _stamp(image, name, corners[0][0], corners[0][1] - name.shape[0])
+            if len(track.scores) > 1:
+                _stamp(image, _tag(f"now {probability(score.p_fake)}", tone, letters), corners[0][0], corners[1][1])
+        caption = _tag(self.caption, self.tone, letters)
+        _stamp(image, caption, letters // 2, height - caption.shape[0] - letters // 2)
+        return image
+
+
+@cache
+def _tag(text: str, tone: tuple[int, int, int], letters: int) -> np.ndarray:
+    """White words on a coloured ground: (h, w, 3) uint8; `letters` is the height of the writing in pixels."""
+    font = ImageFont.load_default(letters)
+    pad = letters // 3
+    width = round(font.getlength(text)) + 2 * pad
+    tag = Image.new("RGB", (width, letters + 2 * pad), tone)
+    ImageDraw.Draw(tag).text((pad, pad + letters // 2), text, font=font, fill="white", anchor="lm")
+    return np.asarray(tag)
+
+
+def _stamp(image: np.ndarray, tag: np.ndarray, x: int, y: int) -> None:
+    """Put a tag into the picture at (x, y), moved as far as it takes to be seen whole."""
+    height, width = min(tag.shape[0], image.shape[0]), min(tag.shape[1], image.shape[1])
+    y = min(max(y, 0), image.shape[0] - height)
+    x = min(max(x, 0), image.shape[1] - width)
+    image[y : y + height, x : x + width] = tag[:height, :width]
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+def _write_picture(part: Path, image: np.ndarray) -> None:
+    picture = Image.fromarray(image)
+    if part.suffix.lower() == ".png":
+        words = PngImagePlugin.PngInfo()
+        words.add_text("Comment", COMMENT)
+        picture.save(part, pnginfo=words)
+    else:
+        picture.save(part, quality=92, comment=COMMENT.encode())
+
+
+def _write_video(part: Path, reader: VideoReader, painter: _Painter, path: str | os.PathLike[str]) -> None:
+    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+        out.metadata["comment"] = COMMENT
+        frames = iter(reader)
+        frame = next(frames)
+        height, width = (max(side // 2 * 2, 2) for side in frame.image.shape[:2])  # 4:2:0 halves both
+        stream = out.add_stream(
+            "libx264", rate=reader.info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = _CLOCK
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        pts = -1
+        sound = _sound(path, out)
+        packet = next(sound, None)
+        while frame is not None:
+            while packet is not None and packet.dts * packet.time_base <= frame.time_s:
+                out.mux(packet)
+                packet = next(sound, None)
+            image = np.ascontiguousarray(painter.paint(frame.image, frame.time_s)[:height, :width])
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                width, height, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            pts = max(pts + 1, round(frame.time_s / _CLOCK))
+            picture.pts, picture.time_base = pts, _CLOCK
+            out.mux(stream.encode(picture))
+            frame = next(frames, None)
+        out.mux(stream.encode())
+        while packet is not None:
+            out.mux(packet)
+            packet = next(sound, None)
+
+
+def _sound(path: str | os.PathLike[str], out: OutputContainer) -> Iterator[Any]:
+    """The packets of a video's first sound for another file, in step with its pictures: as they are, or as AAC."""
+    with closing(Source(path)) as source:
+        table, _ = source.scan()
+        start_s = int(table.pts[table.order[0]]) * table.time_base
+    with closing(Source(path)) as source:
+        stream = next((stream for stream in source.container.streams.audio if stream.codec_context is not None), None)
+        if stream is None:
+            return
+        source.stream.discard, stream.discard = Discard.all, Discard.default
+        if stream.codec_context.codec.canonical_name in _KEPT_SOUND:
+            copy = out.add_stream_from_template(stream)
+            for packet in _packets(source, stream):
+                shift = round(start_s / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                yield packet
+        else:
+            encoder = out.add_stream("aac", rate=48_000, layout="stereo" if stream.channels > 1 else "mono")
+            for packet in _packets(source, stream):
+                for samples in _decoded(stream, packet):
+                    samples.pts -= round(start_s / samples.time_base)
+                    yield from encoder.encode(samples)
+            yield from encoder.encode(None)
+
+
+def _packets(source: Source, stream: av.AudioStream) -> Iterator[Any]:
+    """What can be read of a sound, each packet with its times; a cut-off file just ends."""
+    with suppress(FFmpegError):
+        for packet in source.container.demux(stream):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                yield packet
+
+
+def _decoded(stream: av.AudioStream, packet: av.Packet) -> list[Any]:
+    try:
+        return [samples for samples in stream.decode(packet) if samples.pts is not None]
+    except InvalidDataError:
+        return []  # a damaged packet is silence

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from facetell.errors import FileMissingError, NotVideoError, OutputError, UsageError
+from facetell.report.annotate import COMMENT, TONES, annotate
+from facetell.types import Label, Verdict
+from tests import media
+from tests.report import made
+
+RED = TONES[Label.FAKE]
+
+
+def grey(count: int, size: tuple[int, int] = (320, 240)) -> list[np.ndarray]:
+    return [np.full((size[1], size[0], 3), 128, np.uint8)] * count
+
+
+def frames_of(path: Path) -> list[tuple[float, np.ndarray]]:
+    with av.open(str(path)) as file:
+        return [(float(frame.time or 0.0), frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+
+
+def sound_of(path: Path) -> tuple[str, np.ndarray, float]:
+    """Codec, samples of the first channel and the time of the first one."""
+    with av.open(str(path)) as file:
+        frames = list(file.decode(audio=0))
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        return file.streams.audio[0].codec_context.codec.canonical_name, samples, float(frames[0].time or 0.0)
+
+
+def is_near(pixel: Any, tone: tuple[int, int, int]) -> bool:
+    return bool(np.abs(np.asarray(pixel, int) - tone).max() < 45)
+
+
+def one_person(times: list[float], boxes: list[tuple[float, float, float, float]]) -> Verdict:
+    scores = [made.face(time, 0.9, box=box) for time, box in zip(times, boxes, strict=True)]
+    return Verdict("a.mp4", Label.FAKE, p_fake=0.9, tracks=[made.track(1, Label.FAKE, scores)])
+
+
+def has_box(image: np.ndarray, x: float, y: float, h: float) -> bool:
+    """Red runs down the left side of a box."""
+    return is_near(np.median(image[round(y + 0.3 * h) : round(y + 0.7 * h), round(x)], axis=0), RED)
+
+
+def test_video_keeps_frames_times_and_sound(portrait_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "marked.mp4"
+    annotate(portrait_clip, made.fake(), out)
+    before, after = frames_of(portrait_clip), frames_of(out)
+    assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
+    codec, samples, start = sound_of(out)
+    assert (codec, start) == ("aac", sound_of(portrait_clip)[2])
+    np.testing.assert_array_equal(samples, sound_of(portrait_clip)[1])
+    with av.open(str(out)) as file:
+        (video,) = file.streams.video
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert (video.width, video.height) == (320, 240)
+        assert file.metadata["comment"] == COMMENT
+        assert file.duration is not None
+        assert abs(file.duration / 1e6 - 2.0) <= 1 / 30
+    data = out.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert [path.name for path in tmp_path.iterdir()] == ["marked.mp4"]
+
+
+def test_picture_is_the_same_but_for_the_marks(portrait_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "marked.mp4"
+    annotate(portrait_clip, made.no_face(), out)
+    for (_, before), (_, after) in list(zip(frames_of(portrait_clip), frames_of(out), strict=True))[::20]:
+        assert np.abs(before[:200].astype(int) - after[:200]).mean() < 3
+        assert is_near(after[-14, 8], TONES[Label.NO_FACE])
+
+
+def test_boxes_glide_between_neighbours_and_vanish_where_nobody_looked(tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "grey.mp4", grey(75))
+    times = [0.0, 0.2, 0.4, 0.6, 1.8, 2.0]
+    verdict = one_person(times, [(40 + 100 * time, 60, 80, 100) for time in times])
+    annotate(clip, verdict, tmp_path / "marked.mp4")
+    frames = frames_of(tmp_path / "marked.mp4")
+    seen = [has_box(image, 40 + 100 * time, 60, 100) for time, image in frames]
+    wanted = [time <= 0.6 or 1.8 <= time <= 2.0 for time, _ in frames]
+    unsure = [0.6 < time < 0.72 or 1.68 < time < 1.8 or 2.0 < time < 2.12 for time, _ in frames]
+    assert [s for s, u in zip(seen, unsure, strict=True) if not u] == [
+        w for w, u in zip(wanted, unsure, strict=True) if not u
+    ]
+    assert is_near(frames[36][1][110, 160], (128, 128, 128))
+
+
+def test_sparse_samples_show_a_box_only_around_each(tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "grey.mp4", grey(50, (160, 120)), fps=5)
+    verdict = one_person([0.0, 4.0, 8.0], [(40, 40, 40, 50)] * 3)
+    annotate(clip, verdict, tmp_path / "marked.mp4")
+    seen = [time for time, image in frames_of(tmp_path / "marked.mp4") if has_box(image, 40, 40, 50)]
+    assert seen == pytest.approx([0.0, 0.2, 3.8, 4.0, 4.2, 7.8, 8.0, 8.2])
+
+
+def test_rotated_odd_sized_and_variable_rate(tmp_path: Path) -> None:
+    times = [0, 40, 90, 200, 230, 400, 410, 600]
+    clip = media.write_video(
+        tmp_path / "phone.mov", grey(8, (322, 242)), rotation=90, times_ms=times, pix_fmt="yuv444p"
+    )
+    annotate(clip, made.fake(), tmp_path / "marked.mp4")
+    frames = frames_of(tmp_path / "marked.mp4")
+    assert [time for time, _ in frames] == pytest.approx([time / 1000 for time in times], abs=1e-3)
+    assert frames[0][1].shape == (322, 242, 3)
+    with av.open(str(tmp_path / "marked.mp4")) as file:
+        assert next(file.decode(video=0)).rotation == 0
+
+
+def test_odd_sides_lose_a_row(tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "odd.mkv", grey(3, (161, 121)), codec="libx264", pix_fmt="yuv444p")
+    annotate(clip, made.no_face(), tmp_path / "marked.mp4")
+    assert frames_of(tmp_path / "marked.mp4")[0][1].shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kept"), [(".mkv", "pcm_s16le", "aac"), (".mkv", "libopus", "opus"), (".avi", "mp2", "aac")]
+)
+def test_sound_that_an_mp4_plays_is_kept_and_other_sound_becomes_aac(
+    tmp_path: Path, suffix: str, codec: str, kept: str
+) -> None:
+    clip = tmp_path / f"clip{suffix}"
+    write_late(clip, sound=codec, late_s=0.0)
+    annotate(clip, made.no_face(), tmp_path / "marked.mp4")
+    name, samples, start = sound_of(tmp_path / "marked.mp4")
+    assert name == kept
+    assert abs(start + len(samples) / 48000 - 2.0) < 0.07
+    assert beep(samples) + start == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_sound_stays_in_step_when_the_video_starts_late(tmp_path: Path, codec: str) -> None:
+    """The beep is 1 s after the sound's start, so 0.6 s after the first picture, which is time 0 of what is written."""
+    write_late(tmp_path / "late.mkv", sound=codec, late_s=0.4)
+    annotate(tmp_path / "late.mkv", made.no_face(), tmp_path / "marked.mp4")
+    _, samples, start = sound_of(tmp_path / "marked.mp4")
+    frames = frames_of(tmp_path / "marked.mp4")
+    assert beep(samples) + start - frames[0][0] == pytest.approx(0.6, abs=0.03)
+
+
+def write_late(path: Path, sound: str, late_s: float) -> None:
+    """Two seconds of sound, silent for one and loud for one, beside a video that starts late."""
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        audio: Any = out.add_stream(sound, rate=48000, layout="mono")
+        for number, image in enumerate(grey(40, (160, 120))):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(late_s * 25) + number, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode())
+        for start in range(0, 96000, 960):
+            wave = (start >= 48000) * 0.5 * np.sin(np.arange(start, start + 960) / 10)
+            frame = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+            out.mux(audio.encode(frame))
+        out.mux(audio.encode())
+
+
+def beep(samples: np.ndarray) -> float:
+    """Seconds until the sound gets loud."""
+    loud = np.abs(samples.astype(np.float64))
+    return float(np.argmax(loud > 0.3 * loud.max()) / 48000)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_still_becomes_a_marked_picture(tmp_path: Path, suffix: str) -> None:
+    still = media.write_picture(tmp_path / "still.png", np.full((241, 321, 3), 128, np.uint8))
+    out = tmp_path / f"marked{suffix}"
+    annotate(still, one_person([0.0], [(60, 60, 80, 100)]), out)
+    with Image.open(out) as picture:
+        assert picture.size == (321, 241)
+        comment = picture.info.get("Comment") or picture.info["comment"].decode()
+        assert comment == COMMENT
+        assert has_box(np.asarray(picture.convert("RGB")), 60, 60, 100)
+
+
+def test_boxes_beyond_the_picture_and_tiny_pictures(tmp_path: Path) -> None:
+    still = media.write_picture(tmp_path / "tiny.png", np.full((16, 16, 3), 128, np.uint8))
+    annotate(still, one_person([0.0], [(-20, -30, 90, 90)]), tmp_path / "marked.png")
+    with Image.open(tmp_path / "marked.png") as picture:
+        assert picture.size == (16, 16)
+
+
+def test_names_that_do_not_fit_are_refused(portrait_clip: Path, tmp_path: Path) -> None:
+    still = media.write_picture(tmp_path / "still.png", media.astronaut())
+    with pytest.raises(UsageError, match="annotated video"):
+        annotate(portrait_clip, made.fake(), tmp_path / "marked.png")
+    with pytest.raises(UsageError, match="annotated picture"):
+        annotate(still, made.fake(), tmp_path / "marked.mp4")
+
+
+def test_what_cannot_be_read_or_written_is_named_and_leaves_nothing(portrait_clip: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video " * 100)
+    with pytest.raises(NotVideoError):
+        annotate(text, made.fake(), tmp_path / "marked.mp4")
+    with pytest.raises(FileMissingError):
+        annotate(tmp_path / "none.mp4", made.fake(), tmp_path / "marked.mp4")
+    with pytest.raises(OutputError):
+        annotate(portrait_clip, made.fake(), tmp_path / "no" / "folder" / "marked.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
