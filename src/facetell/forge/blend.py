@@ -73,10 +73,8 @@ class SelfBlend:
     def apply(self, image: np.ndarray, points: np.ndarray) -> Forged:
         """The pair for one picture and the five points of the face in it."""
         here, local = masks.window(points, image.shape[:2])
-        if self.alters_face:
-            face, real = self._mismatched(image[here]), image
-        else:
-            face, real = image[here], self._mismatched(image)
+        real = self.twin(image)
+        face = self._mismatched(image[here]) if self.alters_face else image[here]
 
         move = self._move(local)
         if self.shift or self.scale != 1.0:
@@ -87,6 +85,10 @@ class SelfBlend:
         mask[here] = self._mask(local, move, face.shape[:2])
         fake[here] = paste(face, real[here], mask[here])
         return Forged(real, fake, mask, self.family)
+
+    def twin(self, image: np.ndarray) -> np.ndarray:
+        """The real one of the pair: the picture, or its copy with the mismatch if the background carries that."""
+        return image if self.alters_face else self._mismatched(image)
 
     def drifted(self, other: SelfBlend, phase: float) -> SelfBlend:
         """This blend with its rim on the way to another's, for clips: `phase` in radians, 0 is this blend itself."""
@@ -146,7 +148,7 @@ def self_blend(
     >>> forged.family, bool(np.array_equal(forged.fake[forged.mask == 0], forged.real[forged.mask == 0]))
     ('mouth', True)
     """
-    points = _checked(image, points)
+    points = checked(image, points)
     if family is None:
         if inner is None:
             families = (*masks.WHOLE, *masks.INNER)
@@ -175,6 +177,48 @@ def draw_visible(
     )
 
 
+class ClipBlend:
+    """One blend for all frames of a clip: the same mask, mismatch and warp throughout, and a rim that drifts slowly.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, a frame on which the blend must show.
+        points: (5, 2) of the face in it.
+        rng: where all chance comes from.
+        family: one of `masks.FAMILIES`; None for a random one.
+
+    Raises:
+        ForgeError: as in `self_blend`.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    >>> clip = ClipBlend(image, masks.ANCHORS + 60, np.random.default_rng(1), "jaw")
+    >>> first, second = (clip.apply(image, masks.ANCHORS + 60, time_s) for time_s in (0, 0.04))
+    >>> bool(0 < abs(first.mask - second.mask).max() < 0.2)
+    True
+    """
+
+    def __init__(
+        self, image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str | None = None
+    ) -> None:
+        if family is None:
+            families = (*masks.WHOLE, *masks.INNER)
+            family = families[rng.integers(len(families))]
+        self._blend, _ = draw_visible(image, checked(image, points), rng, family)
+        self._other = SelfBlend.draw(rng, family)
+        self._period_s = rng.uniform(3, 8)
+
+    @property
+    def family(self) -> str:
+        return self._blend.family
+
+    def apply(self, image: np.ndarray, points: np.ndarray | None, time_s: float) -> Forged:
+        """The pair for one frame; without points, the background's own change only, and an empty mask."""
+        if points is None:
+            twin = self._blend.twin(image)
+            return Forged(twin, twin, np.zeros(image.shape[:2], np.float32), self.family)
+        phase = 0.5 * np.sin(2 * np.pi * time_s / self._period_s)
+        return self._blend.drifted(self._other, phase).apply(image, checked(image, points))
+
+
 def paste_part(fake: np.ndarray, real: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Forged | None:
     """A region of a labelled fake pasted softly into its own aligned original.
 
@@ -194,7 +238,7 @@ def paste_part(fake: np.ndarray, real: np.ndarray, points: np.ndarray, rng: np.r
     >>> paste_part(image, image, masks.ANCHORS + 60, np.random.default_rng(0)) is None
     True
     """
-    points = _checked(image=real, points=points)
+    points = checked(image=real, points=points)
     differs = difference_mask(fake, real)
     rim = np.concatenate([differs[:3].ravel(), differs[-3:].ravel(), differs[:, :3].ravel(), differs[:, -3:].ravel()])
     if rim.mean() > 0.1 or differs.max() < 0.25:
@@ -296,7 +340,12 @@ def _draw_warp(rng: np.random.Generator, strength: float) -> np.ndarray:
     return field * np.float32(strength * rng.uniform(0.01, 0.04) * masks.FACE_HEIGHT / longest)
 
 
-def _checked(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def checked(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The points as (5, 2) float32.
+
+    Raises:
+        ForgeError: they are not five finite points of a face inside this picture.
+    """
     points = np.asarray(points, np.float32)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise ForgeError("A face is given by five points (x, y), all finite numbers.", "Detect the face first.")

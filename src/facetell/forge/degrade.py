@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import av
 import cv2
@@ -15,7 +15,10 @@ from facetell.errors import ForgeError
 from facetell.forge import pixels
 
 Damage = Callable[[np.ndarray], np.ndarray]
+Codec = Literal["h264", "h265"]
 T = TypeVar("T")
+_ENCODERS = {"h264": "libx264", "h265": "libx265"}
+_DECODERS = {"h264": "h264", "h265": "hevc"}
 
 
 def augment_pair(images: Sequence[np.ndarray], rng: np.random.Generator, strength: float = 0.5) -> list[np.ndarray]:
@@ -60,7 +63,8 @@ def draw_damages(rng: np.random.Generator, shape: tuple[int, int], strength: flo
     if sometimes(0.6, 0.9):
         damages.append(_draw_tone(rng, strength))
     if sometimes(0.03, 0.08):
-        damages.append(_smoothing(sigma=rng.uniform(1.5, 3.5), tolerance=rng.uniform(8, between(18, 32))))
+        width, tolerance = rng.uniform(1.5, 3.5), rng.uniform(8, between(18, 32))
+        damages.append(lambda image: beauty(image, width, tolerance))
     if sometimes(0.2, 0.5):
         factor = rng.uniform(between(0.5, 0.25), 1.0)
         down, up = (pixels.INTERPOLATIONS[k] for k in rng.integers(len(pixels.INTERPOLATIONS), size=2))
@@ -71,7 +75,7 @@ def draw_damages(rng: np.random.Generator, shape: tuple[int, int], strength: flo
         amount, radius = rng.uniform(0.2, between(0.6, 1.2)), rng.uniform(0.7, 2.0)
         damages.append(lambda image: pixels.sharpen(image, amount, radius))
     if sometimes(0.12, 0.35):
-        damages.append(_draw_noise(rng, shape, sigma=rng.uniform(1, between(4, 12))))
+        damages.append(noise(shape, rng.uniform(1, between(4, 12)), rng))
     if sometimes(0.5, 0.9):
         for _ in range(1 + sometimes(0.1, 0.3)):
             damages.append(_jpeg(int(rng.integers(round(between(45, 30)), 101))))
@@ -79,9 +83,13 @@ def draw_damages(rng: np.random.Generator, shape: tuple[int, int], strength: flo
 
 
 def h264(
-    images: Sequence[np.ndarray], rng: np.random.Generator, crf: tuple[int, int] = (20, 40), frames: int = 4
+    images: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    crf: tuple[int, int] = (20, 40),
+    frames: int = 4,
+    codec: Codec = "h264",
 ) -> list[np.ndarray]:
-    """Pictures as they look inside an H.264 video: the last, predicted frame of a short clip made from each.
+    """Pictures as they look inside an H.264 (or H.265) video: the last, predicted frame of a short clip made from each.
 
     The camera pans and zooms slightly until the last frame shows the still as it is, so nothing has to be moved back.
     All pictures get the same motion, CRF and preset.
@@ -91,6 +99,7 @@ def h264(
         rng: where all chance comes from.
         crf: lowest and highest constant rate factor (x264: 0 is lossless, 23 usual, 51 worst).
         frames: how many frames the clip has.
+        codec: the video codec.
 
     Returns:
         New pictures of the same size.
@@ -109,8 +118,40 @@ def h264(
         height, width = image.shape[:2]
         even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         clip = [_moved(even, motion * left, 1 + zoom * left) for left in range(frames - 1, -1, -1)]
-        results.append(_code(clip, rate, preset)[-1][:height, :width])
+        results.append(_code(clip, rate, preset, codec)[-1][:height, :width])
     return results
+
+
+def noise(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> Damage:
+    """Sensor noise for pictures of (H, W), `sigma` grey levels: fine in brightness, coarse and weaker in colour.
+
+    >>> damage = noise((32, 32), 5, np.random.default_rng(0))
+    >>> 4 < damage(np.full((32, 32, 3), 128, np.uint8)).std() < 7
+    np.True_
+    """
+    height, width = shape
+    fine = rng.standard_normal((height, width, 1), np.float32)
+    coarse = rng.standard_normal(((height + 1) // 2, (width + 1) // 2, 3), np.float32)
+    field = fine + 0.5 * cv2.resize(coarse, (width, height))
+    field = np.rint(field * np.float32(sigma)).astype(np.int16)
+    return lambda image: cv2.add(image, field, dtype=cv2.CV_8U)
+
+
+def beauty(image: np.ndarray, sigma: float, tolerance: float) -> np.ndarray:
+    """A beauty filter: blurred by `sigma` pixels where the luma varies less than `tolerance` grey levels; edges stay.
+
+    >>> beauty(np.full((16, 16, 3), 90, np.uint8), 2, 10)[0, 0].tolist()
+    [90, 90, 90]
+    """
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), sigma)
+
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    average = mean(luma)
+    variance = np.maximum(mean(luma * luma) - average * average, 0)
+    keep = mean(variance / (variance + tolerance**2))  # 0 on skin, 1 on edges
+    return cv2.blendLinear(image, mean(image), keep, 1 - keep)
 
 
 class Reused(Generic[T]):
@@ -175,32 +216,6 @@ def _streak(length: int, angle: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def _draw_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Damage:
-    """Sensor noise: fine in brightness, coarse and weaker in colour."""
-    height, width = shape
-    fine = rng.standard_normal((height, width, 1), np.float32)
-    coarse = rng.standard_normal(((height + 1) // 2, (width + 1) // 2, 3), np.float32)
-    field = fine + 0.5 * cv2.resize(coarse, (width, height))
-    field = np.rint(field * np.float32(sigma)).astype(np.int16)
-    return lambda image: cv2.add(image, field, dtype=cv2.CV_8U)
-
-
-def _smoothing(sigma: float, tolerance: float) -> Damage:
-    """A beauty filter: blurred where the luma varies little (`tolerance` in grey levels), as on skin; edges stay."""
-
-    def smooth(image: np.ndarray) -> np.ndarray:
-        def mean(values: np.ndarray) -> np.ndarray:
-            return cv2.GaussianBlur(values, (0, 0), sigma)
-
-        guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        average = mean(guide)
-        variance = mean(guide * guide) - average * average
-        keep = mean(variance / (variance + tolerance**2))  # 0 on skin, 1 on edges
-        return cv2.blendLinear(image, mean(image), keep, 1 - keep)
-
-    return smooth
-
-
 def _jpeg(quality: int) -> Damage:
     return lambda image: pixels.jpeg(image, quality)
 
@@ -218,14 +233,16 @@ def _moved(image: np.ndarray, offset: np.ndarray, scale: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _code(clip: Sequence[np.ndarray], rate: int, preset: str) -> list[np.ndarray]:
-    """A clip after H.264: only its first frame is coded by itself, the others are predicted from those before."""
+def _code(clip: Sequence[np.ndarray], rate: int, preset: str, codec: str) -> list[np.ndarray]:
+    """A clip after encoding: only its first frame is coded by itself, the others are predicted from those before."""
     height, width = clip[0].shape[:2]
-    encoder = av.VideoCodecContext.create("libx264", "w")
+    encoder: Any = av.CodecContext.create(_ENCODERS[codec], "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
-    encoder.options = {"crf": str(rate), "preset": preset, "tune": "zerolatency", "threads": "1"}
-    decoder = av.VideoCodecContext.create("h264", "r")
+    encoder.options = {"crf": str(rate), "preset": preset, "tune": "zerolatency"}
+    if codec == "h265":
+        encoder.options |= {"x265-params": "log-level=error:pools=1"}
+    decoder: Any = av.CodecContext.create(_DECODERS[codec], "r")
     decoder.thread_count = 1
     packets = []
     for number, image in enumerate(clip):

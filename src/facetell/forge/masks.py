@@ -128,15 +128,17 @@ def hulls(family: str, points: Points, jitter: Points | None = None, grow: float
 
 
 def fill(outlines: Sequence[Points], shape: tuple[int, int]) -> np.ndarray:
-    """A hard mask: (H, W) float32, 1 inside any of the outlines, 0 elsewhere.
+    """A hard mask: (H, W) float32, 1 inside any of the outlines, 0 elsewhere; only the rim's pixels lie between.
 
-    >>> fill([np.float32([[[1, 1]], [[4, 1]], [[4, 4]], [[1, 4]]])], (6, 6)).sum()
-    np.float32(16.0)
+    >>> square = np.array([[[1, 1]], [[4, 1]], [[4, 4]], [[1, 4]]], np.float32)
+    >>> fill([square], (8, 8))[2:4, 2:4].tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     mask = np.zeros(shape, np.uint8)
     for outline in outlines:
-        cv2.fillConvexPoly(mask, np.rint(outline).astype(np.int32), 1)
-    return mask.astype(np.float32)
+        fixed_point = np.rint(outline * 16).astype(np.int32)  # whole pixels would make the masks of a clip jump
+        cv2.fillConvexPoly(mask, fixed_point, (255,), cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / np.float32(255)
 
 
 def soften(mask: np.ndarray, erode: float, edge: float) -> np.ndarray:
@@ -163,7 +165,7 @@ def soften(mask: np.ndarray, erode: float, edge: float) -> np.ndarray:
     if not np.issubdtype(mask.dtype, np.floating):
         raise TypeError(f"a mask must be floating, not {mask.dtype}: eight bits cannot be eroded by a blur")
     core = cv2.GaussianBlur(mask, (0, 0), max(erode, 0.3), borderType=cv2.BORDER_REPLICATE)
-    core = (core >= 0.98).astype(np.float32)
+    core = np.clip((core - 0.96) / 0.03, 0, 1)
     soft = np.minimum(cv2.GaussianBlur(core, (0, 0), max(edge, 0.3), borderType=cv2.BORDER_REPLICATE), 1)
     return cv2.threshold(soft, 1 / 512, 1.0, cv2.THRESH_TOZERO)[1]  # less than half a grey level is nothing
 

@@ -1,0 +1,165 @@
+"""Pictures and clips as facetell leaves them: whole or not at all, and saying of themselves what they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from facetell.errors import OutputError, UsageError
+from facetell.files import replacing
+from facetell.video.source import Source
+
+STILLS = (".png", ".jpg", ".jpeg")
+CLIPS = (".mp4", ".mov", ".mkv")
+ENCODERS = {"h264": "libx264", "h265": "libx265"}
+_CLOCK = Fraction(1, 90000)
+_CARRIED_SOUND = ("aac", "mp3", "ac3", "opus")  # what all of `CLIPS` can hold
+_EXIF_DESCRIPTION = 0x010E
+_TEXT = "FORGED BY FACETELL"
+
+
+def check_target(source: str | os.PathLike[str], target: str | os.PathLike[str], is_still: bool, force: bool) -> Path:
+    """The path to write to, if that can be done.
+
+    Raises:
+        UsageError: a suffix that does not fit, or the source itself.
+        OutputError: a file is there and `force` is not given.
+    """
+    path, kinds = Path(target), STILLS if is_still else CLIPS
+    if path.suffix.lower() not in kinds:
+        what = "picture" if is_still else "video"
+        raise UsageError(f"{path} is no name for a {what} that can be written.", f"Use {', '.join(kinds)}.")
+    if path.exists() and path.samefile(source):
+        raise UsageError(f"{path} is also what is to be read.", "Choose another name.")
+    if path.exists() and not force:
+        raise OutputError(f"{path} is already there.", "Choose another name, or allow it to be replaced with --force.")
+    return path
+
+
+def marked(image: np.ndarray) -> np.ndarray:
+    """The picture with a dark band along its lower edge that says it is forged.
+
+    >>> bool((marked(np.full((120, 200, 3), 255, np.uint8))[-8:] < 128).any())
+    True
+    """
+    height, width = image.shape[:2]
+    (text_width, text_height), _ = cv2.getTextSize(_TEXT, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    scale = min(0.6 * width / text_width, 0.05 * height / text_height)
+    band = max(1, round(text_height * scale * 2))
+    result = image.copy()
+    result[-band:] = result[-band:] // 4
+    place = (band // 2, height - round(band * 0.28))
+    cv2.putText(result, _TEXT, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return result
+
+
+def write_still(path: Path, image: np.ndarray, comment: str, quality: int = 95) -> None:
+    """Save a picture (PNG or JPEG by its suffix) that carries a comment.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    picture = Image.fromarray(image)
+    with replacing(path) as part:
+        if path.suffix.lower() == ".png":
+            text = PngInfo()
+            text.add_text("Comment", comment)
+            picture.save(part, pnginfo=text)
+        else:
+            exif = Image.Exif()
+            exif[_EXIF_DESCRIPTION] = comment
+            picture.save(part, quality=quality, exif=exif, comment=comment)
+
+
+class ClipWriter:
+    """Encodes frames at the times they are shown; made by `clip_writer`."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container = container
+        self._stream = stream
+        self._last = -1
+
+    def write(self, image: np.ndarray, time_s: float) -> None:
+        """Add one frame, (H, W, 3) uint8 RGB or (H, W) grey; an odd last row or column is left out."""
+        even = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
+        frame = av.VideoFrame.from_ndarray(even, format="rgb24" if image.ndim == 3 else "gray")
+        self._last = max(self._last + 1, round(time_s / _CLOCK))
+        frame.pts, frame.time_base = self._last, _CLOCK
+        self._container.mux(self._stream.encode(frame))
+
+    def end(self) -> None:
+        self._container.mux(self._stream.encode(None))
+
+
+@contextmanager
+def clip_writer(
+    path: Path,
+    size: tuple[int, int],
+    rate: Fraction | None,
+    comment: str,
+    codec: str = "h264",
+    crf: int = 17,
+    sound_of: str | os.PathLike[str] | None = None,
+) -> Iterator[ClipWriter]:
+    """A `ClipWriter` whose file takes its place when the block ends well.
+
+    Args:
+        path: of the file, with a suffix of `CLIPS`.
+        size: width and height in pixels; rounded down to even numbers.
+        rate: frames a second as far as known; each frame's own time decides.
+        comment: for the container's metadata.
+        codec: `h264` or `h265`.
+        crf: constant rate factor of the encoder; 0 is lossless for H.264.
+        sound_of: a file whose first sound stream is carried over, unless its codec fits only some containers.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as part, _opened(part, path) as out:
+        out.metadata["comment"] = comment
+        options = {"crf": str(crf), "preset": "veryfast"}
+        if codec == "h265":
+            options["x265-params"] = "log-level=error"
+        stream: Any = out.add_stream(ENCODERS[codec], rate=rate or 25, options=options)
+        stream.width, stream.height, stream.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
+        stream.codec_context.time_base = _CLOCK
+        stream.thread_type = "FRAME"  # slices would cost quality at the same rate
+        if codec == "h265" and path.suffix != ".mkv":
+            stream.codec_context.codec_tag = "hvc1"  # what players of MP4 look for
+        sound = None if sound_of is None else Source(sound_of)
+        try:
+            source = (
+                next((s for s in sound.container.streams.audio if s.name in _CARRIED_SOUND), None) if sound else None
+            )
+            copy = out.add_stream_from_template(source) if source else None
+            writer = ClipWriter(out, stream)
+            yield writer
+            writer.end()
+            if sound and source and copy:
+                for packet in sound.container.demux(source):
+                    if packet.dts is not None:
+                        packet.stream = copy
+                        out.mux(packet)
+        finally:
+            if sound:
+                sound.close()
+
+
+@contextmanager
+def _opened(part: Path, path: Path) -> Iterator[Any]:
+    try:
+        out = av.open(str(part), "w")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written: {error}.") from error
+    with out:
+        yield out
