@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
+from scipy.stats import binomtest
 
 from facetell.errors import DataError
 
@@ -136,6 +137,18 @@ def paired(
         "n_fake": fake,
         "n_groups": int(group.max()) + 1,
     }
+
+
+def share(found: int, n: int) -> dict[str, Any]:
+    """A share with its exact (Clopper–Pearson) 95 % interval, which stays honest at none and at all.
+
+    >>> [round(bound, 3) for bound in share(0, 300)["ci95"]]
+    [0.0, 0.012]
+    """
+    if not n:
+        return {"value": None, "ci95": None, "n": 0}
+    bounds = binomtest(found, n).proportion_ci()
+    return {"value": found / n, "ci95": [float(bounds.low), float(bounds.high)], "n": n}
 
 
 class _Ranking:

@@ -1,0 +1,87 @@
+"""`facetell evaluate`: what a detector is worth on labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facetell.cli.common import JsonOption, Verbose, check_outputs, talk, write
+
+
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        list[Path], typer.Option(metavar="DIR|TABLE|MANIFEST", help="Labelled data; may be given several times.")
+    ],
+    detector: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="By default the shipped one.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FILE.html", help="Write a page with plots.")
+    ] = None,
+    json: JsonOption = None,
+    submission: Annotated[
+        str | None, typer.Option(metavar="FILE.csv", help="Write filename,label; the label is P(fake).")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Compare with this detector on the same items.")
+    ] = None,
+    sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only the rows of this split.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="REAL|FAKE", help="What everything in DATA is.")] = None,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="Of the data, instead of recognising it.")] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Every picture is one already cut-out face.")] = False,
+    video_regex: Annotated[
+        str | None, typer.Option(help="First group: the video that a picture is a still of.")
+    ] = None,
+    group_regex: Annotated[str | None, typer.Option(help="First group: what belongs together.")] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="For the 95 % intervals.")] = 1000,
+    workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    device: Annotated[str, typer.Option(help="An ONNX Runtime provider.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """State what a detector is worth on labelled videos, stills or face crops: metrics with intervals, and coverage."""
+    from json import dumps
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from facetell.data.layouts import Options
+    from facetell.data.layouts.base import label_of
+    from facetell.evaluation.page import page
+    from facetell.evaluation.protocol import compare, submission_table, summary
+    from facetell.evaluation.scoring import Scored, score
+    from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.terminal import report
+    from facetell.scanning import Scanner
+
+    if verbose:
+        talk(context)
+    check_outputs([out, json, submission], [str(source) for source in data])
+    known = None if label is None else label_of(label, "--label")
+    options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
+    manifest = manifest_from(data, options, layout, split)
+    scanner = Scanner(detector, sample, device=device)
+    rival = None if against is None else Scanner(against, sample, device=device)
+    errors = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+
+    def scored_by(scanner: Scanner) -> Scored:
+        with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
+            task = bar.add_task(scanner.detector.info.name, total=len(manifest))
+            return score(manifest, scanner, workers, progress=lambda done: bar.advance(task, done))
+
+    scored = scored_by(scanner)
+    result = summary(scored, scanner, resamples)
+    other = None if rival is None else scored_by(rival)
+    if other is not None:
+        result["against"] = compare(scored, other)
+    if submission is not None:
+        write(submission_table(scored).to_csv(index=False), submission)
+    if out is not None:
+        write(page(result, scored, scanner, other), out)
+    if json is not None:
+        write(dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
+    if not quiet:
+        (errors if json == "-" else Console()).print(report(result))

@@ -1,0 +1,198 @@
+"""What is stated about a detector on a data set, and on what: the result `facetell-eval/1` (docs/evaluation.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from facetell.evaluation.metrics import metrics, paired, share
+from facetell.evaluation.scoring import Damage, Scored, score
+from facetell.scanning import Scanner
+
+SCHEMA = "facetell-eval/1"
+FEW_GROUPS = 10  # below, an interval resampled by them means little
+SIZE_EDGES = (0, 64, 128, 256, np.inf)  # face height in pixels
+DIMENSIONS = ("dataset", "split", "method", "compression", "face_size", "quality")
+
+
+def evaluate(
+    manifest: pd.DataFrame,
+    scanner: Scanner,
+    *,
+    workers: int = 1,
+    n_boot: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    damage: Damage | None = None,
+) -> dict[str, Any]:
+    """Score every item of a manifest and state what came out, as plain JSON types.
+
+    Arguments are those of `score` and of `metrics`; the result is that of `summary`.
+
+    Raises:
+        ManifestError: the manifest is not sound.
+    """
+    scored = score(manifest, scanner, workers, progress, damage)
+    return summary(scored, scanner, n_boot=n_boot, seed=seed)
+
+
+def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """The result of an evaluation.
+
+    Returns:
+        A dict of plain JSON types with `schema`, `detector`, `data`, `coverage`, `video`, `frame` and `by`. In `by`, on
+        video level, the fakes of one method stand against all reals of the data sets in which the method occurs; every
+        other value holds its own items only.
+    """
+    items, videos = scored.items, scored.videos
+    unit, groups = resampling_unit(videos)
+
+    def numbers(rows: pd.DataFrame, unit_of: pd.Series) -> dict[str, Any]:
+        return metrics(rows.label, rows.p_fake, unit_of.loc[rows.index], n_boot=n_boot, seed=seed)
+
+    reasons = items.reason[items.reason != ""].value_counts()
+    card, detector = scored.card, scanner.detector.info
+    return {
+        "schema": SCHEMA,
+        "detector": {
+            "name": detector.name,
+            "version": detector.version,
+            "sha256": detector.sha256,
+            "kind": card.kind,
+            "calibration": card.calibration.method,
+            "training_data": card.training_data,
+            "prior": scanner.rule.prior,
+        },
+        "data": {
+            "datasets": sorted(set(items.dataset)),
+            "splits": sorted(set(items.split)),
+            "items": len(items),
+            "videos": int(items.key.nunique()),
+            "real_videos": int(items[items.label == 0].key.nunique()),
+            "fake_videos": int(items[items.label == 1].key.nunique()),
+            "resampled_by": unit,
+            "n_boot": n_boot,
+            "seed": seed,
+            "seconds": round(scored.seconds, 2),
+        },
+        "coverage": {
+            "items": len(items),
+            "scored": int((items.reason == "").sum()),
+            "unscored": {str(reason): int(n) for reason, n in reasons.items()},
+            "videos": int(items.key.nunique()),
+            "videos_scored": len(videos),
+        },
+        "video": numbers(videos, groups),
+        "frame": numbers(scored.faces, groups.loc[scored.faces.key].set_axis(scored.faces.index)),
+        "verdicts": verdicts(videos),
+        "by": {
+            dimension: {value: numbers(rows, groups) for value, rows in slices(videos, dimension)}
+            for dimension in DIMENSIONS
+        },
+    }
+
+
+def verdicts(videos: pd.DataFrame) -> dict[str, Any]:
+    """How often a scan at its default setting says what, and how often it is wrong when it decides.
+
+    Returns:
+        `real` and `fake`: verdict -> videos; `undecided`, `wrong` (of the decided), `false_alarms` (of all real videos)
+        and `missed` (of all fake ones), each a share with n and interval.
+    """
+    wrong = videos.verdict.map({"REAL": 0, "FAKE": 1})
+    decided = wrong.notna()
+    wrong = decided & (wrong != videos.label)
+    real = videos.label == 0
+    return {
+        "real": videos.verdict[real].value_counts().to_dict(),
+        "fake": videos.verdict[~real].value_counts().to_dict(),
+        "undecided": share(int((~decided).sum()), len(videos)),
+        "wrong": share(int(wrong.sum()), int(decided.sum())),
+        "false_alarms": share(int((wrong & real).sum()), int(real.sum())),
+        "missed": share(int((wrong & ~real).sum()), int((~real).sum())),
+    }
+
+
+def undecided_against_wrong(videos: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The share left undecided, and the share wrong among the rest, as the band of indecision around 0.5 widens.
+
+    Videos of equal score are decided together. Both arrays start with everything decided.
+
+    >>> table = pd.DataFrame({"label": [0, 1, 1, 0], "p_fake": [0.1, 0.9, 0.4, 0.2]})
+    >>> undecided_against_wrong(table)
+    (array([0.  , 0.25, 0.5 ]), array([0.25, 0.  , 0.  ]))
+    """
+    sureness = np.abs(videos.p_fake.to_numpy() - 0.5).round(12)
+    wrong = (videos.p_fake.to_numpy() >= 0.5) != (videos.label.to_numpy() == 1)
+    order = np.argsort(-sureness, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(sureness[order]) != 0, True))
+    decided = last + 1
+    return 1 - decided[::-1] / len(videos), (np.cumsum(wrong[order])[last] / decided)[::-1]
+
+
+def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Whether the first detector ranks better than the second, on the videos that both could score.
+
+    Raises:
+        DataError: those hold one class or one group only.
+    """
+    both = first.videos.index.intersection(second.videos.index)
+    a, b = first.videos.loc[both], second.videos.loc[both]
+    unit, groups = resampling_unit(a)
+    return {
+        "detector": {"name": second.card.name, "version": second.card.version},
+        "resampled_by": unit,
+        **paired(a.label, a.p_fake, b.p_fake, groups, n_boot, seed),
+    }
+
+
+def submission_table(scored: Scored) -> pd.DataFrame:
+    """Columns `filename` and `label`, which is P(fake), as in the DFDC challenge; unscored files are left out."""
+    files = scored.videos.member.where(scored.videos.member != "", scored.videos.path)
+    return pd.DataFrame(
+        {"filename": [Path(str(file)).name for file in files], "label": scored.videos.p_fake.to_numpy()}
+    )
+
+
+def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
+    """What an interval resamples, and each video's: its group, or where there are too few groups its family.
+
+    A family is an original with the fakes made from it.
+    """
+    group = videos.dataset + ":" + videos.group
+    if group.nunique() >= FEW_GROUPS:
+        return "group", group
+    family = videos.dataset + ":" + videos.original.where(videos.original != "", videos.video)
+    if family.nunique() <= group.nunique():
+        return "group", group
+    return f"original (there are only {group.nunique()} groups)", family
+
+
+def slices(videos: pd.DataFrame, dimension: str) -> list[tuple[str, pd.DataFrame]]:
+    """The videos of each value of a dimension; see `summary` for what a method is held against."""
+    if dimension == "face_size":
+        band = pd.cut(videos.height, SIZE_EDGES, right=False, labels=_bands())
+        return [(str(value), rows) for value, rows in videos.groupby(band, observed=True)]
+    if dimension == "quality":
+        return [(str(value), rows) for value, rows in videos.groupby(videos.problem.replace("", "no problem"))]
+    values = [value for value in sorted(set(videos[dimension])) if value]
+    if dimension != "method":
+        return [(value, videos[videos[dimension] == value]) for value in values]
+    found = []
+    for value in values:
+        fakes = (videos.method == value) & (videos.label == 1)
+        reals = (videos.label == 0) & videos.dataset.isin(videos.dataset[fakes])
+        if fakes.any():
+            found.append((value, videos[fakes | reals]))
+    return found
+
+
+def _bands() -> list[str]:
+    inner = SIZE_EDGES[1:-1]
+    between = [f"{low}–{high} px" for low, high in pairwise(inner)]
+    return [f"under {inner[0]} px", *between, f"{inner[-1]} px and more"]

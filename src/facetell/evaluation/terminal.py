@@ -1,0 +1,109 @@
+"""An evaluation on a terminal: Rich renderables, every number with its n and, where it has one, its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from facetell.report.text import count, plain
+
+NAMES = {
+    "auc": "AUC",
+    "ap": "average precision",
+    "eer": "equal error rate",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "balanced_accuracy": "balanced accuracy",
+    "tpr_at_fpr_1": "fakes found at 1 % false positives",
+    "tpr_at_fpr_5": "fakes found at 5 % false positives",
+    "ece": "calibration error (ECE)",
+}
+COLUMNS = {
+    "auc": "AUC",
+    "balanced_accuracy": "bal. acc.",
+    "tpr_at_fpr_1": "TPR@1%",
+    "eer": "EER",
+    "log_loss": "log loss",
+}
+
+
+def interval(numbers: Mapping[str, Any], name: str) -> list[float] | None:
+    """The 95 % interval of one metric, if it has one."""
+    return numbers["auc_ci95"] if name == "auc" else numbers["ci95"].get(name)
+
+
+def written(numbers: Mapping[str, Any], name: str) -> str:
+    """A metric with its interval.
+
+    >>> written({"auc": 0.9, "auc_ci95": [0.85, 0.95], "ci95": {}}, "auc")
+    '0.900 (0.850–0.950)'
+    """
+    value = numbers[name]
+    if value is None:
+        return "–"
+    bounds = interval(numbers, name)
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+
+
+def report(result: Mapping[str, Any]) -> RenderableType:
+    """The whole result: coverage, both levels, and what came out by dataset, method and the rest."""
+    parts: list[RenderableType] = [Text(line) for line in headline(result)]
+    parts += [_levels(result), *[Text(f"• {note}", style="yellow") for note in notes(result)]]
+    parts += [_slices(dimension, values) for dimension, values in result["by"].items() if len(values) > 1]
+    return Group(*parts)
+
+
+def headline(result: Mapping[str, Any]) -> list[str]:
+    """What was evaluated on what, and how much of it could be scored."""
+    detector, data, coverage = result["detector"], result["data"], result["coverage"]
+    unscored = ", ".join(f"{n} {plain(reason)}" for reason, n in coverage["unscored"].items())
+    return [
+        f"{plain(detector['name'])} {plain(detector['version'])} on {plain(', '.join(data['datasets']))}: "
+        f"{count(data['real_videos'], 'real video')}, {count(data['fake_videos'], 'fake video')}",
+        f"{coverage['scored']} of {count(coverage['items'], 'item')} scored"
+        + (f"; not: {unscored}" if unscored else ""),
+        f"In brackets: 95 % intervals, {data['n_boot']} resamples by {data['resampled_by']}. {data['seconds']:.0f} s.",
+    ]
+
+
+def notes(result: Mapping[str, Any]) -> list[str]:
+    """Why a number is missing or weak, each reason once, level by level."""
+    lines = []
+    for level in ("video", "frame"):
+        reasons: dict[str, list[str]] = {}
+        for name, reason in result[level]["notes"].items():
+            if name == "auc_ci95" and "auc" in result[level]["notes"]:
+                continue
+            reasons.setdefault(reason, []).append(NAMES.get(str(name), "intervals"))
+        lines += [f"{level}: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return lines
+
+
+def _levels(result: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for level in ("video", "frame"):
+        numbers = result[level]
+        table.add_column(f"{level} (n = {numbers['n_real']} + {numbers['n_fake']})", justify="right")
+    for name, words in NAMES.items():
+        table.add_row(words, written(result["video"], name), written(result["frame"], name))
+    return table
+
+
+def _slices(dimension: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
+    table.add_column(dimension.replace("_", " "))
+    for words in ("real", "fake", *COLUMNS.values()):
+        table.add_column(words, justify="right")
+    for value, numbers in values.items():
+        cells = [written(numbers, name) if name == "auc" else _short(numbers[name]) for name in COLUMNS]
+        table.add_row(Text(plain(value)), str(numbers["n_real"]), str(numbers["n_fake"]), *cells)
+    return table
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

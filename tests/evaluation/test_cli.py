@@ -1,0 +1,125 @@
+"""`facetell evaluate` as a person calls it, and the page it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from tests.evaluation import made
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest with a hostile method name, and two detectors."""
+    folder = tmp_path_factory.mktemp("cli")
+    manifest = made.stills(folder)
+    manifest["method"] = manifest.method.replace("brighter", NASTY)
+    manifest.to_csv(folder / "table.csv", index=False)
+    made.detector(folder, name="tiny.onnx")
+    return folder
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--resamples", "50"])
+
+
+def test_a_table_on_the_terminal(folder: Path) -> None:
+    result = call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx")
+    assert result.exit_code == 0, result.output
+    assert "35 of 36 items scored; not: 1 NO_FACE" in result.output
+    assert re.search(r"AUC +1\.000 \(1\.000–1\.000\)", result.output)
+
+
+def test_json_on_standard_output_is_all_there_is(folder: Path) -> None:
+    result = call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "--json", "-", "--quiet")
+    assert json.loads(result.stdout)["schema"] == "facetell-eval/1"
+
+
+def test_one_class_still_exits_with_zero(folder: Path) -> None:
+    table = folder / "fakes.csv"
+    rows = made.manifest_rows(folder / "table.csv", label=1)
+    rows.to_csv(table, index=False)
+    result = call("--data", table, "--detector", folder / "tiny.onnx")
+    assert result.exit_code == 0
+    assert "no real items" in " ".join(result.output.split())
+
+
+def test_submission_names_files_and_probabilities(folder: Path) -> None:
+    out = folder / "submission.csv"
+    assert call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "--submission", out).exit_code == 0
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0]) == ["filename", "label"]
+    assert len(rows) == 12
+    assert all(0 <= float(row["label"]) <= 1 for row in rows)
+
+
+def test_the_page_stands_alone_and_escapes_what_it_is_given(folder: Path) -> None:
+    out = folder / "page.html"
+    arguments = ["--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "-o", out]
+    assert call(*arguments, "--against", folder / "tiny.onnx").exit_code == 0
+    text = out.read_text()
+    assert NASTY not in text
+    assert "&lt;script&gt;" in text
+    page = Elements()
+    page.feed(text)
+    assert "script" not in page.tags
+    assert page.tags.count("svg") >= 5
+    assert not [url for url in page.urls if not url.startswith(("data:", "#"))]
+    assert len(page.ids) == len(set(page.ids))
+    assert "the difference is" in " ".join(text.split())
+
+
+def test_mistakes_are_shown(folder: Path) -> None:
+    rows = made.manifest_rows(folder / "table.csv")
+    rows["label"] = 1 - rows.label
+    rows.to_csv(folder / "swapped.csv", index=False)
+    out = folder / "swapped.html"
+    assert call("--data", folder / "swapped.csv", "--detector", folder / "tiny.onnx", "-o", out).exit_code == 0
+    assert out.read_text().count("data:image/jpeg;base64,") == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--data", "nowhere"], "nothing at nowhere"),
+        (["--data", "{folder}/table.csv", "--split", "dev"], "No row belongs to split 'dev'"),
+        (["--data", "{folder}/table.csv", "--detector", "none.onnx"], "no detector file"),
+        (["--data", "{folder}/table.csv", "--label", "maybe"], "neither REAL nor FAKE"),
+        (["--data", "{folder}/table.csv", "-o", "nowhere/page.html"], "cannot be written"),
+    ],
+)
+def test_bad_input_ends_in_one_line(folder: Path, arguments: list[str], complaint: str) -> None:
+    given = [argument.format(folder=folder) for argument in arguments]
+    if "--detector" not in given:
+        given += ["--detector", str(folder / "tiny.onnx")]
+    result = call(*given)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+class Elements(HTMLParser):
+    """The tags, ids and addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(str(value))
+            elif name in ("src", "href", "xlink:href"):
+                self.urls.append(str(value))

@@ -1,0 +1,198 @@
+"""Evaluation from pictures to the result, with a detector whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facetell.data.manifest import Item, manifest_of
+from facetell.detectors import Calibration, Threshold
+from facetell.errors import DataError
+from facetell.evaluation import protocol
+from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
+from facetell.evaluation.scoring import Scored, score
+from facetell.evaluation.sources import manifest_from
+from facetell.scanning import Scanner
+from tests import media
+from tests.detectors import networks
+from tests.evaluation import made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+def manifest(folder: Path) -> pd.DataFrame:
+    return made.stills(folder)
+
+
+@pytest.fixture(scope="module")
+def scanner(folder: Path) -> Scanner:
+    thresholds = (
+        Threshold(0.05, 0.5, 100, "made", real_below=-0.5),
+        Threshold(0.01, 1.0, 100, "made", real_below=-0.5),
+    )
+    return Scanner(made.detector(folder, thresholds=thresholds))
+
+
+@pytest.fixture(scope="module")
+def scored(manifest: pd.DataFrame, scanner: Scanner) -> Scored:
+    return score(manifest, scanner)
+
+
+def test_the_result_has_every_key_of_the_schema(scored: Scored, scanner: Scanner) -> None:
+    result = summary(scored, scanner, n_boot=50)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["schema"] == "facetell-eval/1"
+    assert result["detector"]["name"] == "tiny"
+    keys = {"auc", "auc_ci95", "ap", "eer", "log_loss", "brier", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5"}
+    for numbers in (result["video"], result["frame"], result["by"]["method"]["brighter"]):
+        assert keys | {"ece", "n_real", "n_fake"} <= numbers.keys()
+    assert (result["video"]["auc"], result["video"]["n_real"], result["video"]["n_fake"]) == (1.0, 6, 6)
+    assert (result["frame"]["n_real"], result["frame"]["n_fake"]) == (17, 18)
+
+
+def test_what_could_not_be_scored_is_counted_with_its_reason(scored: Scored, scanner: Scanner) -> None:
+    coverage = summary(scored, scanner, n_boot=0)["coverage"]
+    assert coverage == {"items": 36, "scored": 35, "unscored": {"NO_FACE": 1}, "videos": 12, "videos_scored": 12}
+
+
+def test_a_video_of_stills_is_the_mean_of_their_logits(scored: Scored) -> None:
+    for key, row in scored.videos.iterrows():
+        logits = scored.faces[scored.faces.key == key].logit
+        assert row.logit == pytest.approx(logits.mean(), abs=1e-6)
+        assert row.p_fake == pytest.approx(1 / (1 + np.exp(-row.logit)))
+
+
+def test_a_still_is_scored_as_a_scan_scores_it(scored: Scored, scanner: Scanner) -> None:
+    row = scored.items.iloc[-1]
+    verdict = scanner.scan(row.path)
+    face = scored.faces[scored.faces.item == len(scored.items) - 1].iloc[0]
+    assert verdict.p_fake == pytest.approx(face.p_fake, abs=1e-6)
+
+
+def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.mp4").write_text("not a video")
+    names = ["broken.jpg", "empty.png", "missing.png", "text.mp4"]
+    result = evaluate(manifest_of([Item(str(folder / name), k % 2) for k, name in enumerate(names)]), scanner)
+    assert result["coverage"]["unscored"] == {"NotVideoError": 3, "FileMissingError": 1}
+    assert result["video"]["auc"] is None
+    assert result["video"]["notes"]["auc"] == "no items"
+
+
+def test_one_class_gives_null_with_the_reason(manifest: pd.DataFrame, scanner: Scanner) -> None:
+    result = evaluate(manifest[manifest.label == 1], scanner, n_boot=10)
+    assert result["video"]["auc"] is None
+    assert result["video"]["notes"]["auc"] == "no real items"
+
+
+def test_items_inside_a_tar_score_as_they_do_outside(
+    manifest: pd.DataFrame, scored: Scored, scanner: Scanner, tmp_path: Path
+) -> None:
+    tar = tmp_path / "faces.tar"
+    with tarfile.open(tar, "w") as out:
+        for path in manifest.path:
+            out.add(path, arcname=Path(path).name)
+    inside = manifest.assign(member=[Path(path).name for path in manifest.path], path=str(tar))
+    again = score(inside, scanner)
+    assert again.videos.p_fake.tolist() == scored.videos.p_fake.tolist()
+    assert submission_table(again).filename.str.endswith(".png").all()
+
+
+def test_threads_change_nothing(manifest: pd.DataFrame, scored: Scored, scanner: Scanner) -> None:
+    done = []
+    again = score(manifest, scanner, workers=3, progress=done.append)
+    pd.testing.assert_frame_equal(again.videos, scored.videos)
+    pd.testing.assert_frame_equal(again.faces, scored.faces)
+    assert sum(done) == len(manifest)
+
+
+def test_damage_reaches_every_picture(manifest: pd.DataFrame, scored: Scored, scanner: Scanner) -> None:
+    darker = score(manifest, scanner, damage=lambda image: image // 2)
+    both = darker.videos.index.intersection(scored.videos.index)
+    assert (darker.videos.logit[both] < scored.videos.logit[both]).all()
+
+
+def test_a_video_goes_through_the_scan(portrait_clip: Path, scanner: Scanner) -> None:
+    scored = score(manifest_of([Item(str(portrait_clip), 0, video="clip")]), scanner)
+    verdict = scanner.scan(portrait_clip)
+    assert scored.videos.p_fake.iat[0] == pytest.approx(verdict.p_fake)
+    assert scored.videos.verdict.iat[0] == verdict.label
+    assert len(scored.faces) == verdict.coverage.frames_with_face
+
+
+def test_a_detector_of_clips_sees_the_stills_of_a_video_as_one_run(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=made.STILLS)
+    scanner = Scanner(networks.write(tmp_path, network, kind="clip", frames=made.STILLS))
+    scored = score(manifest, scanner)
+    assert len(scored.videos) == 12
+    assert summary(scored, scanner, n_boot=0)["video"]["auc"] == 1
+
+
+def test_calibration_of_the_card_is_applied(manifest: pd.DataFrame, scored: Scored, tmp_path: Path) -> None:
+    scanner = Scanner(made.detector(tmp_path, calibration=Calibration("temperature", temperature=4.0)))
+    again = score(manifest, scanner)
+    assert again.videos.logit.tolist() == pytest.approx(scored.videos.logit.tolist())
+    assert again.videos.p_fake.tolist() == pytest.approx((1 / (1 + np.exp(-scored.videos.logit / 4))).tolist())
+
+
+def test_methods_are_held_against_the_reals_of_their_data_set() -> None:
+    videos = pd.DataFrame(
+        {"dataset": list("AAAB"), "label": [0, 1, 1, 0], "method": ["", "swap", "lips", ""], "compression": ["c23"] * 4}
+    )
+    assert {value: len(rows) for value, rows in protocol.slices(videos, "method")} == {"lips": 2, "swap": 2}
+    assert {value: len(rows) for value, rows in protocol.slices(videos, "dataset")} == {"A": 3, "B": 1}
+
+
+def test_too_few_groups_are_resampled_by_family() -> None:
+    videos = pd.DataFrame(
+        {"dataset": "A", "group": ["p1", "p2"] * 10, "original": "", "video": list("abcdefghijklmnopqrst")}
+    )
+    unit, groups = protocol.resampling_unit(videos)
+    assert "only 2 groups" in unit
+    assert groups.nunique() == 20
+    unit, groups = protocol.resampling_unit(videos.assign(group=videos.video))
+    assert unit == "group"
+
+
+def test_verdicts_are_tallied(scored: Scored) -> None:
+    tally = protocol.verdicts(scored.videos)
+    assert sum(tally["real"].values()) == sum(tally["fake"].values()) == 6
+    assert tally["wrong"]["value"] == 0
+    assert tally["false_alarms"]["n"] == 6
+    assert tally["false_alarms"]["ci95"][1] > 0.3
+
+
+def test_undecided_against_wrong_starts_with_everything_decided() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 500)
+    p = 1 / (1 + np.exp(-rng.normal(0, 1, 500) - 2 * label + 1))
+    undecided, wrong = undecided_against_wrong(pd.DataFrame({"label": label, "p_fake": p}))
+    assert undecided[0] == 0
+    assert wrong[0] == pytest.approx(((p >= 0.5) != label).mean())
+    assert (np.diff(undecided) > 0).all()
+    assert wrong[undecided.searchsorted(0.7)] < wrong[0] / 2
+
+
+def test_a_detector_does_not_beat_itself(scored: Scored) -> None:
+    result = compare(scored, scored, n_boot=100)
+    assert (result["difference"], result["p_value"], result["n_real"]) == (0, 1, 6)
+
+
+def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    table = tmp_path / "manifest.parquet"
+    manifest.assign(split=["dev" if row % 2 else "train" for row in range(len(manifest))]).to_parquet(table)
+    assert len(manifest_from([table])) == 36
+    assert len(manifest_from([tmp_path], split="dev")) == 18
+    with pytest.raises(DataError, match="'test'"):
+        manifest_from([table], split="test")
+    media.write_picture(tmp_path / "other.png", made.portrait(0))
