@@ -1,0 +1,286 @@
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from facetell.detectors import load_detector
+from facetell.errors import UnknownDetectorError, UsageError
+from facetell.faces import FaceDetector, Geometry, crop_face
+from facetell.faces.align import FACE_HEIGHT, TEMPLATE
+from facetell.scanning import Scanner, scoring
+from facetell.scanning.verdict import sigmoid
+from facetell.types import Label
+from facetell.video import VideoReader
+from tests import media
+from tests.detectors.networks import SIZE, array, brightness, model, saying, write
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.write_picture(tmp_path_factory.mktemp("photo") / "photo.png", media.astronaut())
+
+
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frame = media.side_by_side([0, 3])
+    return media.write_video(tmp_path_factory.mktemp("two") / "two.mp4", [frame] * 30)
+
+
+@pytest.fixture
+def brightness_scanner(tmp_path: Path) -> Scanner:
+    return Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0), outputs={"logit": "logit", "heatmap": "heatmap"}))
+
+
+def test_scores_are_those_of_the_crops(brightness_scanner: Scanner, portrait_clip: Path) -> None:
+    """Video, faces and detector put together by hand give what the scan gives."""
+    verdict = brightness_scanner.scan(portrait_clip)
+    card, finder = brightness_scanner.detector.card, FaceDetector()
+    logits, times = [], []
+    with VideoReader(portrait_clip, "uniform:20") as reader:
+        for frame in reader:
+            (face,) = finder.detect(frame.image)
+            crop = crop_face(frame.image, face.points, face.box, card.geometry, card.input_size)
+            logits.append(10.0 * crop.mean() / 255 - 4.0)
+            times.append(frame.time_s)
+    (track,) = verdict.tracks
+    assert [score.time_s for score in track.scores] == times
+    np.testing.assert_allclose([score.logit for score in track.scores], logits, atol=1e-4)
+    np.testing.assert_allclose([score.p_fake for score in track.scores], [sigmoid(x) for x in logits], atol=1e-4)
+
+
+@pytest.mark.parametrize(("logit", "label"), [(-5.0, Label.REAL), (2.0, Label.INCONCLUSIVE), (5.0, Label.FAKE)])
+def test_a_clip_of_one_person(tmp_path: Path, portrait_clip: Path, logit: float, label: Label) -> None:
+    path = saying(tmp_path, logit)
+    verdict = Scanner(path).scan(portrait_clip)
+    assert verdict.label is label
+    assert verdict.path == str(portrait_clip)
+    assert verdict.p_fake == pytest.approx(sigmoid(logit))
+    assert verdict.threshold == pytest.approx(sigmoid(3.0))
+    assert verdict.false_positive_rate == 0.01
+    assert verdict.provisional
+    assert verdict.sha256 == hashlib.sha256(portrait_clip.read_bytes()).hexdigest()
+    assert verdict.coverage.frames_sampled == verdict.coverage.frames_with_face == verdict.coverage.faces == 20
+    assert verdict.video is not None
+    assert (verdict.video.width, verdict.video.codec) == (320, "h264")
+    assert verdict.detector is not None
+    assert (verdict.detector.name, verdict.detector.shipped) == ("tiny", False)
+    assert list(verdict.seconds) == ["probe", "decode", "detect", "track", "crop", "score", "hash"]
+    assert verdict.error is None
+
+
+def test_a_still_is_a_track_of_one_face(tmp_path: Path, photo: Path) -> None:
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(photo)
+    assert verdict.label is Label.FAKE
+    assert verdict.coverage.frames_sampled == 1
+    assert [len(track.scores) for track in verdict.tracks] == [1]
+
+
+def test_two_people_are_two_tracks_and_raise_the_threshold(tmp_path: Path, two_people: Path) -> None:
+    verdict = Scanner(saying(tmp_path, 3.5)).scan(two_people)
+    assert len(verdict.tracks) == 2
+    assert verdict.threshold is not None
+    assert verdict.threshold > sigmoid(3.5)
+    assert verdict.label is Label.INCONCLUSIVE
+
+
+def test_no_face_is_no_verdict(tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "blocks.mp4", media.numbered_frames(30))
+    verdict = Scanner(saying(tmp_path, -9.0)).scan(clip)
+    assert verdict.label is Label.NO_FACE
+    assert verdict.p_fake is None
+    assert verdict.coverage.frames_sampled == 20
+    assert verdict.coverage.frames_with_face == 0
+
+
+def test_a_face_too_small_to_judge_is_scored_but_decides_nothing(tmp_path: Path) -> None:
+    frame = np.full((360, 480, 3), 90, np.uint8)
+    frame[100:160, 200:260] = media.view(media.astronaut(), (60, 60), (225, 140), 260)
+    clip = media.write_video(tmp_path / "small.mp4", [frame] * 30)
+    verdict = Scanner(saying(tmp_path, -9.0)).scan(clip)
+    assert verdict.label is Label.INCONCLUSIVE
+    assert verdict.p_fake == pytest.approx(sigmoid(-9.0))
+    assert verdict.coverage.faces_unusable == verdict.coverage.faces > 0
+    assert verdict.coverage.problems["too small"] > 0
+    assert "too small" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(None, "FileMissingError"), (b"", "NotVideoError"), (b"just text\n" * 99, "NotVideoError")],
+)
+def test_what_cannot_be_judged_is_an_error_and_no_exception(tmp_path: Path, content: bytes | None, error: str) -> None:
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    verdict = Scanner(saying(tmp_path, 0.0)).scan(path)
+    assert verdict.label is Label.ERROR
+    assert verdict.p_fake is None
+    assert verdict.error is not None
+    assert verdict.error.type == error
+    assert str(path) in verdict.error.message
+
+
+def test_many_files_come_in_order_with_the_broken_between_them(tmp_path: Path, photo: Path) -> None:
+    paths = [photo, tmp_path / "missing.mp4", photo]
+    verdicts = list(Scanner(saying(tmp_path, 5.0)).scan_many(paths))
+    assert [verdict.label for verdict in verdicts] == [Label.FAKE, Label.ERROR, Label.FAKE]
+    assert [verdict.path for verdict in verdicts] == [str(path) for path in paths]
+
+
+def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, portrait_clip: Path) -> None:
+    part = Scanner(brightness_scanner.detector, plan="every:5", start_s=0.5, end_s=1.0).scan(portrait_clip)
+    times = [score.time_s for score in part.tracks[0].scores]
+    assert times
+    assert min(times) >= 0.5
+    assert max(times) <= 1.0
+
+
+def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    scanner = Scanner(saying(tmp_path, 0.0), progress=lambda path, share: seen.append((path, share)))
+    scanner.scan(portrait_clip)
+    shares = [share for _, share in seen]
+    assert {path for path, _ in seen} == {str(portrait_clip)}
+    assert len(shares) == 20
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] < 0.1
+    assert 0.9 < shares[-1] <= 1.0
+
+
+def test_one_scanner_serves_many_threads(brightness_scanner: Scanner, portrait_clip: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        verdicts = list(pool.map(brightness_scanner.scan, [portrait_clip] * 3))
+    assert len({verdict.p_fake for verdict in verdicts}) == 1
+
+
+class TestPictures:
+    def test_most_and_least_suspicious_faces_keep_theirs(
+        self, brightness_scanner: Scanner, portrait_clip: Path
+    ) -> None:
+        (track,) = brightness_scanner.scan(portrait_clip).tracks
+        kept = {score.time_s for score in track.scores if score.crop is not None}
+        ranked = [score.time_s for score in sorted(track.scores, key=lambda score: score.logit)]
+        assert kept == {*ranked[:3], *ranked[-3:]}
+        for score in track.scores:
+            if score.crop is not None:
+                assert score.crop.shape == (SIZE, SIZE, 3)
+                assert score.heatmap is not None
+                assert score.heatmap.shape == (SIZE, SIZE)
+
+    def test_none_are_kept_when_none_are_wanted(self, tmp_path: Path, portrait_clip: Path) -> None:
+        (track,) = Scanner(saying(tmp_path, 1.0), thumbnails=0).scan(portrait_clip).tracks
+        assert all(score.crop is score.heatmap is None for score in track.scores)
+
+    def test_memory_is_bounded_and_the_extremes_survive(
+        self, brightness_scanner: Scanner, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "MAX_PICTURES", 20 * SIZE * SIZE * 3)
+        long = Scanner(brightness_scanner.detector, plan="every:1").scan(portrait_clip)
+        (track,) = long.tracks
+        assert len(track.scores) == 60
+        highest = max(track.scores, key=lambda score: score.logit)
+        assert highest.crop is not None
+
+
+def spot(row: int, column: int) -> onnx.ModelProto:
+    """A network whose heat map is one hot cell of 16×16, whatever it sees."""
+    heat = np.zeros((1, 16, 16), np.float32)
+    heat[0, row, column] = 1.0
+    nodes = [
+        helper.make_node("ReduceMean", ["crops", "axes"], ["logit"], keepdims=0),
+        helper.make_node("Shape", ["crops"], ["n"], start=0, end=1),
+        helper.make_node("Concat", ["n", "side"], ["shape"], axis=0),
+        helper.make_node("Expand", ["heat", "shape"], ["heatmap"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"]),
+        helper.make_tensor_value_info("heatmap", TensorProto.FLOAT, ["n", 16, 16]),
+    ]
+    weights = [array("axes", [1, 2, 3], np.int64), array("side", [16, 16], np.int64), array("heat", heat)]
+    return model(nodes, outputs, weights, ["n", 3, SIZE, SIZE])
+
+
+@pytest.mark.parametrize(
+    ("place", "region"),
+    [
+        (TEMPLATE[0], "eyes"),
+        (TEMPLATE[2], "nose"),
+        ((TEMPLATE[3] + TEMPLATE[4]) / 2, "mouth"),
+        ((-45.0, 0.0), "outline"),
+    ],
+)
+@pytest.mark.parametrize("geometry", [Geometry("landmarks", 0.9), Geometry("box", margin=0.1)])
+def test_the_region_is_where_the_heat_is(
+    tmp_path: Path, photo: Path, place: tuple[float, float], region: str, geometry: Geometry
+) -> None:
+    side = 0.9 if geometry.kind == "landmarks" else 1 / 1.25  # of the crop that the face's height takes, about
+    column, row = (np.asarray(place) / FACE_HEIGHT * side * 16 + 7.5).round().astype(int)
+    path = write(tmp_path, spot(row, column), geometry=geometry, outputs={"logit": "logit", "heatmap": "heatmap"})
+    (track,) = Scanner(path).scan(photo).tracks
+    assert track.region == region
+
+
+class TestClips:
+    def clip_detector(self, folder: Path, frames: int) -> Path:
+        network = brightness(frames=frames, gain=10.0, bias=-4.0)
+        return write(folder, network, f"clip{frames}.onnx", kind="clip", frames=frames)
+
+    def test_faces_are_judged_in_runs(self, tmp_path: Path, portrait_clip: Path) -> None:
+        single = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0))).scan(portrait_clip)
+        alone = [score.logit for score in single.tracks[0].scores]
+        clips = Scanner(self.clip_detector(tmp_path, 5), plan="uniform:20").scan(portrait_clip)
+        (track,) = clips.tracks
+        expected = np.repeat(np.reshape(alone, (4, 5)).mean(axis=1), 5)  # the mean brightness of each run
+        np.testing.assert_allclose([score.logit for score in track.scores], expected, atol=1e-4)
+        assert track.counts
+        assert sum(score.crop is not None for score in track.scores) == 6
+
+    def test_by_default_one_run_is_sampled(self, tmp_path: Path, portrait_clip: Path) -> None:
+        verdict = Scanner(self.clip_detector(tmp_path, 8)).scan(portrait_clip)
+        assert verdict.coverage.frames_sampled == 8
+
+    def test_a_track_shorter_than_a_run_is_scored_but_does_not_count(self, tmp_path: Path, portrait_clip: Path) -> None:
+        verdict = Scanner(self.clip_detector(tmp_path, 30), plan="uniform:20").scan(portrait_clip)
+        assert verdict.label is Label.INCONCLUSIVE
+        assert verdict.p_fake is not None
+        assert len(verdict.tracks[0].scores) == 20
+        assert not verdict.tracks[0].counts
+
+    def test_what_cannot_be_held_is_an_error(
+        self, tmp_path: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "MAX_CROPS", 7 * SIZE * SIZE * 3)
+        verdict = Scanner(self.clip_detector(tmp_path, 5), plan="uniform:20").scan(portrait_clip)
+        assert verdict.error is not None
+        assert verdict.error.type == "LimitError"
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"plan": "sometimes"},
+            {"fpr": 0.3},
+            {"prior": 1.5},
+            {"start_s": -1.0},
+            {"start_s": 2.0, "end_s": 1.0},
+            {"start_s": float("nan")},
+            {"end_s": 0.0},
+            {"device": "abacus"},
+        ],
+    )
+    def test_options_that_cannot_be_used_are_refused_at_once(self, tmp_path: Path, options: dict) -> None:
+        with pytest.raises(UsageError):
+            Scanner(saying(tmp_path, 0.0), **options)
+
+    def test_an_unknown_detector_is_refused_at_once(self) -> None:
+        with pytest.raises(UnknownDetectorError):
+            Scanner("nosuch")
+
+    def test_a_loaded_detector_is_taken_as_it_is(self, tmp_path: Path) -> None:
+        detector = load_detector(saying(tmp_path, 0.0))
+        assert Scanner(detector).detector is detector
