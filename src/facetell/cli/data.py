@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from facetell.cli.common import JsonOption, check_outputs, write
+
+if TYPE_CHECKING:
+    from facetell.data.layouts import Listing
 
 app = typer.Typer(help="Look into data sets and prepare them for training.", no_args_is_help=True)
 
@@ -13,8 +18,45 @@ Root = Annotated[Path, typer.Argument(metavar="DIR", help="Data set: a folder, a
 LabelOption = Annotated[str | None, typer.Option("--label", metavar="REAL|FAKE", help="Label of everything in DIR.")]
 LayoutOption = Annotated[str | None, typer.Option("--layout", metavar="NAME", help="Instead of recognising it.")]
 CropOption = Annotated[bool, typer.Option("--crop", help="Every picture is one already cut-out face.")]
-VideoRegex = Annotated[str | None, typer.Option(help="First group: the video that a picture is a still of.")]
-GroupRegex = Annotated[str | None, typer.Option(help="First group: what must stay together in a split.")]
+VideoRegex = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="Its first group: the video that a picture is a still of.")
+]
+GroupRegex = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="Its first group: what must stay together in a split.")
+]
+ManifestOption = Annotated[
+    Path | None, typer.Option("--manifest", metavar="FILE", help="Write the manifest too, as .csv or .parquet.")
+]
+
+
+@app.command()
+def inspect(
+    root: Root,
+    label: LabelOption = None,
+    layout: LayoutOption = None,
+    crop: CropOption = False,
+    video_regex: VideoRegex = None,
+    group_regex: GroupRegex = None,
+    manifest: ManifestOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Say what DIR holds: its layout, items per class, method and split, what is missing, and what looks odd."""
+    from json import dumps
+
+    from rich.console import Console
+
+    from facetell.data.manifest import manifest_of, write_manifest
+    from facetell.data.summary import summarise
+    from facetell.data.terminal import summary_report
+
+    check_outputs([json, None if manifest is None else str(manifest)], [str(root)])
+    listing = _listing(root, label, layout, crop, video_regex, group_regex)
+    summary = summarise(listing)
+    if manifest is not None:
+        write_manifest(manifest_of(listing.items), manifest)
+    if json is not None:
+        write(dumps(summary, ensure_ascii=False, indent=1) + "\n", json)
+    Console(stderr=json == "-").print(summary_report(summary, root))
 
 
 @app.command()
@@ -26,29 +68,77 @@ def prepare(
     crop: CropOption = False,
     video_regex: VideoRegex = None,
     group_regex: GroupRegex = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
+    sample: Annotated[str, typer.Option(metavar="PLAN", help="Frames taken from each video.")] = "uniform:20",
+    faces: Annotated[str, typer.Option(metavar="all|largest", help="Faces taken from each frame.")] = "all",
+    size: Annotated[int, typer.Option(help="Side in pixels of the pictures cut from videos.")] = 320,
+    splits: Annotated[
+        str, typer.Option(metavar="NAME=SHARE,…", help="For data sets without an official split.")
+    ] = "train=0.8,val=0.1,test=0.1",
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    resplit: Annotated[bool, typer.Option("--resplit", help="Pass over official splits.")] = False,
+    paper_protocol: Annotated[
+        bool,
+        typer.Option(
+            "--paper-protocol", help="Also write the paper's split, which leaks; to reproduce it, never to use."
+        ),
+    ] = False,
+    manifest: ManifestOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
 ) -> None:
     """Cut the faces out of every video and picture of DIR; stop it anywhere, run it again and it goes on."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+    from facetell.cli.common import complain
     from facetell.data.cache import FaceCache
+    from facetell.data.manifest import manifest_of, write_manifest
+    from facetell.data.prepare import Settings
+    from facetell.data.prepare import prepare as run
+    from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
+    from facetell.data.summary import class_notes
+    from facetell.data.terminal import cache_report
+
+    settings = Settings(plan=sample, faces=faces, size=size)
+    fractions = parse_fractions(splits)
+    check_outputs([None if manifest is None else str(manifest)], [str(root)])
+    listing = _listing(root, label, layout, crop, video_regex, group_regex)
+    rows, notes = assign_splits(manifest_of(listing.items), fractions, seed, resplit=resplit)
+    if listing.missing:
+        notes.append(f"{len(listing.missing)} listed items are missing, {listing.missing[0]} first.")
+    for note in [*listing.notes, *class_notes(rows), *notes]:
+        complain(note)
+    if manifest is not None:
+        write_manifest(rows, manifest)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    try:
+        with Progress(*columns, console=console, disable=quiet) as bar:
+            task = bar.add_task("preparing", total=len(rows))
+            run(rows, out, settings, workers=workers, progress=lambda done, _: bar.update(task, completed=done))
+    except KeyboardInterrupt as stop:
+        complain(f"Stopped. The same command goes on with {out}.")
+        raise typer.Exit(130) from stop
+    if paper_protocol:
+        torn = write_paper_protocol(rows, out / "paper_protocol.csv", fractions, seed)
+        complain(
+            f"paper_protocol.csv leaks: {torn} groups stand in more than one of its splits. Publish no result of it."
+        )
+    cache = FaceCache.open(out)
+    if not quiet:
+        console.print(cache_report(cache))
+
+
+def _listing(
+    root: Path,
+    label: str | None,
+    layout: str | None,
+    crop: bool,
+    video_regex: str | None,
+    group_regex: str | None,
+) -> Listing:
     from facetell.data.layouts import Options, read
     from facetell.data.layouts.base import label_of
-    from facetell.data.manifest import manifest_of
-    from facetell.data.prepare import prepare as run
 
-    options = Options(
-        label=None if label is None else label_of(label, "--label"),
-        crop=crop,
-        video_regex=video_regex,
-        group_regex=group_regex,
-    )
-    manifest = manifest_of(read(root, options, layout).items)
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("preparing", total=len(manifest))
-        run(manifest, out, workers=workers, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    cache = FaceCache.open(out)
-    console.print(f"{len(cache)} faces of {len(manifest)} items in {out}")
+    known = None if label is None else label_of(label, "--label")
+    return read(root, Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex), layout)

@@ -5,6 +5,7 @@ A folder with
 - `cache.json`: schema and the settings it was made with;
 - `manifest.parquet`: the rows it was made from (`facetell.data.manifest`);
 - `faces.parquet`: one row per stored face, in the order of the pictures in the shards;
+- `items.parquet`: one row per video or picture that could be read: what it is, and in how many frames a face was found;
 - `shards/00000.bin` …: the bytes of JPEG or PNG files, uncompressed and without padding, read by `pread`;
 - `gaps.csv`: the rows of the manifest that gave no face, each with its reason.
 
@@ -48,7 +49,7 @@ FACES = pa.schema(
         ("width", pa.int16()),  # of the stored picture
         ("height", pa.int16()),
         *((name, pa.float32()) for name in (*BOX, *POINTS)),  # in the stored picture's pixels; NaN: no face found
-        ("score", pa.float32()),  # the face detector's; NaN: no face found, or cut where its original's face is
+        ("score", pa.float32()),  # the face detector's, in this very picture; NaN: it found no face here
         ("eyes_px", pa.float32()),  # distance between the eyes in the source picture
         ("problems", pa.string()),  # quality gates failed, joined by "; "
         ("pair", pa.int32()),  # row of the original's same face, or −1
@@ -58,6 +59,21 @@ FACES = pa.schema(
         ("offset", pa.int64()),
         ("length", pa.int32()),
         ("diff_length", pa.int32()),  # bytes of the difference map that follows the picture; 0: none
+    ]
+)
+ITEMS = pa.schema(
+    [
+        ("item", pa.int32()),  # row of the manifest
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("codec", pa.string()),
+        ("frame_rate", pa.float32()),  # NaN: a still, or unknown
+        ("duration_s", pa.float32()),
+        ("bit_rate", pa.float64()),
+        ("size_bytes", pa.int64()),
+        ("frames", pa.int32()),  # sampled
+        ("frames_with_face", pa.int32()),  # of those, by the face detector in this very video
+        ("corrupt_packets", pa.int32()),
     ]
 )
 
@@ -93,11 +109,29 @@ class Gap:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """What a video or picture is: a row of `ITEMS`."""
+
+    item: int
+    width: int
+    height: int
+    codec: str
+    size_bytes: int
+    frames: int = 1
+    frames_with_face: int = 0
+    frame_rate: float = float("nan")
+    duration_s: float = float("nan")
+    bit_rate: float = float("nan")
+    corrupt_packets: int = 0
+
+
 @dataclass(slots=True)
 class Batch:
     """What came of some rows of the manifest, to be stored together or not at all."""
 
-    items: list[int]
+    rows: list[int]
+    items: list[StoredItem] = field(default_factory=list)
     faces: list[StoredFace] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -162,6 +196,11 @@ class FaceCache:
     def __del__(self) -> None:
         for file in self.__dict__.get("_files", {}).values():
             os.close(file)
+
+    @property
+    def items(self) -> pd.DataFrame:
+        """One row per video or picture that could be read; `item` is a row number of `manifest`. See `ITEMS`."""
+        return pd.read_parquet(self.folder / "items.parquet")
 
     @property
     def gaps(self) -> pd.DataFrame:
@@ -281,7 +320,9 @@ class CacheWriter:
             self._bin.flush()
             os.fsync(self._bin.fileno())
             gaps = [[gap.item, gap.error, gap.message] for gap in batch.gaps]
-            line = {"items": batch.items, "faces": rows, "gaps": gaps, "shard": self._shard, "end": self._bin.tell()}
+            items = [[getattr(item, name) for name in ITEMS.names] for item in batch.items]
+            line = {"rows": batch.rows, "items": items, "faces": rows, "gaps": gaps}
+            line |= {"shard": self._shard, "end": self._bin.tell()}
             self._journal.write(json.dumps(line) + "\n")
             self._journal.flush()
         except OSError as error:
@@ -289,7 +330,7 @@ class CacheWriter:
                 f"The cache {self.folder} cannot be written: {error.strerror}.",
                 "Make room and run the same command again; it goes on from here.",
             ) from error
-        self.done.update(batch.items)
+        self.done.update(batch.rows)
         self._faces += len(rows)
         if self._bin.tell() >= SHARD_BYTES:
             self._bin.close()
@@ -300,11 +341,8 @@ class CacheWriter:
         """Write the table of faces and mark the cache as finished."""
         self._bin.close()
         self._journal.close()
-        with replacing(self.folder / "faces.parquet") as part, pq.ParquetWriter(part, FACES) as table:
-            for rows in _chunks(row for line in _journal_lines(self.folder) for row in line["faces"]):
-                columns = zip(*rows, strict=True)
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, FACES, strict=True)]
-                table.write_table(pa.table(arrays, schema=FACES))
+        self._write_table("items", ITEMS)
+        self._write_table("faces", FACES)
         gaps = pd.DataFrame(
             [gap for line in _journal_lines(self.folder) for gap in line["gaps"]],
             columns=pd.Index(["item", "error", "message"]),
@@ -316,6 +354,13 @@ class CacheWriter:
         self._write_about(complete=True)
         self.complete = True
         (self.folder / "journal.jsonl").unlink()
+
+    def _write_table(self, name: str, schema: pa.Schema) -> None:
+        with replacing(self.folder / f"{name}.parquet") as part, pq.ParquetWriter(part, schema) as table:
+            for rows in _chunks(row for line in _journal_lines(self.folder) for row in line[name]):
+                columns = zip(*rows, strict=True)
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                table.write_table(pa.table(arrays, schema=schema))
 
     def _start(self) -> None:
         about = _read_about(self.folder)
@@ -347,7 +392,7 @@ class CacheWriter:
                 break
             shard, end = line["shard"], line["end"]
             trusted = line["read_to"]
-            self.done.update(line["items"])
+            self.done.update(line["rows"])
             self._faces += len(line["faces"])
         for path in (self.folder / "shards").iterdir():
             if int(path.stem) > shard:

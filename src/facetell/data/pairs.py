@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from facetell.data.cache import DIFFERENCE_GAIN, DIFFERENCE_SIDE
 from facetell.faces.align import similarity
@@ -55,3 +56,21 @@ def difference(fake: np.ndarray, real: np.ndarray, points: np.ndarray | None) ->
         inside = float(absolute[oval].mean()) if oval.any() else inside
         outside = float(absolute[~oval].mean()) if not oval.all() else outside
     return Difference(inside, outside, cv2.imencode(".png", picture)[1].tobytes())
+
+
+def pair_problems(faces: pd.DataFrame) -> pd.Series:
+    """What is odd about each face's pair, from `FaceCache.faces`: "differ nowhere" is label noise, "differ more outside
+    the face than inside" is a pair that is not aligned or changed elsewhere; "" is in order, or has no pair.
+
+    >>> faces = pd.DataFrame({"pair": [0, 0, -1], "diff_inside": [1.0, 9.0, np.nan], "diff_outside": [1.0, 20, np.nan]})
+    >>> pair_problems(faces).tolist()
+    ['differ nowhere from their original', 'differ more outside the face than inside', '']
+    """
+    nowhere = faces.diff_inside < DIFFERS_NOWHERE
+    everywhere = faces.diff_outside > faces.diff_inside
+    words = np.select(
+        [faces.pair < 0, nowhere, everywhere],
+        ["", "differ nowhere from their original", "differ more outside the face than inside"],
+        "",
+    )
+    return pd.Series(words, faces.index)

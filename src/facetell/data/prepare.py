@@ -19,12 +19,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from facetell.data.cache import Batch, CacheWriter, Gap, StoredFace, decode_picture
-from facetell.data.manifest import FAKE, Item, items_of
-from facetell.data.pairs import difference
-from facetell.data.tar import read_bytes
-from facetell.errors import CacheError, FacetellError, NotVideoError
-from facetell.faces.detect import Detection, FaceDetector
+from facetell.data.cache import Batch, CacheWriter
+from facetell.data.cut import Cutter
+from facetell.data.manifest import Item, items_of
+from facetell.errors import CacheError, UsageError
+from facetell.video import parse_plan
 
 ROWS_PER_BATCH = 64  # pictures that travel to a worker together; a video travels with its family alone
 AHEAD = 3  # batches per worker that may be under way
@@ -38,11 +37,21 @@ class Settings:
         plan: the sampling plan for videos.
         faces: per frame, `all` or only the `largest`.
         size: side in pixels of the pictures cut from videos; crops are stored as they are.
+
+    Raises:
+        UsageError: no such plan or choice, or a size out of range.
     """
 
     plan: str = "uniform:20"
     faces: str = "all"
-    size: int = 256
+    size: int = 320
+
+    def __post_init__(self) -> None:
+        parse_plan(self.plan)
+        if self.faces not in ("all", "largest"):
+            raise UsageError(f"--faces {self.faces!r} is not known.", "Use all or largest.")
+        if not 32 <= self.size <= 2048:
+            raise UsageError(f"--size {self.size} is out of range.", "Use 32 to 2048 pixels.")
 
 
 def prepare(
@@ -109,13 +118,13 @@ def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator
     """The batches' results in the batches' order, so that a cache does not depend on who was faster."""
     if workers == 1:
         for batch in batches:
-            yield _prepare(batch, settings)
+            yield _cut(batch, settings)
         return
     waiting: deque[Future[Batch]] = deque()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
         try:
             for batch in batches:
-                waiting.append(pool.submit(_prepare, batch, settings))
+                waiting.append(pool.submit(_cut, batch, settings))
                 if len(waiting) >= AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -127,57 +136,14 @@ def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends the pool
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends workers at once; what they were at is done again
     cv2.setNumThreads(1)
 
 
 @cache
-def _detector() -> FaceDetector:
-    return FaceDetector()
+def _cutter(settings: Settings) -> Cutter:
+    return Cutter(settings.plan, settings.faces, settings.size)
 
 
-def _prepare(rows: Rows, settings: Settings) -> Batch:
-    """The faces of some whole families."""
-    batch = Batch([number for number, _ in rows])
-    originals: dict[tuple[str, str, str, int], tuple[int, np.ndarray]] = {}  # still -> (position in batch, picture)
-    for number, item in rows:
-        try:
-            face, picture = _crop(number, item)
-        except FacetellError as error:
-            batch.gaps.append(Gap(number, type(error).__name__, str(error)))
-            continue
-        original = originals.get((item.dataset, item.original, item.compression, item.frame))
-        if original is not None and original[1].shape == picture.shape:
-            face.pair = original[0]
-            _copy_place(batch.faces[face.pair], face)
-            found = difference(picture, original[1], face.points)
-            face.diff_inside, face.diff_outside, face.difference = found.inside, found.outside, found.map
-        else:
-            _find_place(face, picture)
-        if item.label != FAKE:
-            originals[item.dataset, item.video, item.compression, item.frame] = (len(batch.faces), picture)
-        batch.faces.append(face)
-    return batch
-
-
-def _crop(number: int, item: Item) -> tuple[StoredFace, np.ndarray]:
-    """An already cut-out face: its file's own bytes, and its picture."""
-    data = read_bytes(item.path, item.member)
-    picture = decode_picture(data)
-    if picture is None:
-        raise NotVideoError(f"{item.member or item.path} is no picture that can be decoded.")
-    height, width = picture.shape[:2]
-    return StoredFace(number, data, width, height, frame=max(item.frame, 0)), picture
-
-
-def _find_place(face: StoredFace, picture: np.ndarray) -> None:
-    """Fill in where the largest face of a crop is; nothing, if none is found: the picture is taken whole."""
-    faces = _detector().detect(picture)
-    if faces:
-        best: Detection = max(faces, key=lambda found: found.box[2] * found.box[3])
-        face.points, face.box, face.score = best.points, best.box, best.score
-        face.eyes_px = float(np.linalg.norm(best.points[1] - best.points[0]))
-
-
-def _copy_place(source: StoredFace, target: StoredFace) -> None:
-    target.points, target.box, target.eyes_px = source.points, source.box, source.eyes_px
+def _cut(rows: Rows, settings: Settings) -> Batch:
+    return _cutter(settings).cut(rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from facetell.data.manifest import REAL, check_leaks
+from facetell.data.layouts.base import components
+from facetell.data.manifest import FAKE, REAL, check_leaks
 from facetell.errors import UsageError
+from facetell.files import replacing
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 HELD_OUT = ("test", "val", "dev", "validation")  # splits that win over training when an official split leaks
@@ -71,26 +74,27 @@ def assign_splits(
     return manifest, notes
 
 
-def paper_protocol(
-    manifest: pd.DataFrame, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0
-) -> tuple[pd.DataFrame, int]:
-    """The leaking way of much published work, for its reproduction only: copy real rows, then split at random.
+def write_paper_protocol(
+    manifest: pd.DataFrame, path: str | os.PathLike[str], fractions: Mapping[str, float] = FRACTIONS, seed: int = 0
+) -> int:
+    """The leaking way of much published work, for its reproduction only: copy the rarer class, then split at random.
 
-    Returns:
-        A table with the columns `item` (row of the manifest) and `split`, in which a row may stand several times and in
-        several splits; and how many rows stand in more than one.
+    Writes a CSV with the columns `item` (row of the manifest) and `split`, in which a row may stand several times and
+    in several splits, and returns how many groups stand in more than one.
     """
     rng = np.random.default_rng(seed)
-    real = np.flatnonzero(manifest.label == REAL)
-    fake = np.flatnonzero(manifest.label != REAL)
-    copies = np.concatenate([real, rng.choice(real, max(0, len(fake) - len(real)))]) if len(real) else real
-    rows = rng.permutation(np.concatenate([copies, fake]))
+    few, many = sorted((np.flatnonzero(manifest.label == label) for label in (REAL, FAKE)), key=len)
+    copies = np.resize(few, len(many)) if len(few) else few
+    rows = rng.permutation(np.concatenate([copies, many]))
     edges = np.round(np.cumsum(list(fractions.values())) * len(rows)).astype(int)
     names = np.array(list(fractions))[
         np.searchsorted(edges, np.arange(len(rows)), side="right").clip(max=len(edges) - 1)
     ]
     table = pd.DataFrame({"item": rows, "split": names})
-    return table, int((table.groupby("item").split.nunique() > 1).sum())
+    with replacing(path) as part:
+        table.to_csv(part, index=False)
+    groups = manifest.group.iloc[table["item"]].to_numpy()
+    return int((table.split.groupby(groups).nunique() > 1).sum())
 
 
 def _deal(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
@@ -116,8 +120,6 @@ def _deal(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.n
 
 def _joined(group: pd.Series, family: pd.Series) -> np.ndarray:
     """One number for all rows that groups and families connect."""
-    from facetell.data.layouts.base import components
-
     joined = components(zip("group " + group, "family " + family, strict=True))
     return pd.factorize(pd.Series([joined["group " + name] for name in group]))[0]
 
