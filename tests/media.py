@@ -132,10 +132,11 @@ def write_video(
         colour: of the codec context: color_range, colorspace, color_trc, color_primaries, and the frames' own.
         input_format: PyAV's name of the layout of the arrays, for tests that hand in raw yuv.
     """
-    colour = dict(colour or {})
     frames = iter(frames)
     first = next(frames)
     picture = av.VideoFrame.from_ndarray(first, format=input_format)
+    colour = dict(colour or {})
+    matrix = colour.get("colorspace", 1 if picture.height >= 720 else 5)  # unstated: what players assume
     settings = {**QUICK.get(codec, {}), **(options or {})}
     if interlaced:
         settings["flags"] = "+ildct+ilme"
@@ -157,9 +158,7 @@ def write_video(
         for count, array in enumerate(_chain(first, frames), 1):
             frame = av.VideoFrame.from_ndarray(array, format=input_format)
             if input_format != pix_fmt:
-                frame = frame.reformat(
-                    format=pix_fmt, dst_colorspace=colour.get("colorspace"), dst_color_range=colour.get("color_range")
-                )
+                frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix, dst_color_range=colour.get("color_range"))
             for name, value in colour.items():
                 setattr(frame, name, value)
             frame.time_base = stream.codec_context.time_base

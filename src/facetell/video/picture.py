@@ -133,16 +133,15 @@ def to_sdr(rgb: np.ndarray, transfer: int) -> np.ndarray:
     >>> int(to_sdr(grey, ColorTrc.SMPTE2084)[0, 0, 0])
     238
     """
-    signal = np.arange(4096, dtype=np.float64) / 4095
+    signal = np.arange(65536) / 65535
     if transfer == ColorTrc.SMPTE2084:
-        light = _pq(signal) / _REFERENCE_WHITE
-        linear = light.astype(np.float32)[rgb >> 4]
+        linear = np.take((_pq(signal) / _REFERENCE_WHITE).astype(np.float32), rgb)
     else:
-        scene = _hlg(signal).astype(np.float32)[rgb >> 4]
-        luma = scene @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
-        linear = scene * (1000 / _REFERENCE_WHITE * cv2.pow(luma, 0.2))[..., None]  # BT.2100's system gamma of 1.2
+        linear = np.take(_hlg(signal).astype(np.float32), rgb)
+        luma = linear @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
+        linear *= (1000 / _REFERENCE_WHITE * cv2.pow(luma, 0.2))[..., None]  # BT.2100's system gamma of 1.2
     linear = np.maximum(cv2.transform(linear, _BT2020_TO_BT709), 0)
-    peak = linear.max(axis=2)
+    peak = cv2.max(cv2.max(linear[..., 0], linear[..., 1]), linear[..., 2])
     bent = np.where(peak > 0.6, 0.6 + 0.4 * (1 - np.exp((0.6 - peak) / 0.4)), peak)
     linear *= (bent / np.maximum(peak, 1e-6))[..., None]
     return np.rint(cv2.pow(linear, 1 / 2.4) * 255).astype(np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 from facetell.errors import UsageError
 
 DEFAULT_PLAN = "uniform:20"
+_ROUNDING = 1e-6  # seconds, by which a timestamp may fall short of a full second
 _MOST = 100_000  # no plan may ask for more than this of anything
 
 
@@ -100,7 +101,7 @@ class Seconds(Plan):
     step: float
 
     def choose(self, times: np.ndarray) -> np.ndarray:
-        return np.unique((times - times[0]) // self.step, return_index=True)[1]
+        return np.unique((times - times[0] + _ROUNDING) // self.step, return_index=True)[1]
 
     def __str__(self) -> str:
         return f"seconds:{self.step:g}"

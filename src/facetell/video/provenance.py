@@ -47,8 +47,8 @@ def provenance(path: str | os.PathLike[str], info: VideoInfo) -> Provenance:
     Raises:
         FileMissingError, NotVideoError, DamagedVideoError, LimitError.
     """
-    if stills.is_picture(path):
-        tags, notes = _picture_tags(path), []
+    if picture := stills.is_picture(path):
+        tags, notes = _picture_tags(path), list[str]()
     else:
         source = Source(path)
         try:
@@ -58,12 +58,12 @@ def provenance(path: str | os.PathLike[str], info: VideoInfo) -> Provenance:
     lower = {key.lower(): value for key, value in tags.items()}
     device = " ".join(dict.fromkeys(filter(None, (_first(lower, _MAKERS), _first(lower, _MODELS)))))
     encoder, created = _first(lower, _ENCODERS), _first(lower, _CREATED)
-    if info.variable_frame_rate and not device:
+    if info.variable_frame_rate and not device and not picture:
         notes.append(
             "The frame rate varies, but no phone or camera is named: perhaps a recording of a screen or a call."
         )
     notes = [*_marks(tags), *_credentials(Path(path)), *notes]
-    if not info.is_still and not device and not created:
+    if not device and not created and not picture:
         notes.append("Neither camera nor time of recording is named, as is usual after an upload or a re-encoding.")
     return Provenance(encoder, created, device or None, tags, tuple(notes))
 

@@ -64,7 +64,7 @@ def open_picture(path: str | os.PathLike[str]) -> Picture:
         check_size(name, *image.size)
         steps = [0.0]
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
-            steps = [max(frame.info.get("duration", 0) / 1000, _SHORTEST_S) for frame in ImageSequence.Iterator(image)]
+            steps = [_seconds(frame) for frame in ImageSequence.Iterator(image)]
             image.seek(0)
         rotation = _ROTATIONS.get(image.getexif().get(_ORIENTATION, 1), 0)
         width, height = image.size if rotation in (0, 180) else image.size[::-1]
@@ -105,6 +105,11 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
         raise DamagedVideoError(f"{name} is damaged: {error}.", "Fetch the file again.") from error
+
+
+def _seconds(frame: Image.Image) -> float:
+    frame.load()  # WebP tells a frame's duration only then
+    return max(frame.info.get("duration", 0) / 1000, _SHORTEST_S)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

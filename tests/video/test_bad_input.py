@@ -1,0 +1,226 @@
+"""Files that are not what they should be: a named error, or true frames."""
+
+import os
+import random
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from facetell.errors import DamagedVideoError, FacetellError, FileMissingError, InputError, LimitError, NotVideoError
+from facetell.video import VideoReader, probe, source
+from tests import media
+
+
+def read(path: Path | str, plan: str = "uniform:20") -> tuple[list[int], VideoReader]:
+    with VideoReader(path, plan) as video:
+        return [media.number_in(frame.image) for frame in video], video
+
+
+def faststart(path: Path, out_path: Path) -> Path:
+    """The same file with its table of contents in front, as most of the web's."""
+    with av.open(str(path)) as given, av.open(str(out_path), "w", options={"movflags": "faststart"}) as out:
+        video = given.streams.video[0]
+        copy = out.add_stream_from_template(video)
+        for packet in given.demux(video):
+            if packet.dts is not None:
+                packet.stream = copy
+                out.mux(packet)
+    return out_path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    path = media.write_video(folder / "plain.mp4", media.numbered_frames(100, (320, 240)), gop=20, audio=True)
+    return faststart(path, folder / "clip.mp4")
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileMissingError, match=r"nothing\.mp4 does not exist"):
+        read(tmp_path / "nothing.mp4")
+    with pytest.raises(FileMissingError, match="is a folder"):
+        read(tmp_path)
+    with pytest.raises(FileMissingError):
+        read("a\0b.mp4")
+
+
+def test_no_protocol_is_followed() -> None:
+    for name in ("http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "pipe:0", "data:video/mp4;base64,AAAA"):
+        with pytest.raises(FileMissingError):
+            read(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo") or os.getuid() == 0, reason="needs a device one may not read")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret.mp4"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    with pytest.raises(FileMissingError, match="cannot be read"):
+        read(path)
+
+
+def test_a_device_is_not_a_video() -> None:
+    with pytest.raises(FileMissingError, match="not a regular file"):
+        read(os.devnull)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"Dear diary, today I made a film.\n" * 50,
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile clip.mp4\n",
+        b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n",
+        b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>',
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>',
+        b"\0" * 5000,
+        bytes(random.Random(1).randbytes(5000)),
+    ],
+    ids=["text", "hls", "concat", "sdp", "dash", "svg", "zeros", "noise"],
+)
+def test_what_is_not_a_video_or_points_elsewhere_is_refused(contents: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=r"film\.mp4"):
+        read(path)
+
+
+def test_an_empty_file_and_sound_alone(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(NotVideoError, match="is empty"):
+        read(tmp_path / "empty.mp4")
+    with pytest.raises(NotVideoError, match="holds sound, but no video"):
+        read(media.write_sound(tmp_path / "song.m4a"))
+
+
+def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
+    cover = media.write_picture(tmp_path / "cover.png", media.person())
+    path = tmp_path / "song.mp4"
+    with av.open(str(cover)) as picture, av.open(str(path), "w") as out:
+        art = out.add_stream_from_template(picture.streams.video[0])
+        art.disposition = Disposition.attached_pic
+        film = out.add_stream("libx264", rate=30)
+        film.width, film.height, film.pix_fmt = 160, 120, "yuv420p"
+        for packet in picture.demux(video=0):
+            if packet.size:
+                packet.stream = art
+                out.mux(packet)
+        for image in media.numbered_frames(10):
+            out.mux(film.encode(av.VideoFrame.from_ndarray(image)))
+        out.mux(film.encode())
+    info = probe(path)
+    assert (info.codec, info.width, info.frame_count) == ("h264", 160, 10)
+    assert read(path)[0] == list(range(10))
+
+
+def test_one_frame_and_sixteen_pixels(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "one.mp4", media.numbered_frames(1))
+    assert read(path)[0] == [0]
+    assert probe(path).frame_count == 1
+    small = media.write_video(tmp_path / "small.mp4", [np.full((16, 16, 3), 90, np.uint8)] * 3)
+    with VideoReader(small) as video:
+        assert [frame.image.shape for frame in video] == [(16, 16, 3)] * 3
+
+
+def test_too_many_pixels_or_packets_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MAX_PACKETS", 99)
+    with pytest.raises(LimitError, match="more than 99 frames"):
+        probe(clip)
+    monkeypatch.setattr(source, "MAX_PIXELS", 320 * 240 - 1)
+    with pytest.raises(LimitError, match="320×240"):
+        probe(clip)
+
+
+@pytest.mark.slow
+def test_8k_works(tmp_path: Path) -> None:
+    flat = np.full((4320, 7680, 3), 128, np.uint8)
+    path = media.write_video(tmp_path / "8k.mp4", [flat] * 2, options={"preset": "ultrafast"})
+    with VideoReader(path) as video:
+        assert [frame.image.shape for frame in video] == [flat.shape] * 2
+
+
+def test_a_name_of_any_kind(clip: Path, tmp_path: Path) -> None:
+    for name in ("a b'c\"d.mp4", "<b>film & 中文 ü.mp4", "-x.mp4", "concat:a|b.mp4", "100%25.mp4", "#a?b=c.mp4"):
+        shutil.copy(clip, tmp_path / name)
+        assert len(read(tmp_path / name)[0]) == 20
+    raw = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp4")
+    shutil.copy(clip, raw)
+    assert len(read(raw)[0]) == 20
+
+
+def test_cut_off_after_its_table_of_contents_the_rest_is_spread_over(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.mp4"
+    contents = clip.read_bytes()
+    path.write_bytes(contents[: len(contents) * 6 // 10])
+    numbers, video = read(path)
+    count = video.info.frame_count
+    assert count is not None
+    assert 30 < count < 80
+    assert len(numbers) >= 19
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 0.9 * count
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_cut_off_in_the_middle(suffix: str, tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / f"clip{suffix}", media.numbered_frames(100, (320, 240)), gop=20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    numbers, video = read(path)
+    assert len(numbers) >= 19
+    assert 30 < (video.info.frame_count or 0) < 70
+
+
+def test_cut_off_before_its_table_of_contents(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "half.mp4", media.numbered_frames(50))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DamagedVideoError, match="cut off"):
+        read(path)
+
+
+def test_corrupt_packets_are_counted_and_the_rest_is_true(clip: Path, tmp_path: Path) -> None:
+    with av.open(str(clip)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    contents = bytearray(clip.read_bytes())
+    for packet in packets[25:40]:  # within the second group of pictures
+        assert packet.pos is not None
+        contents[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path = tmp_path / "hurt.mp4"
+    path.write_bytes(contents)
+    numbers, video = read(path, "every:1")
+    assert video.corrupt_packets > 0
+    assert set(range(20)) | set(range(40, 100)) <= set(numbers)
+
+
+def test_all_packets_corrupt(clip: Path, tmp_path: Path) -> None:
+    with av.open(str(clip)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    contents = bytearray(clip.read_bytes())
+    for packet in packets:
+        assert packet.pos is not None
+        contents[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path = tmp_path / "dead.mp4"
+    path.write_bytes(contents)
+    with pytest.raises(DamagedVideoError, match=r"dead\.mp4"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".webm", ".ts"])
+def test_random_damage_ends_in_frames_or_a_named_error_and_soon(suffix: str, tmp_path: Path) -> None:
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    path = media.write_video(tmp_path / f"clip{suffix}", media.numbered_frames(40), codec=codec, gop=10)
+    contents, rng, start = path.read_bytes(), random.Random(suffix), time.monotonic()
+    for _ in range(25):
+        hurt = bytearray(contents)
+        for _ in range(rng.choice((1, 5, 60))):
+            hurt[rng.randrange(len(hurt))] = rng.randrange(256)
+        path.write_bytes(hurt)
+        with suppress(FacetellError):
+            numbers, _ = read(path)
+            assert 1 <= len(numbers) <= 20
+    assert time.monotonic() - start < 20

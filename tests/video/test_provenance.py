@@ -1,0 +1,113 @@
+"""What is said of a file's making."""
+
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from facetell.types import Provenance
+from facetell.video import probe, provenance
+from facetell.video.provenance import FORGED_MARK
+from tests import media
+
+
+def of(path: Path) -> Provenance:
+    return provenance(path, probe(path))
+
+
+def clip(path: Path, **options: object) -> Path:
+    return media.write_video(path, media.numbered_frames(12), **options)  # pyright: ignore[reportArgumentType]
+
+
+def said(found: Provenance, words: str) -> bool:
+    return any(words in note for note in found.notes)
+
+
+def test_encoder_settings_and_re_encoding_are_found(tmp_path: Path) -> None:
+    found = of(clip(tmp_path / "a.mp4"))
+    assert found.encoder is not None
+    assert found.encoder.startswith("Lavf")
+    assert found.tags["encoder_settings"].startswith("x264 - core")
+    assert said(found, "written by FFmpeg")
+    assert said(found, "Neither camera nor time")
+    assert found.device is None
+
+
+def test_a_phone_is_named(tmp_path: Path) -> None:
+    tags = {
+        "com.apple.quicktime.make": "Apple",
+        "com.apple.quicktime.model": "iPhone 15",
+        "com.apple.quicktime.creationdate": "2026-03-01T12:00:00+0100",
+    }
+    found = of(clip(tmp_path / "a.mov", metadata=tags, times_ms=[k * k * 20 for k in range(12)]))
+    assert (found.device, found.created) == ("Apple iPhone 15", "2026-03-01T12:00:00+0100")
+    assert not said(found, "Neither camera")
+    assert not said(found, "frame rate varies")
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"comment": f"{FORGED_MARK} 0.1.0"}, "forged by facetell"),
+        ({"comment": "Made with Runway"}, "a generator of synthetic media: Runway"),
+        ({"software": "Adobe Premiere Pro 2025"}, "an editing program: Premiere"),
+    ],
+)
+def test_marks_in_the_tags(tags: dict[str, str], words: str, tmp_path: Path) -> None:
+    assert said(of(clip(tmp_path / "a.mp4", metadata=tags)), words)
+
+
+def test_a_variable_rate_without_a_phone_is_odd(tmp_path: Path) -> None:
+    assert said(of(clip(tmp_path / "a.mp4", times_ms=[k * k * 20 for k in range(12)])), "frame rate varies")
+
+
+def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    long = media.write_video(tmp_path / "b.mkv", media.numbered_frames(90), gop=30)
+    long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
+    assert said(of(long), "says it lasts")
+    assert not said(of(clip(tmp_path / "c.mkv", audio=True)), "says it lasts")
+
+
+def test_a_long_or_binary_tag_is_kept_short(tmp_path: Path) -> None:
+    found = of(clip(tmp_path / "a.mkv", metadata={"comment": "x" * 5000}))
+    assert all(len(value) <= 400 for value in found.tags.values())
+
+
+def test_content_credentials_in_a_video(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mp4")
+    assert not said(of(path), "C2PA")
+    manifest = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + b"\0" * 8 + b"jumb c2pa trainedAlgorithmicMedia"
+    with path.open("ab") as file:
+        file.write((len(manifest) + 8).to_bytes(4, "big") + b"uuid" + manifest)
+    assert said(of(path), "content credentials")
+    assert said(of(path), "trained algorithm")
+
+
+def test_content_credentials_in_pictures(tmp_path: Path) -> None:
+    jpeg = media.write_picture(tmp_path / "a.jpg", media.person())
+    data, segment = jpeg.read_bytes(), b"JP\0\1\0\0\0\1\0\0\0\x20jumb c2pa"
+    jpeg.write_bytes(data[:2] + b"\xff\xeb" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:])
+    png = media.write_picture(tmp_path / "a.png", media.person())
+    data, chunk = png.read_bytes(), b"caBX" + b"jumb c2pa"
+    end = len(data) - 12
+    check = zlib.crc32(chunk).to_bytes(4, "big")
+    png.write_bytes(data[:end] + (len(chunk) - 4).to_bytes(4, "big") + chunk + check + data[end:])
+    webp = media.write_picture(tmp_path / "a.webp", media.person())
+    data, chunk = webp.read_bytes(), b"C2PA" + (10).to_bytes(4, "little") + b"jumb c2pa "
+    webp.write_bytes(data[:4] + (len(data) - 8 + len(chunk)).to_bytes(4, "little") + data[8:] + chunk)
+    for path in (jpeg, png, webp):
+        assert said(of(path), "content credentials"), path.name
+
+
+def test_what_cameras_and_generators_write_into_pictures(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x010F], tags[0x0110], tags[0x0132] = "Canon", "EOS R5", "2026:01:02 03:04:05"
+    found = of(media.write_picture(tmp_path / "a.jpg", media.person(), exif=tags))
+    assert (found.device, found.created) == ("Canon EOS R5", "2026:01:02 03:04:05")
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "portrait of nobody, Steps: 20, Sampler: Euler")
+    assert said(of(media.write_picture(tmp_path / "b.png", media.person(), pnginfo=text)), "prompt or workflow")
+    assert of(media.write_picture(tmp_path / "c.png", media.person())).notes == ()

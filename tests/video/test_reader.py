@@ -1,0 +1,180 @@
+"""The right frames, at their own times, of every codec and container, and no thread left behind."""
+
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from facetell.errors import UsageError
+from facetell.types import Frame
+from facetell.video import VideoReader, probe, reader
+from tests import media
+
+CONTAINERS = {
+    "h264": (".mp4", ".mov", ".mkv", ".avi", ".ts", ".flv", ".h264"),
+    "hevc": (".mp4", ".mov", ".mkv"),
+    "vp9": (".webm", ".mp4", ".mkv"),
+    "vp8": (".webm", ".mkv"),
+    "av1": (".mp4", ".webm", ".mkv"),
+    "mpeg4": (".mp4", ".avi", ".mkv"),
+    "mpeg2video": (".mpg",),
+    "mjpeg": (".avi", ".mov"),
+}
+COMBINATIONS = [(codec, suffix) for codec, suffixes in CONTAINERS.items() for suffix in suffixes]
+
+
+def frames(path: Path, plan: str = "uniform:20", **options: float) -> list[Frame]:
+    with VideoReader(path, plan, **options) as video:  # pyright: ignore[reportArgumentType]
+        return list(video)
+
+
+def numbers(path: Path, plan: str = "uniform:20", **options: float) -> list[int]:
+    return [media.number_in(frame.image) for frame in frames(path, plan, **options)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 numbered frames with B-frames and a keyframe every 25, with sound."""
+    path = tmp_path_factory.mktemp("reader") / "clip.mp4"
+    return media.write_video(path, media.numbered_frames(100), gop=25, audio=True)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), COMBINATIONS)
+def test_every_codec_and_container_gives_the_frames_asked_for(codec: str, suffix: str, tmp_path: Path) -> None:
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    encoder = media.ENCODERS.get(codec, codec)
+    path = media.write_video(
+        tmp_path / f"clip{suffix}", media.numbered_frames(50), codec=encoder, gop=20, pix_fmt=pixels
+    )
+    info = probe(path)
+    assert (info.codec, info.width, info.height, info.is_still) == (codec, 160, 120, False)
+    assert info.frame_count == 50
+    assert numbers(path, "every:7") == [0, 7, 14, 21, 28, 35, 42, 49]
+    assert numbers(path, "at:33") == [33]
+    assert [frame.number for frame in frames(path, "uniform:5")] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "mpeg2video", "libsvtav1", "libvpx-vp9"])
+def test_sampled_frames_are_bit_for_bit_those_of_plain_decoding(codec: str, tmp_path: Path) -> None:
+    suffix = ".mpg" if codec == "mpeg2video" else ".mkv"
+    path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(60), codec=codec, gop=24)
+    with av.open(str(path)) as container:
+        plain = [frame.to_ndarray(format="rgb24", src_colorspace="itu601") for frame in container.decode(video=0)]
+    for sampled, number in zip(frames(path, "every:7"), range(0, 60, 7), strict=True):
+        assert np.array_equal(sampled.image, plain[number]), number
+
+
+def test_frames_that_nothing_refers_to_are_not_decoded(clip: Path) -> None:
+    assert numbers(clip, "uniform:4") == [12, 37, 62, 87]
+
+
+def test_uniform_takes_each_frame_once_and_all_of_a_short_video(clip: Path) -> None:
+    assert numbers(clip, "uniform:100") == list(range(100))
+    assert numbers(clip, "uniform:5000") == list(range(100))
+
+
+def test_clips_and_seconds(clip: Path) -> None:
+    assert numbers(clip, "clips:2x3@5") == [19, 24, 29, 69, 74, 79]
+    assert numbers(clip, "seconds:1") == [0, 30, 60, 90]
+
+
+def test_a_part_of_the_video(clip: Path) -> None:
+    sampled = frames(clip, "every:10", start_s=1.0, end_s=2.0)
+    assert [media.number_in(frame.image) for frame in sampled] == [30, 40, 50, 60]
+    assert [frame.time_s for frame in sampled] == pytest.approx([1.0, 4 / 3, 5 / 3, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("plan", "span"), [("at:100", {}), ("uniform:20", {"start_s": 9}), ("uniform:20", {"end_s": -1})]
+)
+def test_asking_for_what_is_not_there_is_a_usage_error(clip: Path, plan: str, span: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=r"clip\.mp4"):
+        frames(clip, plan, **span)
+
+
+def test_timestamps_of_a_variable_frame_rate_are_the_frames_own(tmp_path: Path) -> None:
+    times = [0, 20, 40, 500, 520, 540, 1800, 1810, 2500, 2600]
+    path = media.write_video(tmp_path / "clip.mp4", media.numbered_frames(10), times_ms=times)
+    assert probe(path).variable_frame_rate
+    assert [frame.time_s for frame in frames(path, "every:1")] == pytest.approx([t / 1000 for t in times], abs=1e-3)
+    assert numbers(path, "seconds:1") == [0, 6, 8]
+
+
+def test_a_constant_frame_rate_is_not_called_variable_for_rounded_timestamps(tmp_path: Path) -> None:
+    info = probe(media.write_video(tmp_path / "clip.mkv", media.numbered_frames(60), fps=30))
+    assert not info.variable_frame_rate
+    assert info.frame_rate == 30
+    assert info.duration_s == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(suffix: str, tmp_path: Path) -> None:
+    path = media.write_video(
+        tmp_path / f"long{suffix}", media.numbered_frames(2000), gop=250, options={"sc_threshold": "0"}
+    )
+    got = numbers(path, "uniform:8")
+    exact = [(2 * k + 1) * 2000 // 16 for k in range(8)]
+    assert all(number % 250 == 0 for number in got)
+    assert max(abs(number - wanted) for number, wanted in zip(got, exact, strict=True)) <= 125
+    assert [round(frame.time_s * 30) for frame in frames(path, "uniform:8")] == got
+
+
+def test_in_a_long_video_other_plans_stay_exact(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(2000), gop=500)
+    assert numbers(path, "every:660") == [0, 660, 1320, 1980]
+    assert numbers(path, "at:1999") == [1999]
+
+
+def test_reading_through_and_seeking_give_the_same(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    through = frames(clip, "uniform:4")
+    monkeypatch.setattr("facetell.video.source._FAR", 0)
+    sought = frames(clip, "uniform:4")
+    assert [frame.time_s for frame in through] == [frame.time_s for frame in sought]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(through, sought, strict=True))
+
+
+def test_open_groups_of_pictures_give_the_frames_before_a_keyframe_too(tmp_path: Path) -> None:
+    options = {"x264-params": "open-gop=1:keyint=20:min-keyint=20:bframes=3:scenecut=0"}
+    path = media.write_video(tmp_path / "open.mp4", media.portrait_frames(80), options=options)
+    everything = frames(path, "every:1")
+    for number in (18, 19, 20, 21, 39, 58, 59):
+        (frame,) = frames(path, f"at:{number}")
+        assert np.array_equal(frame.image, everything[number].image), number
+
+
+def test_stopping_early_leaves_no_thread_and_no_open_file(clip: Path) -> None:
+    before = threading.active_count()
+    with VideoReader(clip, "every:1") as video:
+        next(iter(video))
+    assert threading.active_count() == before
+    video.close()
+
+
+def test_a_reader_that_is_never_read_closes(clip: Path) -> None:
+    before = threading.active_count()
+    with VideoReader(clip) as video:
+        assert video.info.frame_count == 100
+    assert threading.active_count() == before
+
+
+def test_decoding_runs_only_so_far_ahead(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_AHEAD_BYTES", 160 * 120 * 3 * 2)
+    with VideoReader(clip, "every:1", ahead=50) as video:
+        assert video._ahead == 2
+        assert len(list(video)) == 100
+        assert video.decode_seconds > 0
+
+
+@pytest.mark.slow
+def test_real_clips_are_decoded_as_plain_decoding_does(data_dir: Path) -> None:
+    for path in sorted((data_dir / "dfdc").rglob("*.mp4"))[:2]:
+        sampled = {round(frame.time_s, 3): frame.image for frame in frames(path)}
+        assert len(sampled) == 20
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                if (image := sampled.pop(round(frame.time, 3), None)) is not None:
+                    plain = frame.to_ndarray(format="rgb24", src_colorspace="itu709")
+                    assert np.array_equal(image, plain)
+        assert not sampled
