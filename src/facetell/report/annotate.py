@@ -94,7 +94,7 @@ class _Painter:
         """A copy of an (H, W, 3) RGB image with boxes, scores and the caption."""
         image = image.copy()
         height, width = image.shape[:2]
-        letters = max(11, round(min(height, width) / 32))
+        letters = max(11, round(min(height, width) / 40))
         line = max(2, round(min(height, width) / 300))
         for track, (x, y, w, h), score in self.faces(time_s):
             tone = TONES[track.label]

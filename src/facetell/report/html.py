@@ -296,7 +296,7 @@ def _ticks(end_s: float) -> list[dict[str, Any]]:
 def _person(track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, Any]:
     ids = {id(score): f"{key}-{number}" for number, score in enumerate(track.scores)}
     pictured = sorted((score for score in track.scores if score.crop is not None), key=lambda score: -score.p_fake)
-    if len(pictured) > 2 * _FACES:
+    if len(pictured) >= 2 * _FACES:
         rows = [("Most suspicious", pictured[:_FACES]), ("Least suspicious", pictured[: -_FACES - 1 : -1])]
     else:
         rows = [("Faces, the most suspicious first", pictured)] if pictured else []

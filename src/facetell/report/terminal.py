@@ -83,13 +83,13 @@ def summary(verdicts: Sequence[Verdict]) -> RenderableType:
 
 
 def _headline(verdict: Verdict) -> Text:
-    text = _label(verdict.label)
+    parts = [_label(verdict.label)]
     if verdict.p_fake is not None:
-        text.append(f"  P(fake) {probability(verdict.p_fake)}", style="bold")
+        parts.append(Text(f"  P(fake) {probability(verdict.p_fake)}", style="bold"))
     said = threshold(verdict)
     if said:
-        text.append(f"   {said}", style="dim")
-    return text
+        parts.append(Text(f"   {said}", style="dim"))
+    return Text.assemble(*parts)
 
 
 def _people(tracks: Sequence[TrackScore]) -> Table:
@@ -111,7 +111,7 @@ def _people(tracks: Sequence[TrackScore]) -> Table:
 
 def _remark(track: TrackScore) -> str:
     if not track.counts:
-        return "too short to count"
+        return "seen too briefly to count"
     if track.region and track.label in (Label.FAKE, Label.INCONCLUSIVE):
         return f"strongest at the {plain(track.region)}"
     return ""
