@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facetell import __version__
-from facetell.cli import data, evaluate, inspect, models, scan, train
+from facetell.cli import data, evaluate, forge, inspect, models, scan, train
 from facetell.cli.common import Verbs
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command()(scan.scan)
 app.add_typer(models.app, name="models")
 app.command()(inspect.inspect)
 app.add_typer(data.app, name="data")
+app.add_typer(forge.app, name="forge")
 app.command()(evaluate.evaluate)
 app.command()(train.train)
 

@@ -1,0 +1,276 @@
+"""Forged and degraded files: decodable, marked, honest about gaps, worse with the CRF; bad input is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from facetell.errors import FacetellError, ForgeError, OutputError, UsageError
+from facetell.faces.detect import FaceDetector
+from facetell.forge import blend, clips, masks, output, subject
+from facetell.forge.presets import PRESETS
+from facetell.video import VideoReader, probe, provenance
+from tests import media
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """24 frames of one person, with sound."""
+    path = tmp_path_factory.mktemp("forge") / "person.mp4"
+    return media.write_video(path, media.portrait_frames(24), audio=True)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("forge") / "person.png"
+    return media.write_picture(path, media.view(media.astronaut(), (320, 240), (225, 150), 300))
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory):
+    path = tmp_path_factory.mktemp("forge") / "donor.png"
+    return media.write_picture(path, media.person(1))
+
+
+def images(path) -> np.ndarray:
+    with VideoReader(path, "every:1") as reader:
+        return np.stack([frame.image for frame in reader]).astype(int)
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((one - other) ** 2))
+
+
+def says_forged(path) -> bool:
+    return any("forged by facetell" in note for note in provenance(path, probe(path)).notes)
+
+
+def test_a_blended_clip_is_whole_marked_and_has_its_mask(clip, tmp_path):
+    out, mask = tmp_path / "out.mp4", tmp_path / "mask.mp4"
+    report = clips.blend_file(clip, out, family="face", seed=1, mask=mask)
+    info = probe(out)
+    assert (report.frames, report.forged, info.frame_count) == (24, 24, 24)
+    assert info.audio is not None
+    assert says_forged(out)
+    before, after, where = images(clip), images(out), images(mask)[..., 0]
+    top = np.s_[:, : before.shape[1] * 5 // 6]
+    changed = np.abs(after - before).max(3)[top]
+    assert changed[where[top] > 200].mean() > 3 * changed[where[top] < 5].mean()
+    assert after[:, -8:].mean() < 0.6 * before[:, -8:].mean()  # the band with the visible mark
+
+
+def test_without_the_mark_the_picture_is_clean_but_the_file_still_says_so(clip, photo, donor, tmp_path):
+    clips.blend_file(clip, tmp_path / "out.mp4", family="mouth", mark=False)
+    clips.swap_file(photo, tmp_path / "out.jpg", donor, mark=False)
+    for path, source in (("out.mp4", clip), ("out.jpg", photo)):
+        assert says_forged(tmp_path / path)
+        assert psnr(images(tmp_path / path)[:, -8:], images(source)[:, -8:]) > 25
+
+
+def test_masks_of_a_clip_move_smoothly_and_drift(clip):
+    with VideoReader(clip, "every:1") as reader:
+        frames = list(reader)
+    face = subject.follow(frames, FaceDetector())
+    for family in ("face", "eyes", "mouth"):
+        made = blend.ClipBlend(frames[0].image, face.frame_points, np.random.default_rng(0), family)
+        still = [made.apply(frames[0].image, face.points[0], t).mask for t in np.arange(50) / 25]
+        steps = [np.abs(b - a).sum() / a.sum() for a, b in pairwise(still)]
+        assert max(steps) < 0.04  # of the mask's area, from one frame to the next
+        assert 0.02 < max(np.abs(mask - still[0]).sum() for mask in still) / still[0].sum() < 0.6
+        colours = [
+            made.apply(frame.image, points, frame.time_s) for frame, points in zip(frames, face.points, strict=True)
+        ]
+        shifts = [(f.fake.astype(int) - f.real)[f.mask > 0.5].mean() for f in colours]
+        assert np.std(shifts) < 6  # one mismatch for all frames
+
+
+def test_points_are_steadied_within_a_run_only():
+    still = masks.ANCHORS * 2 + 100
+    noise = np.random.default_rng(0).normal(0, 1, (30, 5, 2))
+    trembling = [still + n.astype(np.float32) for n in noise]
+    steadied = np.stack([p for p in subject.smoothed(trembling) if p is not None])
+    assert np.diff(steadied, axis=0).std() < 0.5 * np.diff(noise, axis=0).std()
+    jump = subject.smoothed([still, still, still + 200, still + 200])
+    assert [float(p[0, 0] - still[0, 0]) for p in jump if p is not None] == [0, 0, 200, 200]
+
+
+def test_frames_without_the_face_are_counted_and_left(tmp_path):
+    frames = [*media.portrait_frames(8), *[np.full((240, 320, 3), 90, np.uint8)] * 4, *media.portrait_frames(4)]
+    source = media.write_video(tmp_path / "gap.mp4", frames)
+    for verb in (
+        lambda out: clips.blend_file(source, out, family="jaw", seed=2, mark=False),
+        lambda out: clips.swap_file(source, out, source, mark=False),
+    ):
+        report = verb(tmp_path / "out.mp4")
+        assert (report.frames, report.forged, report.gaps) == (16, 12, {"no face": 4})
+        (tmp_path / "out.mp4").unlink()
+
+
+def test_stills_round_trip_without_loss_outside_the_mask(photo, tmp_path):
+    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
+    seeds = {}
+    for seed in range(6):  # until the pasted copy, not the background, carries the mismatch
+        clips.blend_file(photo, out, family="lower", seed=seed, mask=mask, mark=False, force=True)
+        untouched = images(mask)[0, ..., 0] == 0
+        difference = np.abs(images(out) - images(photo)).max(3)[0]
+        seeds[seed] = difference[untouched].max()
+        assert difference.max() > 6
+    assert min(seeds.values()) <= 1  # a grey level of 1/255 of the mask may round to 0
+
+
+def test_the_same_seed_gives_the_same_file(photo, tmp_path):
+    for name, seed in (("a.png", 5), ("b.png", 5), ("c.png", 6)):
+        clips.blend_file(photo, tmp_path / name, seed=seed)
+    one, other, third = (images(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, third)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_quality_and_rate_fall_as_the_crf_rises(clip, tmp_path, codec):
+    before = images(clip)
+    sizes, quality = [], []
+    for crf in (18, 26, 34, 42):
+        out = tmp_path / f"{crf}.mp4"
+        clips.degrade_file(clip, out, codec, crf=crf)
+        info = probe(out)
+        assert info.codec == {"h264": "h264", "h265": "hevc"}[codec]
+        assert info.frame_count == 24
+        sizes.append(out.stat().st_size)
+        quality.append(psnr(images(out), before))
+    assert sizes == sorted(sizes, reverse=True)
+    assert quality == sorted(quality, reverse=True)
+    assert quality[0] > quality[-1] + 4
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_decodes_and_does_something(clip, photo, tmp_path, preset):
+    for source, name in ((clip, "out.mp4"), (photo, "out.png")):
+        report = clips.degrade_file(source, tmp_path / name, preset)
+        before, after = images(source), images(tmp_path / name)
+        assert len(after) == len(before) == report.frames
+        wanted = PRESETS[preset].apply(before[0].astype(np.uint8), np.random.default_rng(0)).shape
+        assert after.shape[1:] == (wanted[0] // 2 * 2, wanted[1] // 2 * 2, 3) or after.shape[1:] == wanted
+        assert after.shape != before.shape or psnr(after, before) < 45
+        assert not says_forged(tmp_path / name)
+
+
+def test_a_messaging_app_shrinks_and_compresses_twice(tmp_path):
+    large = media.write_picture(tmp_path / "large.png", media.person(2).repeat(2, 0).repeat(2, 1))
+    clips.degrade_file(large, tmp_path / "out.jpg")
+    assert images(tmp_path / "out.jpg").shape[1:3] == (640, 640)
+
+
+def test_what_was_forged_still_says_so_after_degrading(photo, tmp_path):
+    clips.blend_file(photo, tmp_path / "fake.png")
+    clips.degrade_file(tmp_path / "fake.png", tmp_path / "sent.jpg")
+    assert says_forged(tmp_path / "sent.jpg")
+
+
+def test_variable_frame_rates_keep_their_times(tmp_path):
+    times = [0, 40, 50, 200, 230, 400]
+    source = media.write_video(tmp_path / "phone.mp4", media.portrait_frames(6), times_ms=times)
+    clips.degrade_file(source, tmp_path / "out.mp4", "h264")
+    with VideoReader(tmp_path / "out.mp4", "every:1") as reader:
+        assert [round(frame.time_s * 1000) for frame in reader] == times
+
+
+def bad_inputs():
+    grey = np.full((240, 320, 3), 90, np.uint8)
+    yield grey, "no face"
+    yield media.side_by_side([0, 1]), "several faces"
+    small = grey.copy()
+    small[80:144, 120:184] = media.view(media.astronaut(), (64, 64), (225, 130), 260)
+    yield small, "no face|too small"
+
+
+def test_pictures_without_exactly_one_good_face_are_refused(tmp_path, donor):
+    for number, (image, reason) in enumerate(bad_inputs()):
+        source = media.write_picture(tmp_path / f"{number}.png", image)
+        for forge in (
+            lambda source=source: clips.blend_file(source, tmp_path / "out.png"),
+            lambda source=source: clips.swap_file(source, tmp_path / "out.png", donor),
+            lambda source=source: clips.swap_file(donor, tmp_path / "out.png", source),
+        ):
+            with pytest.raises(ForgeError, match=reason):
+                forge()
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_grey_pictures_can_be_forged(photo, tmp_path):
+    from PIL import Image
+
+    Image.open(photo).convert("L").save(tmp_path / "grey.png")
+    assert clips.blend_file(tmp_path / "grey.png", tmp_path / "out.png", family="face").forged == 1
+
+
+def test_a_failed_forgery_leaves_no_file(clip, tmp_path, monkeypatch):
+    def fails(self, image, points, time_s):
+        raise UsageError("stop")
+
+    monkeypatch.setattr(blend.ClipBlend, "apply", fails)
+    with pytest.raises(UsageError):
+        clips.blend_file(clip, tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_that_do_not_fit_are_refused(clip, photo, tmp_path):
+    kept = tmp_path / "kept.png"
+    kept.write_bytes(b"mine")
+    for source, target, kind, match in (
+        (photo, kept, OutputError, "--force"),
+        (photo, photo, UsageError, "read"),
+        (photo, tmp_path / "out.mp4", UsageError, "picture"),
+        (clip, tmp_path / "out.png", UsageError, "video"),
+        (clip, tmp_path / "missing" / "out.mp4", OutputError, "folder"),
+    ):
+        with pytest.raises(kind, match=match):
+            clips.degrade_file(source, target)
+    assert kept.read_bytes() == b"mine"
+    with pytest.raises(UsageError, match="family"):
+        clips.blend_file(photo, tmp_path / "out.png", family="ear")
+    with pytest.raises(UsageError, match="preset"):
+        clips.degrade_file(photo, tmp_path / "out.png", "fax")
+    with pytest.raises(UsageError, match="CRF"):
+        clips.degrade_file(photo, tmp_path / "out.png", crf=60)
+    with pytest.raises(FacetellError, match="mask"):
+        clips.blend_file(photo, tmp_path / "out.png", mask=tmp_path / "out.png")
+
+
+def test_the_mark_is_readable_at_any_size():
+    for height, width in ((90, 120), (240, 320), (1080, 1920)):
+        plain = np.full((height, width, 3), 200, np.uint8)
+        shown = output.marked(plain)
+        assert np.array_equal(shown[: height * 4 // 5], plain[: height * 4 // 5])
+        assert (shown[-(height // 10) :] > 180).any()
+        assert shown.min() <= 50
+
+
+def test_odd_sizes_are_evened(tmp_path):
+    source = media.write_picture(tmp_path / "x.png", np.zeros((33, 35, 3), np.uint8))
+    with output.clip_writer(tmp_path / "x.mp4", (35, 33), Fraction(25), "note") as writer:
+        writer.write(images(source)[0].astype(np.uint8), 0)
+    assert (probe(tmp_path / "x.mp4").width, probe(tmp_path / "x.mp4").height) == (34, 32)
+
+
+def test_the_command_line(clip, photo, donor, tmp_path):
+    run = CliRunner().invoke
+    out = str(tmp_path / "out.png")
+    done = run(app, ["forge", "blend", str(photo), "-o", out, "--family", "eyes", "--seed", "4"])
+    assert done.exit_code == 0, done.output
+    assert "blend of eyes" in done.output
+    again = run(app, ["forge", "blend", str(photo), "-o", out])
+    assert again.exit_code == 2
+    assert "--force" in again.output
+    swapped = run(app, ["forge", "swap", str(photo), "-o", out, "--face", str(donor), "--blend", "soft", "--force"])
+    assert swapped.exit_code == 0, swapped.output
+    sent = run(
+        app, ["forge", "degrade", str(clip), "-o", str(tmp_path / "out.mp4"), "--preset", "small", "--crf", "35"]
+    )
+    assert sent.exit_code == 0, sent.output
+    assert "24 frames" in sent.output
