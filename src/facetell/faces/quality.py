@@ -1,7 +1,7 @@
 """Quality gates: is a face good enough to be judged, and how much should it count?
 
-Each gate compares one measure with its limit. The ratio of the two tells whether the face passes (above 1) and, smoothly,
-how much it counts: half at the limit, nearly fully at twice the limit. A face that fails is marked, not dropped. The limits
+Each gate compares one measure with its limit. The ratio of the two tells whether the face passes (above 1) and how
+much it counts: half at the limit, nearly fully at twice the limit. A face that fails is marked, not dropped. The limits
 stand where ordinary faces of compressed video pass and a face blurred, shrunk or darkened beyond use does not.
 """
 
@@ -74,7 +74,7 @@ def pose(points: np.ndarray) -> tuple[float, float, float, float]:
     """Eye distance in pixels (as if seen from the front) and yaw, pitch, roll in degrees from five points (5, 2).
 
     Positive is turned to the right of the picture, up, and clockwise. The points are taken for a generic face seen from
-    afar (scaled orthography): the affine camera that fits them best is made the nearest one with equal, orthogonal axes.
+    afar (scaled orthography): the affine camera that fits them best is replaced by the nearest one without shear.
 
     >>> [round(value) + 0 for value in pose(2 * MODEL[:, :2])]
     [76, 0, 0, 0]
@@ -100,7 +100,7 @@ def sharpness(face: np.ndarray) -> float:
 
 
 def _face(image: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
-    """What the picture shows of a face's box, as luma at a scale that makes the box `MEASURED_SIDE` long, and its share."""
+    """What a picture shows of a face's box, as luma at the scale that makes the box `MEASURED_SIDE` long; its share."""
     height, width = image.shape[:2]
     x, y, w, h = box
     seen_w = max(0.0, min(x + w, width) - max(x, 0.0))
