@@ -51,5 +51,3 @@ for (const chart of document.querySelectorAll("[data-chart]")) {
     event.preventDefault();
   });
 }
-// Paper shows everything.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
