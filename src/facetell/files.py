@@ -41,9 +41,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OutputError: the folder does not exist, is read-only or full.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # what a link leads to, not the link, is replaced
     if target.is_dir():
         raise OutputError(f"{target} is a folder.", "Give the path of a file to write.")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} is no regular file.", "Give the path of a file to write.")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
     except OSError as error:

@@ -79,5 +79,8 @@ def write(text: str, target: str) -> None:
     if target == STDOUT:
         sys.stdout.write(text)
         return
+    if Path(target).is_char_device():  # such as /dev/null
+        Path(target).write_text(text, encoding="utf-8")
+        return
     with replacing(target) as part:
         part.write_text(text, encoding="utf-8")

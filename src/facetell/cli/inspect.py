@@ -41,7 +41,8 @@ def inspect(
             info = probe(file)
             origin = provenance(file, info)
         except FacetellError as error:
-            results.append({"path": file, "error": {"type": type(error).__name__, "message": str(error)}})
+            problem = {"type": type(error).__name__, "message": str(error)}
+            results.append({"path": file, "video": None, "provenance": None, "error": problem})
             complain(error)
             continue
         results.append({"path": file, "video": asdict(info), "provenance": asdict(origin), "error": None})

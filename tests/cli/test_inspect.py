@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+from tests import media
+from tests.cli.test_scan import run
+
+
+def test_what_a_clip_says_of_itself(portrait_clip: Path) -> None:
+    result = run("inspect", portrait_clip)
+    assert result.exit_code == 0
+    for fact in ("h264, 320×240", "30.000 frames a second", "2.00 s", "aac, 48000 Hz"):
+        assert fact in result.stdout
+
+
+def test_a_still(tmp_path: Path) -> None:
+    photo = media.write_picture(tmp_path / "photo.png", media.astronaut())
+    output = run("inspect", photo).stdout
+    assert "still" in output
+    assert "512×512" in output
+
+
+def test_json_has_a_place_for_every_file(portrait_clip: Path) -> None:
+    result = run("inspect", portrait_clip, "missing.mp4", "--json", "-")
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["schema"] == "facetell-inspect/1"
+    good, bad = document["files"]
+    assert good["video"]["frame_rate"] == 30.0
+    assert good["error"] is None
+    assert bad == {
+        "path": "missing.mp4",
+        "video": None,
+        "provenance": None,
+        "error": {"type": "FileMissingError", "message": "missing.mp4 does not exist. Check the path."},
+    }
+
+
+def test_tags_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    tags = {"title": "\x1b[31mred [bold]", "comment": "forged by facetell"}
+    clip = media.write_video(tmp_path / "tagged.mkv", media.portrait_frames(5), metadata=tags)
+    output = run("inspect", clip).stdout
+    assert "\x1b" not in output
+    assert "red [bold]" in output
+    assert "forged by facetell" in output

@@ -1,0 +1,453 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from facetell import __version__
+from facetell.cli import app
+from facetell.detectors import zoo
+from facetell.files import sha256_of
+from tests import media
+from tests.detectors.networks import saying
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A detector that calls every face real."""
+    return str(saying(tmp_path_factory.mktemp("real"), -5.0))
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A detector that calls every face fake, also where thirty people are seen."""
+    return str(saying(tmp_path_factory.mktemp("fake"), 50.0))
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(media.write_picture(tmp_path_factory.mktemp("photo") / "photo.jpg", media.astronaut()))
+
+
+@pytest.fixture(scope="module")
+def empty_scene(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("blocks") / "blocks.mp4"
+    return str(media.write_video(path, media.numbered_frames(12)))
+
+
+def run(*arguments: object) -> Any:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def judged(*arguments: object) -> tuple[int, list[dict]]:
+    """Exit code and verdicts of `scan … --json -`."""
+    result = run("scan", *arguments, "--json", "-")
+    return result.exit_code, json.loads(result.stdout)["verdicts"]
+
+
+class TestExitCodes:
+    def test_real(self, real: str, photo: str) -> None:
+        assert run("scan", photo, "--detector", real).exit_code == 0
+
+    def test_inconclusive(self, tmp_path: Path, photo: str) -> None:
+        assert run("scan", photo, "--detector", saying(tmp_path, 2.0)).exit_code == 0
+
+    def test_fake(self, fake: str, photo: str) -> None:
+        assert run("scan", photo, "--detector", fake).exit_code == 1
+
+    def test_no_face_also_beside_a_fake(self, fake: str, photo: str, empty_scene: str) -> None:
+        assert run("scan", photo, empty_scene, "--detector", fake).exit_code == 2
+
+    def test_error_also_beside_a_fake(self, fake: str, photo: str) -> None:
+        assert run("scan", "missing.mp4", photo, "--detector", fake).exit_code == 2
+
+    def test_exit_zero(self, fake: str, photo: str) -> None:
+        assert run("scan", "missing.mp4", photo, "--detector", fake, "--exit-zero").exit_code == 0
+
+    def test_exit_zero_forgives_no_wrong_use(self, photo: str) -> None:
+        assert run("scan", photo, "--detector", "nosuch", "--exit-zero").exit_code == 2
+
+
+class TestOutput:
+    def test_the_terminal_says_verdict_person_and_threshold(self, fake: str, portrait_clip: Path) -> None:
+        result = run("scan", portrait_clip, "--detector", fake)
+        assert "FAKE" in result.stdout
+        assert "Person 1" in result.stdout
+        assert "20 frames sampled, 20 with a face" in " ".join(result.stdout.split())
+        assert result.stderr == ""
+
+    def test_json_on_standard_output_stands_alone_and_in_order(self, fake: str, photo: str, empty_scene: str) -> None:
+        code, verdicts = judged("missing.mp4", photo, empty_scene, "--detector", fake)
+        assert code == 2
+        assert [verdict["path"] for verdict in verdicts] == ["missing.mp4", photo, empty_scene]
+        assert [verdict["label"] for verdict in verdicts] == ["ERROR", "FAKE", "NO_FACE"]
+        assert verdicts[0]["error"]["type"] == "FileMissingError"
+        assert verdicts[1]["sha256"] == sha256_of(photo)
+        assert [verdict["p_fake"] is None for verdict in verdicts] == [True, False, True]
+
+    def test_csv_on_standard_output(self, fake: str, photo: str) -> None:
+        result = run("scan", photo, "--detector", fake, "--csv", "-")
+        (row,) = csv.DictReader(io.StringIO(result.stdout))
+        assert row["label"] == "FAKE"
+        assert float(row["p_fake"]) > 0.99
+
+    def test_all_files_at_once(self, tmp_path: Path, fake: str, portrait_clip: Path) -> None:
+        targets = {kind: tmp_path / f"out.{kind}" for kind in ("json", "csv", "html")}
+        marked = tmp_path / "marked.mp4"
+        options = [part for kind, path in targets.items() for part in (f"--{kind}", path)]
+        result = run("scan", portrait_clip, "--detector", fake, *options, "--annotate", marked)
+        assert result.exit_code == 1
+        assert json.loads(targets["json"].read_text())["schema"] == "facetell/1"
+        assert targets["csv"].read_text().count("\n") == 21
+        assert "data:image/" in targets["html"].read_text()
+        with av.open(str(marked)) as video:
+            assert len(video.streams.audio) == 1
+
+    def test_several_are_annotated_into_a_folder_under_names_of_their_own(
+        self, tmp_path: Path, fake: str, photo: str, portrait_clip: Path
+    ) -> None:
+        folder = tmp_path / "marked"
+        run("scan", photo, portrait_clip, photo, "missing.mp4", "--detector", fake, "--annotate", folder)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "photo-2-marked.png",
+            "photo-marked.png",
+            "portrait-marked.mp4",
+        ]
+
+    def test_a_copy_that_cannot_be_marked_is_said_and_counts_as_failure(
+        self, tmp_path: Path, real: str, photo: str
+    ) -> None:
+        result = run("scan", photo, "--detector", real, "--annotate", tmp_path / "marked.mp4")
+        assert result.exit_code == 2
+        assert "no name for an annotated picture" in result.stderr
+
+    def test_quiet_is_one_line_per_file(self, fake: str, photo: str) -> None:
+        result = run("scan", photo, "missing.mp4", "--detector", fake, "--quiet")
+        assert result.stdout.splitlines() == [f"{photo}: FAKE 1.000", "missing.mp4: ERROR"]
+        assert result.stderr.splitlines() == ["facetell: missing.mp4 does not exist. Check the path."]
+
+    def test_several_files_end_in_a_table(self, fake: str, photo: str) -> None:
+        result = run("scan", photo, "missing.mp4", "--detector", fake)
+        assert "2 files: 1 FAKE, 1 ERROR" in result.stdout
+
+
+class TestOptions:
+    def test_sample_start_and_end(self, real: str, portrait_clip: Path) -> None:
+        _, (verdict,) = judged(portrait_clip, "--detector", real, "--sample", "every:3", "--start", 1, "--end", 1.5)
+        times = [score["time_s"] for score in verdict["tracks"][0]["scores"]]
+        assert len(times) == 6
+        assert times[0] >= 1.0
+        assert times[-1] <= 1.5
+
+    def test_rate_and_prior(self, tmp_path: Path, photo: str) -> None:
+        detector = saying(tmp_path, 2.0)
+        _, (strict,) = judged(photo, "--detector", detector)
+        code, (loose,) = judged(photo, "--detector", detector, "--fpr", 0.05, "--prior", 0.1)
+        assert (strict["label"], loose["label"], code) == ("INCONCLUSIVE", "FAKE", 1)
+        assert loose["false_positive_rate"] == 0.05
+        assert loose["prior"] == 0.1
+        assert loose["p_fake"] < strict["p_fake"]
+
+    @pytest.mark.parametrize(
+        ("options", "complaint"),
+        [
+            (["--sample", "now:and:then"], "now:and:then"),
+            (["--fpr", "0.5"], "It has 0.05, 0.01."),
+            (["--prior", "0"], "prior"),
+            (["--start", "3", "--end", "2"], "Start must lie before end."),
+            (["--device", "abacus"], "It has cpu"),
+            (["--detector", "nosuch"], "no shipped detector 'nosuch'"),
+            (["--detector", "missing.onnx"], "no detector file missing.onnx"),
+            (["--detector", __file__], "is not an ONNX file"),
+        ],
+    )
+    def test_wrong_use_is_one_line_and_exit_2(self, real: str, photo: str, options: list[str], complaint: str) -> None:
+        detector = [] if "--detector" in options else ["--detector", real]
+        result = run("scan", photo, *detector, *options)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert complaint in line
+
+    def test_verbose_shows_where_an_error_arose(self, real: str, photo: str) -> None:
+        assert "Traceback" in run("scan", photo, "--detector", "nosuch", "--verbose").stderr
+        assert "Traceback" not in run("scan", photo, "--detector", "nosuch").stderr
+
+
+class TestOutputPaths:
+    @pytest.mark.parametrize("option", ["--json", "--csv", "--html", "--annotate"])
+    def test_a_folder_that_is_not_there(self, tmp_path: Path, real: str, photo: str, option: str) -> None:
+        target = tmp_path / "missing" / "out"
+        result = run("scan", photo, "--detector", real, option, target)
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert str(target) in line
+        assert result.stdout == ""
+
+    @pytest.mark.parametrize("option", ["--json", "--csv", "--html", "--annotate"])
+    def test_what_is_scanned_is_never_overwritten(self, tmp_path: Path, real: str, option: str) -> None:
+        photo = media.write_picture(tmp_path / "photo.png", media.astronaut())
+        before = sha256_of(photo)
+        result = run("scan", photo, "--detector", real, option, f"{tmp_path}/./photo.png")
+        assert result.exit_code == 2
+        assert sha256_of(photo) == before
+
+    def test_one_place_for_two_things(self, tmp_path: Path, real: str, photo: str) -> None:
+        for target in ("-", tmp_path / "same"):
+            result = run("scan", photo, "--detector", real, "--json", target, "--csv", target)
+            assert result.exit_code == 2
+            assert "given twice" in result.stderr
+
+    def test_a_folder_as_output_file(self, tmp_path: Path, real: str, photo: str) -> None:
+        result = run("scan", photo, "--detector", real, "--json", tmp_path)
+        assert result.exit_code == 2
+        assert "is a folder" in result.stderr
+
+    def test_devices_are_written_to_and_not_replaced(self, real: str, photo: str) -> None:
+        result = run("scan", photo, "--detector", real, "--json", os.devnull)
+        assert result.exit_code == 0
+        assert Path(os.devnull).is_char_device()
+        assert run("scan", photo, "--detector", real, "--annotate", os.devnull).exit_code == 2
+        assert Path(os.devnull).is_char_device()
+
+    def test_a_link_is_written_through(self, tmp_path: Path, real: str, photo: str) -> None:
+        (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+        run("scan", photo, "--detector", real, "--json", tmp_path / "link.json")
+        assert (tmp_path / "link.json").is_symlink()
+        assert json.loads((tmp_path / "target.json").read_text())
+
+    def test_a_file_as_folder_of_annotated_copies(self, tmp_path: Path, real: str, photo: str) -> None:
+        (tmp_path / "file").touch()
+        result = run("scan", photo, photo, "--detector", real, "--annotate", tmp_path / "file")
+        assert result.exit_code == 2
+        assert "cannot be made" in result.stderr
+
+
+class TestBadInput:
+    """Each ends in a named error or a true verdict, with the other files of the call still scanned."""
+
+    def one_error(self, path: object, detector: str, photo: str, error: str) -> None:
+        code, (bad, good) = judged(path, photo, "--detector", detector)
+        assert code == 2
+        assert (bad["label"], bad["p_fake"]) == ("ERROR", None)
+        assert bad["error"]["type"] == error
+        assert "\n" not in bad["error"]["message"]
+        assert good["label"] == "FAKE"
+
+    def test_missing(self, tmp_path: Path, fake: str, photo: str) -> None:
+        self.one_error(tmp_path / "missing.mp4", fake, photo, "FileMissingError")
+
+    def test_folder(self, tmp_path: Path, fake: str, photo: str) -> None:
+        self.one_error(tmp_path, fake, photo, "FileMissingError")
+
+    def test_pipe(self, tmp_path: Path, fake: str, photo: str) -> None:
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with open(os.open(tmp_path / "pipe.mp4", os.O_RDWR)):  # so that opening to read does not wait for a writer
+            self.one_error(tmp_path / "pipe.mp4", fake, photo, "FileMissingError")
+
+    @pytest.mark.parametrize("content", [b"", b"Not a video.\n" * 500, bytes(5000)])
+    def test_no_video(self, tmp_path: Path, fake: str, photo: str, content: bytes) -> None:
+        path = tmp_path / "text.mp4"
+        path.write_bytes(content)
+        self.one_error(path, fake, photo, "NotVideoError")
+
+    def test_sound_only(self, tmp_path: Path, fake: str, photo: str) -> None:
+        self.one_error(media.write_sound(tmp_path / "sound.m4a"), fake, photo, "NotVideoError")
+
+    def test_mp4_without_its_end(self, tmp_path: Path, fake: str, photo: str, portrait_clip: Path) -> None:
+        content = portrait_clip.read_bytes()
+        path = tmp_path / "cut.mp4"
+        path.write_bytes(content[: len(content) // 2])
+        self.one_error(path, fake, photo, "DamagedVideoError")
+
+    def test_more_pixels_than_allowed(self, tmp_path: Path, fake: str, photo: str) -> None:
+        Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
+        self.one_error(tmp_path / "huge.png", fake, photo, "LimitError")
+
+    def test_a_frame_that_is_not_there(self, fake: str, photo: str) -> None:
+        code, (verdict,) = judged(photo, "--detector", fake, "--sample", "at:150")
+        assert (code, verdict["error"]["type"]) == (2, "UsageError")
+
+    def test_a_stream_cut_off_in_the_middle_is_judged_by_what_is_there(self, tmp_path: Path, fake: str) -> None:
+        whole = media.write_video(tmp_path / "whole.mkv", media.portrait_frames(60), gop=10).read_bytes()
+        path = tmp_path / "cut.mkv"
+        path.write_bytes(whole[: len(whole) // 2])
+        code, (verdict,) = judged(path, "--detector", fake)
+        assert (code, verdict["label"]) == (1, "FAKE")
+        assert 5 < verdict["coverage"]["frames_sampled"] <= 20
+
+    def test_corrupt_packets_are_counted_and_passed_over(self, tmp_path: Path, fake: str) -> None:
+        path = media.write_video(tmp_path / "clip.mkv", media.portrait_frames(60), gop=10)
+        content = bytearray(path.read_bytes())
+        for place in range(len(content) // 4, len(content) // 2, 40):
+            content[place] ^= 0xFF
+        path.write_bytes(content)
+        code, (verdict,) = judged(path, "--detector", fake, "--sample", "every:1")
+        assert (code, verdict["label"]) == (1, "FAKE")
+        assert verdict["coverage"]["frames_sampled"] > 0
+
+    def test_one_frame(self, tmp_path: Path, fake: str) -> None:
+        path = media.write_video(tmp_path / "one.mp4", media.portrait_frames(1))
+        code, (verdict,) = judged(path, "--detector", fake)
+        assert (code, verdict["label"]) == (1, "FAKE")
+        assert verdict["coverage"]["frames_sampled"] == 1
+
+    def test_16_by_16_pixels(self, tmp_path: Path, fake: str) -> None:
+        path = media.write_video(tmp_path / "tiny.mp4", media.portrait_frames(10, (16, 16)))
+        code, (verdict,) = judged(path, "--detector", fake)
+        assert verdict["label"] in ("NO_FACE", "INCONCLUSIVE")
+        assert (code == 2) is (verdict["label"] == "NO_FACE")
+
+    def test_8k(self, tmp_path: Path, fake: str) -> None:
+        picture = media.view(media.astronaut(), (7680, 4320), (225, 150), 300)
+        path = media.write_picture(tmp_path / "8k.jpg", picture)
+        _, (verdict,) = judged(path, "--detector", fake)
+        assert verdict["label"] == "FAKE"
+        assert verdict["video"]["width"] == 7680
+
+    def test_no_face(self, empty_scene: str, fake: str) -> None:
+        code, (verdict,) = judged(empty_scene, "--detector", fake)
+        assert (code, verdict["label"], verdict["p_fake"]) == (2, "NO_FACE", None)
+        assert verdict["reasons"]
+
+    def test_a_drawing_is_no_real_person(self, tmp_path: Path, real: str) -> None:
+        drawing = Image.new("RGB", (400, 400), "white")
+        from PIL import ImageDraw
+
+        pen = ImageDraw.Draw(drawing)
+        pen.ellipse((80, 40, 320, 360), outline="black", width=4)
+        pen.ellipse((140, 150, 170, 170), fill="black")
+        pen.ellipse((230, 150, 260, 170), fill="black")
+        pen.arc((150, 220, 250, 300), 20, 160, fill="black", width=4)
+        drawing.save(tmp_path / "drawing.png")
+        _, (verdict,) = judged(tmp_path / "drawing.png", "--detector", real)
+        faces = verdict["coverage"]["faces"]
+        assert (verdict["label"] == "NO_FACE") is (faces == 0)
+
+    def test_a_crowd_of_thirty(self, tmp_path: Path, fake: str) -> None:
+        path = media.write_picture(tmp_path / "crowd.png", media.crowd(30))
+        _, (verdict,) = judged(path, "--detector", fake)
+        assert verdict["label"] == "FAKE"
+        assert len(verdict["tracks"]) == verdict["coverage"]["faces"] >= 28
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "two words.jpg",
+            'quote\'s "and" more.jpg',
+            "<script>alert(1)</script>.jpg",
+            "Gesicht – 顔 – وجه – 😀.jpg",
+            "-dash.jpg",
+            "[bold red]markup[/].jpg",
+            "escape\x1b[31m\nand line.jpg",
+            "percent%20%s{}.jpg",
+        ],
+    )
+    def test_odd_names(self, tmp_path: Path, fake: str, photo: str, name: str) -> None:
+        path = tmp_path / name.replace("/", "∕")
+        path.write_bytes(Path(photo).read_bytes())
+        page = tmp_path / "page.html"
+        result = run("scan", path, "--detector", fake, "--html", page, "--json", tmp_path / "out.json")
+        assert result.exit_code == 1
+        assert "\x1b" not in result.stdout
+        (verdict,) = json.loads((tmp_path / "out.json").read_text())["verdicts"]
+        assert verdict["path"] == str(path)
+        assert "<script>alert" not in page.read_text()
+
+    def test_names_that_are_no_text(self, tmp_path: Path, fake: str, photo: str) -> None:
+        path = os.fsencode(tmp_path) + b"/latin-\xe9.jpg"
+        Path(os.fsdecode(path)).write_bytes(Path(photo).read_bytes())
+        done = subprocess.run(
+            [sys.executable, "-m", "facetell", "scan", path, "--detector", fake, "--html", tmp_path / "page.html"],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "latin-" in done.stdout
+
+    def test_altered_weights(self, tmp_path: Path, fake: str, photo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        weights = tmp_path / "tiny.onnx"
+        weights.write_bytes(Path(fake).read_bytes() + b"\0")
+        monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
+        monkeypatch.setattr(zoo, "SHIPPED", {"tiny": zoo.Weights(weights.name, sha256_of(fake))})
+        result = run("scan", photo, "--detector", "tiny")
+        assert result.exit_code == 2
+        assert "not the published ones" in result.stderr
+        weights.unlink()
+        result = run("scan", photo, "--detector", "tiny")
+        assert result.exit_code == 2
+        assert "missing" in result.stderr
+
+
+class TestProcess:
+    """What only a process of its own shows: imports, pipes, colour."""
+
+    def facetell(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "facetell", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    def test_version(self) -> None:
+        assert self.facetell("--version").stdout == f"facetell {__version__}\n"
+
+    def test_help_imports_nothing_heavy(self) -> None:
+        code = "import sys; from facetell.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+        assert "Usage" in done.stdout
+        heavy = {"numpy", "cv2", "av", "onnxruntime", "onnx", "pandas", "torch", "sklearn", "matplotlib", "PIL"}
+        assert heavy.isdisjoint(done.stdout.split())
+
+    def test_scan_never_imports_torch(self, real: str, photo: str) -> None:
+        code = "import sys; from facetell.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+        command = [sys.executable, "-c", code, "scan", photo, "--detector", real]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        loaded = set(done.stdout.split())
+        assert "onnxruntime" in loaded
+        assert {"torch", "pandas", "sklearn", "matplotlib"}.isdisjoint(loaded)
+
+    def test_a_pipe_gets_plain_text_and_no_progress(self, real: str, photo: str) -> None:
+        done = self.facetell("scan", photo, "--detector", real)
+        assert done.returncode == 0
+        assert "\x1b" not in done.stdout
+        assert done.stderr == ""
+
+    def test_colour_can_be_forced_and_forbidden(self, real: str, photo: str) -> None:
+        forced = self.facetell("scan", photo, "--detector", real, FORCE_COLOR="1", NO_COLOR="")
+        assert "\x1b[" in forced.stdout
+        forbidden = self.facetell("scan", photo, "--detector", real, FORCE_COLOR="1", NO_COLOR="1")
+        assert "\x1b[3" not in forbidden.stdout
+
+    def test_a_reader_that_goes_away_is_no_traceback(self, real: str, photo: str) -> None:
+        command = f"{sys.executable} -m facetell scan {photo} --detector {real} --json - | head -c 1"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True)
+        assert done.stdout == "{"
+        assert "Traceback" not in done.stderr
+
+
+def test_without_arguments_the_help_is_shown() -> None:
+    assert "Usage" in run().output
+    assert "scan" in run("--help").output
+
+
+def test_scores_do_not_depend_on_the_output_asked_for(tmp_path: Path, real: str, portrait_clip: Path) -> None:
+    _, (plain,) = judged(portrait_clip, "--detector", real)
+    _, (with_page,) = judged(portrait_clip, "--detector", real, "--html", tmp_path / "page.html")
+    del plain["seconds"], with_page["seconds"]
+    assert plain == with_page
+    assert np.isfinite(plain["p_fake"])
