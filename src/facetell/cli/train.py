@@ -22,7 +22,7 @@ def train(
     """Train a detector on face caches and write it, with its card, as an ONNX file."""
     from facetell.errors import MissingExtraError
     from facetell.training.recipe import load_recipe
-    from facetell.training.tasks import get_task
+    from facetell.training.tasks import TASKS, get_task
 
     try:
         import lightning  # noqa: F401  named here, not where a deep import would fail
@@ -35,7 +35,7 @@ def train(
     from facetell.training.fit import fit
 
     task = get_task(name)
-    loaded = load_recipe(recipe or name, task.recipe, settings or [])
+    loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, settings or [])
     caches = [FaceCache.open(folder) for folder in data]
     run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
     path = task.export(run, caches)

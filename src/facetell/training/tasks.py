@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
     from facetell.training.fit import Module, Run
 
+
+class Entry(NamedTuple):
+    """Where a task lies."""
+
+    module: str  # holds TASK
+    recipe: str  # the shipped recipe that is its default
+
+
 TASKS = {
-    "frame": "facetell.training.frame",
-    "meso": "facetell.training.meso",
-}  # name -> module that holds TASK
+    "frame": Entry("facetell.training.frame", "default"),
+    "meso": Entry("facetell.training.meso", "meso"),
+}
 
 
 class Batches(Protocol):
@@ -72,4 +80,4 @@ def get_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise UsageError(f"There is no network called {name!r} to train.", f"Known: {', '.join(sorted(TASKS))}.")
-    return import_module(TASKS[name]).TASK
+    return import_module(TASKS[name].module).TASK

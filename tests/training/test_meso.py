@@ -1,0 +1,89 @@
+"""The MesoNet-style detector from a cache to a file that scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facetell.detectors import load_detector
+from facetell.errors import TrainingError
+from facetell.faces.align import Geometry, crop_face
+from facetell.training.binary import thresholds_of
+from facetell.training.faces import BalancedCrops, EveryCrop, crops_of
+from facetell.training.fit import fit
+from facetell.training.meso import MEAN, STD, TASK, MesoRecipe
+from tests.training.made import face_cache
+
+RECIPE = MesoRecipe(
+    steps=30, batch=8, learning_rate=3e-3, warmup=2, validate_every=15, widths=(4, 4, 4, 4), hidden=4, damaged=0.2
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return face_cache(tmp_path_factory.mktemp("cache"))
+
+
+def test_it_learns_and_its_file_scores_as_the_network_does(cache, tmp_path):
+    run = fit(TASK, RECIPE, [cache], tmp_path)
+    path = TASK.export(run, [cache])
+    assert run.metrics["auc"] > 0.9
+    detector = load_detector(path)
+    dev = crops_of([cache], "dev", RECIPE.geometry, 150)
+    logits = detector.score(dev.images).logits
+    (measured,) = detector.card.metrics.values()
+    assert measured["auc"] == pytest.approx(run.metrics["auc"])
+    assert measured["n_real"] == measured["n_fake"] == 12
+    assert detector.card.provisional
+    five = next(t for t in detector.card.thresholds if t.false_positive_rate == 0.05)
+    assert five.logit is None  # twelve real faces cannot show 5 %
+    assert logits[dev.labels == 1].mean() > logits[dev.labels == 0].mean()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(cache, tmp_path, monkeypatch):
+    def stop(self, step, plain=BalancedCrops.__getitem__):
+        if step == 20:
+            raise InterruptedError
+        return plain(self, step)
+
+    whole = fit(TASK, RECIPE, [cache], tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(BalancedCrops, "__getitem__", stop)
+        with pytest.raises(InterruptedError):
+            fit(TASK, RECIPE, [cache], tmp_path / "cut")
+    resumed = fit(TASK, RECIPE, [cache], tmp_path / "cut", resume=True)
+    for name, value in whole.module.state_dict().items():
+        assert value.equal(resumed.module.state_dict()[name]), name
+
+
+def test_one_class_and_no_split(tmp_path):
+    with pytest.raises(TrainingError, match="'train' holds FAKE faces only"):
+        TASK.data(RECIPE, [face_cache(tmp_path / "fakes", labels=(1,))])
+    with pytest.raises(TrainingError, match="'train' holds no faces"):
+        TASK.data(RECIPE, [])
+
+
+def test_batches_are_balanced_and_follow_from_the_step(cache):
+    crops = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
+    batches = BalancedCrops(crops, 8, 3, 0.5, MEAN, STD)
+    one, again, other = batches[5], batches[5], batches[6]
+    assert one["crops"].shape == (8, 3, 150, 150)
+    assert one["label"].sum() == 4
+    np.testing.assert_array_equal(one["crops"], again["crops"])
+    assert not np.array_equal(one["crops"], other["crops"])
+
+
+@pytest.mark.parametrize("geometry", [Geometry("landmarks", 1.1), Geometry("box", margin=0.1)])
+def test_validation_sees_what_a_scan_sees(cache, geometry):
+    with_border = crops_of([cache], "dev", geometry, 150, border=8)
+    seen = EveryCrop(with_border, MEAN, STD)[0]["crops"][3].transpose(1, 2, 0) * 127.5 + 127.5
+    box = tuple(float(v) for v in cache.faces.loc[27, ["box_x", "box_y", "box_w", "box_h"]])
+    scanned = crop_face(cache.read(27), cache.points(27), box, geometry, 150)
+    assert np.abs(seen - scanned).mean() < 1.0
+
+
+def test_thresholds_hold_their_rate():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=1000), np.arange(1000) % 2
+    for threshold in thresholds_of(logits, labels, "made"):
+        assert (logits[labels == 0] >= threshold.logit).mean() == pytest.approx(threshold.false_positive_rate, abs=2e-3)
