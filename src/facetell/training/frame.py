@@ -1,8 +1,8 @@
 """The main detector's training: pairs of a real face and its forgery, side by side in every batch.
 
-Labelled fakes and self-blends under one label hurt each other (ProDet, Cheng et al., NeurIPS 2024). So self-blends teach
-*blend*, whole labelled fakes teach *texture*, and reals and parts of labelled fakes pasted into their originals teach
-both. The mask learns from every pair whose altered region is known.
+Labelled fakes and self-blends under one label hurt each other (ProDet, Cheng et al., NeurIPS 2024). So self-blends
+teach *blend*, whole labelled fakes teach *texture*, and reals and parts of labelled fakes pasted into their originals
+teach both. The mask learns from every pair whose altered region is known.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facetell.detectors import DetectorCard
 from facetell.errors import TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, paste_part, self_blend
 from facetell.forge.degrade import augment_pair, h264
 from facetell.networks.frame import MASK_STRIDE, FrameNet, mask_vote
-from facetell.training.fit import Module, Run
+from facetell.training.binary import thresholds_of
+from facetell.training.export import export
+from facetell.training.fit import Module, Run, read_checkpoint
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 
@@ -35,6 +38,12 @@ MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face, left in the pi
 ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
 RIM = 0.06  # share of the crop's side at its border; a pair that differs there is not aligned
 LARGEST = 288  # pixels, the longer side of a picture that is forged; larger ones are reduced first
+OUTPUTS = ("logit", "blend", "texture", "mask", "heatmap")
+LIMITS = (
+    "It knows pasted and reenacted faces; a wholly generated picture or body is outside what it was trained on.",
+    "Strong compression and faces below 60 pixels between the eyes hide most traces.",
+    "Recent swaps of high resolution, shrunk to the network's input, are often missed.",
+)
 Kind = Literal["blend", "part", "whole"]
 KINDS: tuple[Kind, ...] = ("blend", "part", "whole")
 
@@ -69,13 +78,13 @@ class FrameModule(Module):
     """The network and its losses."""
 
     network: FrameNet
+    recipe: FrameRecipe
 
     def __init__(self, recipe: FrameRecipe) -> None:
         network = FrameNet(recipe.backbone, recipe.size, recipe.weights, recipe.tune, recipe.drop)
         network.join.copy_(torch.tensor(recipe.join))
         super().__init__(network.to(memory_format=torch.channels_last), recipe)  # pyright: ignore[reportCallIssue]
-        config = network.backbone.pretrained_cfg
-        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
+        self.mean, self.std = network.mean, network.std
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, H, W, 3) uint8 as the network's input (N, 3, H, W) float32."""
@@ -86,15 +95,16 @@ class FrameModule(Module):
     def training_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
         blend, texture, mask = self.network.parts(self.normalised(batch["images"]))
         losses = [self._label_loss(logit, batch[name]) for name, logit in (("blend", blend), ("texture", texture))]
-        loss = sum(losses, torch.zeros((), device=blend.device)) / 2
+        label_loss = torch.stack(losses).mean()
         known = ~batch["masks"].isnan()
         mask_loss = F.binary_cross_entropy_with_logits(mask[known], batch["masks"][known]) if known.any() else 0.0
-        loss = loss + self.recipe.mask_loss * mask_loss + self.recipe.rank_loss * self._rank_loss(batch, blend, texture)
+        rank_loss = self._rank_loss(batch, blend, texture)
+        loss = label_loss + self.recipe.mask_loss * mask_loss + self.recipe.rank_loss * rank_loss
         with torch.no_grad():
             joined = torch.cat([logit[~batch[n].isnan()] for n, logit in (("blend", blend), ("texture", texture))])
             labels = torch.cat([batch[n][~batch[n].isnan()] for n in ("blend", "texture")])
             accuracy = ((joined > 0) == (labels > 0.5)).float().mean()
-        return {"loss": loss, "accuracy": accuracy, "label_loss": sum(losses).detach() / 2}
+        return {"loss": loss, "accuracy": accuracy, "label_loss": label_loss.detach()}
 
     def _label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
         known = ~target.isnan()
@@ -176,13 +186,13 @@ class Faces:
         self.where, self.points, self.label, self.pair, self.video = (
             np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
         )
-        kinds, self.source = np.unique(np.array(names, dtype=str), return_inverse=True)
-        self.sources: list[str] = kinds.tolist()
+        self.sources = sorted(set(names))
+        self.source = np.array([self.sources.index(name) for name in names], int)
 
     def __len__(self) -> int:
         return len(self.where)
 
-    def read(self, face: int) -> np.ndarray:
+    def read(self, face: int | np.integer) -> np.ndarray:
         cache, row = self.where[face]
         return self.caches[cache].read(int(row))
 
@@ -213,10 +223,10 @@ class TrainingPairs:
         self.odds = np.cumsum(1 / np.sqrt(count[faces.source[self.reals]]))
         self.odds /= self.odds[-1]
 
-    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         cv2.setNumThreads(1)
-        rng = np.random.default_rng([self.recipe.seed, step])
-        done = min(1.0, step / self.recipe.steps)
+        rng = np.random.default_rng([self.recipe.seed, index])
+        done = min(1.0, index / self.recipe.steps)
         worst = self.recipe.strength[0] + done * (self.recipe.strength[1] - self.recipe.strength[0])
         pairs = [self._pair(rng, worst) for _ in range(self.recipe.batch)]
         images = np.stack([pair[0][0] for pair in pairs] + [pair[0][1] for pair in pairs])
@@ -255,9 +265,9 @@ class TrainingPairs:
     def _labelled(self, rng: np.random.Generator, kind: Kind) -> tuple[Forged, np.ndarray, bool]:
         """A labelled fake and its original, or the original with a part of the fake; never a pair that is alike."""
         while True:
-            face = self.fakes[rng.integers(len(self.fakes))]
+            face = int(rng.choice(self.fakes))
             fake, _ = _reduced(self.faces.read(face), self.faces.points[face])
-            original = self.faces.pair[face]
+            original = int(self.faces.pair[face])
             real, points = _reduced(self.faces.read(original), self.faces.points[original])
             if fake.shape != real.shape:
                 continue
@@ -334,6 +344,27 @@ def _reduced(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndar
     return small, ((points + 0.5) * scale - 0.5).astype(np.float32)
 
 
+class _Outputs(nn.Module):
+    """The network with its outputs as a tuple, in the order of `OUTPUTS`."""
+
+    def __init__(self, network: FrameNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(crops)
+        return tuple(outputs[name] for name in OUTPUTS)
+
+
+def _joined(module: FrameModule, faces: ValidationFaces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joined logits, labels and sources (N,) of the validation faces."""
+    batches = [faces[index] for index in range(len(faces))]
+    with torch.inference_mode():
+        logits = [module.network(module.normalised(torch.from_numpy(b["images"])))["logit"].numpy() for b in batches]
+    joined = [np.concatenate([b[name] for b in batches]) for name in ("label", "source")]
+    return np.concatenate(logits), joined[0], joined[1]
+
+
 class FrameTask:
     """`facetell train frame`."""
 
@@ -343,8 +374,6 @@ class FrameTask:
     def module(self, recipe: FrameRecipe) -> FrameModule:
         module = FrameModule(recipe)
         if recipe.start:
-            from facetell.training.fit import read_checkpoint
-
             try:
                 module.load_state_dict(read_checkpoint(Path(recipe.start))["state_dict"])
             except RuntimeError as error:
@@ -357,7 +386,42 @@ class FrameTask:
         return Data(TrainingPairs(recipe, train), ValidationFaces(recipe, dev))
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
-        raise NotImplementedError
+        module, recipe = run.module, run.recipe
+        assert isinstance(module, FrameModule)
+        faces = ValidationFaces(recipe, Faces(caches, train=False))
+        logits, labels, sources = _joined(module, faces)
+        worst = max(
+            (
+                thresholds_of(logits[rows], labels[rows], f"single real faces of {name}")
+                for number, name in enumerate(faces.sources)
+                if (rows := sources == number).any() and (labels[rows] == 0).any()
+            ),
+            key=lambda thresholds: thresholds[0].logit if thresholds[0].logit is not None else -np.inf,
+        )
+        trained = ", ".join(
+            sorted({cache.folder.name for cache in caches if cache.manifest["split"].isin(["train", ""]).any()})
+        )
+        card = DetectorCard(
+            name=self.name,
+            version="1",
+            kind="frame",
+            input_size=recipe.size,
+            geometry=Geometry("landmarks", recipe.scale),
+            mean=module.mean,
+            std=module.std,
+            outputs={name: name for name in OUTPUTS},
+            training_data=f"{trained}, with self-blends and parts of labelled fakes made by facetell's forge",
+            metrics={"development": {name: round(value, 4) for name, value in run.metrics.items()}},
+            thresholds=worst,
+            provisional=True,
+            licence="Apache-2.0 for the weights; the training data are licensed for research",
+            description=f"{recipe.backbone} at {recipe.size} px: a blend logit, a texture logit and a mask.",
+            limits=LIMITS,
+        )
+        example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))
+        path = run.out / f"{self.name}.onnx"
+        export(_Outputs(module.network), example, OUTPUTS, card, path)
+        return path
 
 
 TASK = FrameTask()

@@ -1,0 +1,92 @@
+"""The main detector's network: any backbone, weights from strangers, what is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from facetell.errors import TrainingError
+from facetell.networks.frame import FrameNet, load_backbone, mask_vote
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"])
+def test_any_backbone_gives_the_same_outputs(backbone: str):
+    network = FrameNet(backbone, 64).eval()
+    outputs = network(torch.zeros(2, 3, 64, 64))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "logit": (2,),
+        "blend": (2,),
+        "texture": (2,),
+        "mask": (2,),
+        "heatmap": (2, 4, 4),
+    }
+    assert 0 <= outputs["heatmap"].min() <= outputs["heatmap"].max() <= 1
+
+
+def test_the_score_is_the_weighted_sum_of_its_parts():
+    network = FrameNet("resnet18", 64).eval()
+    network.join.copy_(torch.tensor([0.5, 2.0, -1.0, 3.0]))
+    outputs = network(torch.randn(3, 3, 64, 64))
+    expected = 0.5 * outputs["blend"] + 2 * outputs["texture"] - outputs["mask"] + 3
+    torch.testing.assert_close(outputs["logit"], expected)
+
+
+def test_the_mask_votes_with_its_highest_sixteenth():
+    mask = torch.zeros(1, 8, 8)
+    mask[0, 0, :4] = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    assert mask_vote(mask).item() == pytest.approx(2.5)
+
+
+def test_norms_leaves_everything_else_frozen():
+    network = FrameNet("vit_tiny_patch16_224", 64, tune="norms")
+    trained = {name for name, value in network.backbone.named_parameters() if value.requires_grad}
+    assert trained
+    assert all("norm" in name for name in trained)
+
+
+def test_packaged_weights_fit_and_are_not_random():
+    one = load_backbone("tf_efficientnet_lite0", 64, "package").state_dict()
+    two = load_backbone("tf_efficientnet_lite0", 64, "package").state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_weights_from_a_file(tmp_path: Path):
+    source = load_backbone("resnet18", 64, "none")
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    loaded = load_backbone("resnet18", 64, str(tmp_path / "weights.pth"))
+    assert torch.equal(source.state_dict()["conv1.weight"], loaded.state_dict()["conv1.weight"])
+
+
+def test_an_unknown_backbone_is_named_with_near_ones():
+    with pytest.raises(TrainingError, match=r"no backbone called 'resnet19'.*resnet1"):
+        load_backbone("resnet19", 64, "none")
+
+
+def test_a_missing_weight_package_says_what_to_install():
+    with pytest.raises(TrainingError, match="pip install efficientnet-lite4-pytorch-model"):
+        load_backbone("tf_efficientnet_lite4", 64, "package")
+
+
+def test_a_backbone_without_a_package_says_what_to_set():
+    with pytest.raises(TrainingError, match="No package holds weights for resnet18"):
+        load_backbone("resnet18", 64, "package")
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
+    torch.save(load_backbone("resnet18", 64, "none").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(TrainingError, match="do not fit"):
+        load_backbone("resnet34", 64, str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x04cos\nsystem\n(S'true'\ntR."])
+def test_a_file_that_is_no_weights_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(TrainingError, match="not a file of weights"):
+        load_backbone("resnet18", 64, str(tmp_path / "weights.pth"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(TrainingError, match="There are no weights at"):
+        load_backbone("resnet18", 64, str(tmp_path / "absent.pth"))

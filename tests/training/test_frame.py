@@ -1,0 +1,138 @@
+"""The main detector's training: what is taught to which output, resumption, the file that comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facetell.data.cache import FaceCache
+from facetell.data.manifest import Item, manifest_of
+from facetell.data.prepare import prepare
+from facetell.detectors import load_detector
+from facetell.errors import TrainingError
+from facetell.training.fit import fit
+from facetell.training.frame import TASK, Faces, FrameRecipe, TrainingPairs
+from tests import media
+
+TINY = FrameRecipe(
+    backbone="mobilenetv3_small_050",
+    weights="none",
+    size=64,
+    batch=3,
+    steps=4,
+    warmup=1,
+    validate_every=2,
+    monitor="auc",
+    mode="max",
+    ema=0.9,
+    checkpoint_minutes=0,
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> FaceCache:
+    """Three pairs in each split: a face, and the same picture with its mouth turned negative."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    face = media.view(media.person(), (160, 160), (225, 120), 190)
+    items = []
+    for split in ("train", "dev"):
+        for number in range(3):
+            real = np.clip(face * rng.uniform(0.7, 1.2) + rng.normal(0, 3, face.shape), 0, 255).astype(np.uint8)
+            fake = real.copy()
+            fake[95:115, 65:95] = 255 - fake[95:115, 65:95]
+            for label, picture in enumerate((real, fake)):
+                path = folder / f"{split}-{label}-{number}.png"
+                cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+                original = f"{split}-0-{number}" if label else ""
+                items.append(Item(str(path), label, "made", original=original, split=split, video=path.stem, crop=True))
+    prepare(manifest_of(items), folder / "cache", workers=1)
+    return FaceCache.open(folder / "cache")
+
+
+def pairs(cache: FaceCache, **changes) -> TrainingPairs:
+    return TrainingPairs(FrameRecipe(**{"size": 64, "batch": 4, **changes}), Faces([cache], train=True))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "blend", "texture"),
+    [((1.0, 0.0, 0.0), 1, None), ((0.0, 0.0, 1.0), None, 1), ((0.0, 1.0, 0.0), 1, 1)],
+)
+def test_each_kind_of_fake_teaches_its_own_logit(cache: FaceCache, kinds, blend, texture):
+    batch = pairs(cache, kinds=kinds)[0]
+    for name, taught in (("blend", blend), ("texture", texture)):
+        real, fake = np.split(batch[name], 2)
+        assert (real == 0).all()
+        assert np.isnan(fake).all() if taught is None else (fake == taught).all()
+
+
+def test_alike_teaches_both_logits_everything(cache: FaceCache):
+    batch = pairs(cache, kinds=(0.5, 0.0, 0.5), teach="alike", batch=8)[0]
+    assert (batch["blend"] == np.repeat([0, 1], 8)).all()
+    assert (batch["texture"] == np.repeat([0, 1], 8)).all()
+
+
+def test_the_same_step_gives_the_same_batch(cache: FaceCache):
+    one, two, other = pairs(cache)[7], pairs(cache)[7], pairs(cache)[8]
+    assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
+    assert not np.array_equal(one["images"], other["images"])
+
+
+def test_a_pair_differs_where_its_mask_is(cache: FaceCache):
+    calm = {"strength": (0.0, 0.0), "h264": 0.0, "kinds": (0.0, 0.0, 1.0)}
+    batch = pairs(cache, **calm, jitter_scale=0.0, jitter_turn=0.0, jitter_shift=0.0)[0]
+    real, fake = np.split(batch["images"].astype(float), 2)
+    difference = np.abs(real - fake).mean(axis=3)
+    for mask, changed in zip(batch["masks"][4:], difference, strict=True):
+        cells = cv2.resize(changed, (4, 4), interpolation=cv2.INTER_AREA)
+        assert cells[mask > 0.5].min() > cells[mask == 0].max()
+    assert (batch["masks"][:4] == 0).all()
+
+
+def test_a_cache_without_pairs_says_what_to_do(cache: FaceCache):
+    faces = Faces([cache], train=True)
+    faces.pair[:] = -1
+    with pytest.raises(TrainingError, match=r"--set kinds=\[1,0,0\]"):
+        TrainingPairs(TINY, faces)
+    assert TrainingPairs(FrameRecipe(kinds=(1.0, 0.0, 0.0)), faces)[0]["images"].dtype == np.uint8
+
+
+def test_a_cache_without_points_is_refused(cache: FaceCache):
+    faces = Faces([cache], train=True)
+    faces.points[:] = np.nan
+    with pytest.raises(TrainingError, match="No real face with known points"):
+        TrainingPairs(TINY, faces)
+
+
+def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path):
+    run = fit(TASK, TINY, [cache], tmp_path, device="cpu")
+    detector = load_detector(TASK.export(run, [cache]))
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    scores = detector.score(crops)
+    assert scores.heatmaps is not None
+    assert scores.heatmaps.shape == (2, 4, 4)
+    with torch.inference_mode():
+        network, normalised = run.module.network, run.module.normalised(torch.from_numpy(crops))
+        np.testing.assert_allclose(scores.logits, network(normalised)["logit"].numpy(), atol=1e-4)
+    assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(cache: FaceCache, tmp_path: Path):
+    whole = fit(TASK, TINY, [cache], tmp_path / "whole", device="cpu")
+    fit(TASK, TINY, [cache], tmp_path / "parts", device="cpu")
+    for checkpoint in sorted((tmp_path / "parts").glob("last-*.ckpt"))[1:]:
+        checkpoint.unlink()  # as if the run had been killed after its first checkpoint
+    resumed = fit(TASK, TINY, [cache], tmp_path / "parts", device="cpu", resume=True)
+    for name, value in whole.module.state_dict().items():
+        torch.testing.assert_close(value, resumed.module.state_dict()[name])
+
+
+def test_a_training_may_start_from_another(cache: FaceCache, tmp_path: Path):
+    first = fit(TASK, TINY, [cache], tmp_path, device="cpu")
+    recipe = FrameRecipe(**{**TINY.__dict__, "start": str(tmp_path / "best.ckpt")})
+    weights = TASK.module(recipe).state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in first.module.state_dict().items())
