@@ -151,6 +151,7 @@ def test_page_says_what_matters() -> None:
         "– blurred 1",
         "29.97 per second",
         "Forged by facetell.",
+        "All tags in the file (1) title A day",
         "ab" * 32,
         "cd" * 32,
         "Blind to voices.",

@@ -105,8 +105,7 @@ class _Painter:
             _stamp(image, name, corners[0][0], corners[0][1] - name.shape[0])
             if len(track.scores) > 1:
                 _stamp(image, _tag(f"now {probability(score.p_fake)}", tone, letters), corners[0][0], corners[1][1])
-        caption = _tag(self.caption, self.tone, letters)
-        _stamp(image, caption, letters // 2, height - caption.shape[0] - letters // 2)
+        _stamp(image, _tag(self.caption, self.tone, letters), letters // 2, letters // 2)
         return image
 
 

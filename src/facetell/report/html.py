@@ -136,6 +136,7 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
         "file": [] if verdict.video is None else _file(verdict.video),
         "sha256": verdict.sha256,
         "provenance": _provenance(verdict),
+        "tags": verdict.provenance.tags,
         "notes": verdict.provenance.notes,
     }
 
@@ -226,7 +227,7 @@ def _file(video: VideoInfo) -> list[tuple[str, str]]:
 def _provenance(verdict: Verdict) -> list[tuple[str, str]]:
     told = verdict.provenance
     rows = [("Encoder", told.encoder), ("Created", told.created), ("Device", told.device)]
-    return [(name, value) for name, value in (*rows, *told.tags.items()) if value]
+    return [(name, value) for name, value in rows if value]
 
 
 def _card(card: DetectorCard) -> dict[str, Any]:
