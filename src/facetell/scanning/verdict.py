@@ -207,7 +207,7 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
     """Plain sentences on a verdict that a track long enough has decided."""
     score, fake, real = most.p_fake, rule.p_fake(band.fake_from), rule.p_fake(band.real_below)
     people = sum(track.counts for track in tracks)
-    who = f"Person {most.id}" if len(tracks) == 1 else f"Person {most.id}, the most suspicious of {len(tracks)},"
+    who = f"Person {most.id}" if people == 1 else f"Person {most.id}, the most suspicious of {people},"
     if most.label is Label.FAKE:
         yield f"{who} scores {score:.2f}; from {fake:.2f} up a face is clearly fake."
     elif most.label is Label.REAL:
