@@ -69,7 +69,7 @@ def test_without_the_mark_the_picture_is_clean_but_the_file_still_says_so(clip, 
     clips.swap_file(photo, tmp_path / "out.jpg", donor, mark=False)
     for path, source in (("out.mp4", clip), ("out.jpg", photo)):
         assert says_forged(tmp_path / path)
-        assert psnr(images(tmp_path / path)[:, -8:], images(source)[:, -8:]) > 25
+        assert 0.8 < images(tmp_path / path)[:, -8:].mean() / images(source)[:, -8:].mean() < 1.3  # no dark band
 
 
 def test_masks_of_a_clip_move_smoothly_and_drift(clip):

@@ -324,8 +324,7 @@ def _draw_colour(rng: np.random.Generator, strength: float) -> np.ndarray:
 def _draw_detail(rng: np.random.Generator) -> tuple[str, tuple]:
     kind = rng.random()
     if kind < 0.4:
-        down, up = rng.choice(pixels.INTERPOLATIONS, 2).tolist()
-        return "lose_detail", (1 / rng.uniform(1.5, 4), down, up)
+        return "lose_detail", (1 / rng.uniform(1.5, 4), int(rng.choice(pixels.DOWN)), int(rng.choice(pixels.UP)))
     if kind < 0.65:
         return "sharpen", (rng.uniform(0.3, 1.2), rng.uniform(0.8, 2.5))
     if kind < 0.85:

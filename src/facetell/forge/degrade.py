@@ -67,7 +67,7 @@ def draw_damages(rng: np.random.Generator, shape: tuple[int, int], strength: flo
         damages.append(lambda image: beauty(image, width, tolerance))
     if sometimes(0.2, 0.5):
         factor = rng.uniform(between(0.5, 0.25), 1.0)
-        down, up = (pixels.INTERPOLATIONS[k] for k in rng.integers(len(pixels.INTERPOLATIONS), size=2))
+        down, up = int(rng.choice(pixels.DOWN)), int(rng.choice(pixels.UP))
         damages.append(lambda image: pixels.lose_detail(image, factor, down, up))
     if sometimes(0.08, 0.25):
         damages.append(_draw_blur(rng, between(0.9, 2.2)))
