@@ -79,7 +79,7 @@ class _Painter:
         self.hold = min(_HOLD, gap / 3) if gap else _HOLD
         self.runs = [(track, run) for track in verdict.tracks for run in runs(track.scores, gap)]
         score = "" if verdict.p_fake is None else f" p={probability(verdict.p_fake)}"
-        self.caption = f"facetell: {verdict.label}{score}"
+        self.caption = f"facetell: {verdict.label}{score}".replace("=>", ">").replace("=<", "<")
         self.tone = TONES[verdict.label]
 
     def faces(self, time_s: float) -> Iterator[tuple[TrackScore, Box, FaceScore]]:
