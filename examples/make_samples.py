@@ -1,7 +1,7 @@
 """Make the two sample clips: a moving portrait, and the same one with its face blended by `facetell forge`.
 
-The portrait is scikit-image's photograph of the astronaut Eileen Collins (NASA, public domain) under a camera that pans,
-zooms and turns a little while the light drifts.
+The portrait is scikit-image's photograph of the astronaut Eileen Collins (NASA, public domain) under a camera that
+pans, zooms and turns a little while the light drifts.
 
     python examples/make_samples.py
 """
@@ -9,6 +9,7 @@ zooms and turns a little while the light drifts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -40,7 +41,7 @@ def portrait() -> Iterator[np.ndarray]:
 def main() -> None:
     real, forged = FOLDER / "portrait.mp4", FOLDER / "portrait-forged.mp4"
     comment = f"made by facetell {__version__} from a public-domain photograph (NASA, Eileen Collins)"
-    with clip_writer(real, (WIDTH, HEIGHT), RATE, comment, crf=20) as clip:
+    with clip_writer(real, (WIDTH, HEIGHT), Fraction(RATE), comment, crf=20) as clip:
         for number, frame in enumerate(portrait()):
             clip.write(frame, number / RATE)
     print(blend_file(real, forged, family="face", seed=3, force=True))

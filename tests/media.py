@@ -29,8 +29,8 @@ ENCODERS = {
 QUICK = {
     "libx264": {"preset": "veryfast", "crf": "18", "threads": "2"},
     "libx265": {"preset": "ultrafast", "crf": "18", "x265-params": "log-level=none:pools=2"},
-    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "0", "threads": "2"},
-    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "2M"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "0", "threads": "1"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "2M", "threads": "1"},
     "libsvtav1": {"preset": "12", "crf": "25", "svtav1-params": "lp=2"},
     "mpeg4": {"qmin": "2", "qmax": "4"},
 }
