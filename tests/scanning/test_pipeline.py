@@ -68,7 +68,7 @@ def test_a_clip_of_one_person(tmp_path: Path, portrait_clip: Path, logit: float,
     assert (verdict.video.width, verdict.video.codec) == (320, "h264")
     assert verdict.detector is not None
     assert (verdict.detector.name, verdict.detector.shipped) == ("tiny", False)
-    assert list(verdict.seconds) == ["probe", "decode", "detect", "track", "crop", "score", "hash"]
+    assert list(verdict.seconds) == ["probe", "decode", "detect", "assess", "track", "crop", "score", "hash"]
     assert verdict.error is None
 
 

@@ -105,24 +105,22 @@ class Scanner:
             reader = VideoReader(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
         with reader, ThreadPoolExecutor(1) as pool:
             verdict.video = reader.info
+            origin = pool.submit(provenance, verdict.path, reader.info)
             sha256 = pool.submit(sha256_of, verdict.path)
-            with watch("probe"):
-                verdict.provenance = provenance(verdict.path, reader.info)
-            kind = FrameScoring if self.detector.card.kind == "frame" else ClipScoring
-            scoring = kind(self.detector, self.thumbnails)
-            tracker = Tracker()
-            tally = Tally()
+            card = self.detector.card
+            scoring = (FrameScoring if card.kind == "frame" else ClipScoring)(self.detector, self.thumbnails)
+            tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
                 with watch("detect"):
-                    detections = self._faces.detect(frame.image)
-                with watch("track"):
+                    found = self._faces.detect(frame.image)
+                with watch("assess"):
                     faces = [
-                        Face(frame.number, frame.time_s, d.box, d.points, d.score, assess(frame.image, d))
-                        for d in detections
+                        Face(frame.number, frame.time_s, face.box, face.points, face.score, assess(frame.image, face))
+                        for face in found
                     ]
+                with watch("track"):
                     tracker.add(frame, faces)
                 with watch("crop"):
-                    card = self.detector.card
                     crops = [crop_face(frame.image, f.points, f.box, card.geometry, card.input_size) for f in faces]
                 with watch("score"):
                     for face, crop in zip(faces, crops, strict=True):
@@ -135,7 +133,8 @@ class Scanner:
                 tracks = tracker.tracks()
             with watch("score"):
                 people = scoring.people(tracks)
-            with watch("hash"):
+            with watch("hash"):  # what is left of it: tags and hash are read while the frames are looked at
+                verdict.provenance = origin.result()
                 verdict.sha256 = sha256.result()
         judgement = judge(people, tally.frames, self.rule)
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
