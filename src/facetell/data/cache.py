@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -301,8 +302,9 @@ class CacheWriter:
 
     def __exit__(self, *_: object) -> None:
         if not self.complete:
-            self._bin.close()
-            self._journal.close()
+            for file in (self._bin, self._journal):
+                with suppress(OSError):  # what a full disk refuses once more at closing, nothing vouches for
+                    file.close()
         self._lock.close()
 
     def add(self, batch: Batch) -> None:

@@ -34,7 +34,7 @@ def _fits(path: Path) -> bool:
         return False
 
 
-def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[str]]]:
+def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[Any]]]:
     """Dataset, label, split, compression, video and frames."""
     try:
         for dataset, labels in read_json(path).items():
@@ -42,20 +42,13 @@ def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[str]]]:
                 for split, videos in splits.items():
                     for name, entry in videos.items():
                         if "frames" in entry:
-                            yield dataset, str(entry.get("label", label)), split, "", name, _frames(entry, path, name)
+                            yield dataset, str(entry.get("label", label)), split, "", name, list(entry["frames"])
                         else:
                             for video, below in entry.items():
                                 word = str(below.get("label", label))
-                                yield dataset, word, split, name, video, _frames(below, path, video)
-    except (AttributeError, TypeError) as error:
+                                yield dataset, word, split, name, video, list(below["frames"])
+    except (AttributeError, KeyError, TypeError) as error:
         raise ManifestError(f"{path} is no DeepfakeBench list.", f"It has to read {LAYOUT.looked_for}.") from error
-
-
-def _frames(entry: dict[str, Any], path: Path, video: str) -> list[str]:
-    frames = entry.get("frames")
-    if not isinstance(frames, list):
-        raise ManifestError(f"{path}: {video} has no list of frames.")
-    return [inside(str(frame), f"{path.name}, {video}") for frame in frames]
 
 
 def _label(word: str, where: str) -> int:
@@ -79,6 +72,7 @@ def _read(root: Path, options: Options) -> Listing:
             target, group = _origin(name, group_of)
             prefix = f"{dataset}/{compression}/" if compression else f"{dataset}/"
             for number, frame in enumerate(frames):
+                frame = inside(str(frame), f"{path.name}, {name}")
                 file = path.parent.resolve() / frame
                 if not file.is_file():
                     listing.missing.append(frame)

@@ -1,0 +1,436 @@
+"""Every layout: which label is which, what belongs together, what a partial copy lacks, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from facetell.data.layouts import Options, layouts, read, recognise
+from facetell.data.layouts.base import Listing
+from facetell.data.manifest import FAKE, REAL, Item, manifest_of
+from facetell.data.summary import summarise
+from facetell.errors import DataError, FileMissingError, LayoutError, ManifestError, UsageError
+from tests.data.made import add_member, as_json, as_text, face_jpeg, face_tar, files
+
+
+def by_video(listing: Listing) -> dict[str, Item]:
+    found = {item.video: item for item in listing.items}
+    assert len(found) == len(listing.items)
+    return found
+
+
+def test_dfdc_parts_with_missing_files_and_originals(tmp_path: Path) -> None:
+    files(tmp_path, "dfdc_train_part_3/aaa.mp4", "dfdc_train_part_3/bbb.mp4", "dfdc_train_part_3/stray.mp4")
+    rows = {
+        "aaa.mp4": {"label": "FAKE", "split": "train", "original": "bbb.mp4"},
+        "bbb.mp4": {"label": "REAL", "split": "train", "original": None},
+        "ccc.mp4": {"label": "FAKE", "split": "train", "original": "bbb.mp4"},
+    }
+    as_json(tmp_path / "dfdc_train_part_3/metadata.json", rows)
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert listing.layout == "dfdc"
+    assert items["dfdc_train_part_3/aaa"].label == FAKE
+    assert items["dfdc_train_part_3/aaa"].original == "dfdc_train_part_3/bbb"
+    assert items["dfdc_train_part_3/bbb"].label == REAL
+    assert {item.group for item in items.values()} == {"part 3"}
+    assert {item.split for item in items.values()} == {""}, "DFDC's own split says nothing"
+    assert listing.missing == ["dfdc_train_part_3/ccc.mp4"]
+    assert any("stray.mp4" in note for note in listing.notes)
+
+
+def test_dfdc_flat_folder_groups_by_original(tmp_path: Path) -> None:
+    files(tmp_path, "train_sample_videos/aaa.mp4", "train_sample_videos/ddd.mp4")
+    rows = {
+        "aaa.mp4": {"label": "FAKE", "split": "train", "original": "gone.mp4"},
+        "ddd.mp4": {"label": "FAKE", "split": "train", "original": "gone.mp4"},
+    }
+    as_json(tmp_path / "train_sample_videos/metadata.json", rows)
+    for root in (tmp_path, tmp_path / "train_sample_videos"):
+        manifest = manifest_of(read(root).items)
+        assert manifest.group.tolist() == ["train_sample_videos/gone"] * 2
+
+
+def test_dfdc_test_set_has_one_for_fake(tmp_path: Path) -> None:
+    files(tmp_path, "videos/aaa.mp4", "videos/bbb.mp4")
+    as_text(tmp_path / "labels.csv", "filename,label", "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
+    listing = read(tmp_path)
+    assert {name: item.label for name, item in by_video(listing).items()} == {"test/aaa": FAKE, "test/bbb": REAL}
+    assert {item.split for item in listing.items} == {"test"}
+    assert listing.missing == ["ccc.mp4"]
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"a.mp4": 1}', "{", '{"a.mp4": {"label": "MAYBE"}}', '{"../a.mp4": {"label": "REAL"}}']
+)
+def test_broken_dfdc_list_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metadata.json").write_text(content)
+    with pytest.raises(DataError, match=r"metadata\.json"):
+        read(tmp_path)
+
+
+def test_dfdc_face_crops_in_a_tar(tmp_path: Path) -> None:
+    listing = read(face_tar(tmp_path, pairs=2, extra={"loose": face_jpeg(2)}))
+    items = by_video(listing)
+    assert listing.layout == "dfdc-faces"
+    assert items["f1"] == Item(
+        path=str(tmp_path / "train.tar"),
+        member="faces_224/f1.jpg",
+        label=FAKE,
+        dataset="DFDC",
+        method="DFDC",
+        original="r1",
+        group="part 1",
+        split="train",
+        video="f1",
+        crop=True,
+    )
+    assert items["r0"].label == REAL
+    assert items["loose"].group == "", "part -1 stands for several: the original is the group"
+    assert manifest_of(listing.items).set_index("video").group["loose"] == "loose"
+
+
+def test_dfdc_face_crops_in_a_folder_with_a_missing_one(tmp_path: Path) -> None:
+    files(tmp_path, "faces_224/a.jpg", "faces_224/unlisted.jpg")
+    as_text(
+        tmp_path / "metadata.csv",
+        "videoname,original_width,original_height,label,original",
+        "a.mp4,1,1,FAKE,b.mp4",
+        "b.mp4,1,1,REAL,",
+    )
+    listing = read(tmp_path)
+    assert [(item.video, item.label, item.original) for item in listing.items] == [("a", FAKE, "b")]
+    assert listing.missing == ["b.mp4 (metadata.csv)"]
+    assert any("1 pictures" in note for note in listing.notes)
+
+
+def test_dfdc_preview_is_not_dfdc(tmp_path: Path) -> None:
+    files(tmp_path, "method_A/7/7_9_B_0.mp4", "original_videos/7/7_B.mp4")
+    as_json(
+        tmp_path / "dataset.json",
+        {
+            "method_A/7/7_9_B_0.mp4": {"label": "fake", "set": "train", "target_id": 7},
+            "original_videos/7/7_B.mp4": {"label": "real", "set": "train"},
+            "method_B/8/gone.mp4": {"label": "fake", "set": "test"},
+        },
+    )
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert items["method_A/7/7_9_B_0"].label == FAKE
+    assert items["method_A/7/7_9_B_0"].method == "method_A"
+    assert items["original_videos/7/7_B"].label == REAL
+    assert {item.group for item in listing.items} == {"actor 7"}
+    assert {item.dataset for item in listing.items} == {"DFDC preview"}
+    assert listing.missing == ["method_B/8/gone.mp4"]
+
+
+def ffpp(root: Path) -> Path:
+    return files(
+        root,
+        "original_sequences/youtube/c23/videos/071.mp4",
+        "original_sequences/youtube/c23/videos/054.mp4",
+        "original_sequences/youtube/c40/videos/071.mp4",
+        "original_sequences/youtube/c23/videos/300.mp4",
+        "manipulated_sequences/Deepfakes/c23/videos/071_054.mp4",
+        "manipulated_sequences/Face2Face/c23/videos/071_054.mp4",
+        "manipulated_sequences/Face2Face/c40/videos/054_071.mp4",
+        "original_sequences/actors/c23/videos/01__walking.mp4",
+        "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__walking__ABCDEFGH.mp4",
+    )
+
+
+def test_faceforensics_same_stem_under_two_methods(tmp_path: Path) -> None:
+    listing = read(ffpp(tmp_path))
+    items = by_video(listing)
+    one, other = items["c23/Deepfakes/071_054"], items["c23/Face2Face/071_054"]
+    assert (one.label, one.method, one.compression) == (FAKE, "Deepfakes", "c23")
+    assert other.method == "Face2Face"
+    assert one.original == other.original == "c23/youtube/071"
+    assert items["c23/youtube/071"].label == REAL
+    pair = {items[name].group for name in items if "071" in name or "054" in name}
+    assert pair == {"pair 054"}, "both originals, every method and compression of a pair belong together"
+    assert listing.missing == ["original_sequences: c40/youtube/054"]
+
+
+def test_faceforensics_official_splits_and_dfd(tmp_path: Path) -> None:
+    ffpp(tmp_path)
+    as_json(tmp_path / "splits/train.json", [["071", "054"], ["998", "999"]])
+    as_json(tmp_path / "splits/test.json", [["300", "301"]])
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert items["c23/Face2Face/071_054"].split == items["c23/youtube/054"].split == "train"
+    assert items["c23/youtube/300"].split == "test"
+    assert any("3 of the 6 originals" in note for note in listing.notes)
+    dfd = items["c23/DeepFakeDetection/01_02__walking__ABCDEFGH"]
+    assert (dfd.label, dfd.dataset, dfd.original, dfd.group) == (
+        FAKE,
+        "DeepFakeDetection",
+        "c23/actors/01__walking",
+        "actor 01",
+    )
+    assert dfd.original in items
+
+
+def test_celeb_df_list_without_header_and_one_for_real(tmp_path: Path) -> None:
+    files(
+        tmp_path,
+        "Celeb-real/id0_0000.mp4",
+        "Celeb-real/id1_0000.mp4",
+        "Youtube-real/00170.mp4",
+        "Celeb-synthesis/id0_id1_0000.mp4",
+        "Celeb-synthesis/id1_id0_0000.mp4",
+    )
+    as_text(
+        tmp_path / "List_of_testing_videos.txt",
+        "1 YouTube-real/00170.mp4",
+        "0 Celeb-synthesis/id0_id1_0000.mp4",
+        "1 Celeb-real/id9_0000.mp4",
+    )
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert items["youtube-real/00170"].label == REAL, "the first line of the list is no header, and 1 is REAL"
+    assert items["youtube-real/00170"].split == "test"
+    fake = items["celeb-synthesis/id0_id1_0000"]
+    assert (fake.label, fake.split, fake.original, fake.group) == (FAKE, "test", "celeb-real/id0_0000", "id0")
+    assert items["celeb-synthesis/id1_id0_0000"].split == "train", "what is not listed is training data"
+    assert listing.missing == ["celeb-real/id9_0000.mp4"]
+
+
+@pytest.mark.parametrize("line", ["0 Celeb-real/id0_0000.mp4", "REAL Celeb-real/id0_0000.mp4", "1 elsewhere/a.mp4"])
+def test_celeb_df_list_that_contradicts_itself_is_refused(tmp_path: Path, line: str) -> None:
+    files(tmp_path, "Celeb-real/id0_0000.mp4")
+    as_text(tmp_path / "List_of_testing_videos.txt", line)
+    with pytest.raises(ManifestError, match="List_of_testing_videos"):
+        read(tmp_path)
+
+
+def test_deepfake_timit_with_vidtimit_beside_it(tmp_path: Path) -> None:
+    files(
+        tmp_path,
+        "higher_quality/fadg0/sa1-video-fram1.avi",
+        "lower_quality/fadg0/sa1-video-fram1.avi",
+        "lower_quality/fadg0/sa2-video-fram1.avi",
+        "VidTIMIT/fadg0/video/sa1/001",
+        "VidTIMIT/fadg0/video/sa1/002",
+        "VidTIMIT/fadg0/audio/sa1.wav",
+    )
+    listing = read(tmp_path)
+    fakes = [item for item in listing.items if item.label == FAKE]
+    reals = [item for item in listing.items if item.label == REAL]
+    assert {item.method for item in fakes} == {"higher_quality", "lower_quality"}
+    assert [(item.video, item.frame) for item in reals] == [("fadg0/sa1", 1), ("fadg0/sa1", 2)]
+    assert {item.group for item in listing.items} == {"fadg0"}
+    assert listing.missing == ["VidTIMIT: fadg0/sa2"]
+
+
+def test_deepfakebench_json_with_and_without_compression(tmp_path: Path) -> None:
+    files(tmp_path, "FF/c23/000/000.png", "FF/c23/000_003/000.png", "FF/c23/000_003/001.png", "CDF/id0_0001/000.png")
+
+    def entry(label: str, *frames: str) -> dict[str, object]:
+        return {"label": label, "frames": list(frames)}
+
+    as_json(
+        tmp_path / "FaceForensics++.json",
+        {
+            "FaceForensics++": {
+                "FF-real": {"train": {"c23": {"000": entry("FF-real", "FF\\c23\\000\\000.png")}}},
+                "FF-F2F": {
+                    "train": {
+                        "c23": {
+                            "000_003": entry(
+                                "FF-F2F", "FF/c23/000_003/000.png", "FF/c23/000_003/001.png", "FF/c23/000_003/002.png"
+                            )
+                        }
+                    }
+                },
+            }
+        },
+    )
+    as_json(
+        tmp_path / "Celeb-DF-v2.json",
+        {"Celeb-DF-v2": {"CelebDFv2_real": {"test": {"id0_0001": entry("CelebDFv2_real", "CDF/id0_0001/000.png")}}}},
+    )
+    listing = read(tmp_path)
+    assert listing.layout == "deepfakebench"
+    fakes = [item for item in listing.items if item.label == FAKE]
+    assert [(item.frame, item.compression, item.split) for item in fakes] == [(0, "c23", "train"), (1, "c23", "train")]
+    real = next(item for item in listing.items if item.dataset == "FaceForensics++" and item.label == REAL)
+    assert {item.original for item in fakes} == {real.video}
+    assert {item.group for item in fakes} == {real.group}
+    assert all(item.crop for item in listing.items)
+    assert listing.missing == ["FF/c23/000_003/002.png"]
+
+
+def test_deepfakebench_frames_may_not_leave_the_folder(tmp_path: Path) -> None:
+    content = {"D": {"D_fake": {"test": {"v": {"label": "D_fake", "frames": ["../../etc/passwd"]}}}}}
+    with pytest.raises(ManifestError, match="leaves the folder"):
+        read(as_json(tmp_path / "d.json", content), layout="deepfakebench")
+
+
+def test_plain_folders_pair_by_stem_method_and_source(tmp_path: Path) -> None:
+    files(
+        tmp_path,
+        "Real/v1.mp4",
+        "Real/015_0.jpg",
+        "Real/015_2.jpg",
+        "fake/v1.mp4",
+        "fake/015_919_0.jpg",
+        "fake/swap/v1.mp4",
+        "fake/notes.txt",
+    )
+    items = {(item.video, item.frame): item for item in read(tmp_path).items}
+    assert len(items) == 6
+    assert items["fake/v1", -1].original == items["fake/swap/v1", -1].original == "real/v1"
+    assert items["fake/swap/v1", -1].method == "swap"
+    assert items["real/v1", -1].group == items["fake/v1", -1].group == items["fake/swap/v1", -1].group
+    still = items["fake/015_919", 0]
+    assert (still.label, still.original) == (FAKE, "real/015")
+    assert still.group == items["real/015", 2].group
+
+
+def test_plain_folders_with_regular_expressions(tmp_path: Path) -> None:
+    files(tmp_path, "real/annA-1.png", "real/annB-1.png", "fake/annC-7.png")
+    items = read(tmp_path, Options(video_regex=r"^(\w+)-", group_regex=r"^([a-z]+)", crop=True)).items
+    assert {item.group for item in items} == {"ann"}
+    assert {item.video for item in items} == {"real/annA", "real/annB", "fake/annC"}
+    assert all(item.crop for item in items)
+    with pytest.raises(ManifestError, match="does not match 'annC-7'"):
+        read(tmp_path, Options(group_regex="^(x)"))
+    with pytest.raises(ManifestError, match="not a regular expression"):
+        read(tmp_path, Options(video_regex="("))
+
+
+def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
+    files(tmp_path, "set/Ann_0001.jpg", "set/Ann_0002.jpg", "set/clip.mp4")
+    listing = read(tmp_path / "set", Options(label=REAL))
+    assert listing.layout == "flat"
+    manifest = manifest_of(listing.items)
+    assert set(manifest.label) == {REAL}
+    assert manifest.group.tolist() == ["Ann", "Ann", "clip"]
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        add_member(tar, "a/one.jpg", b"x")
+        add_member(tar, "a/two.jpg", b"x")
+    as_text(tmp_path / "s.csv", "file,person", "a/one.jpg,Eve", "a/two.jpg,Eve", "a/gone.jpg,Bob")
+    listing = read(tmp_path / "s.tar", Options(label=FAKE, crop=True))
+    assert {(item.group, item.label, item.crop) for item in listing.items} == {("Eve", FAKE, True)}
+    assert listing.missing == ["a/gone.jpg"]
+
+
+def test_table_in_three_formats_says_the_same(tmp_path: Path) -> None:
+    files(tmp_path, "a.mp4", "b_3.jpg")
+    rows = [
+        {"path": "a.mp4", "label": "real", "group": "g1", "crop": ""},
+        {"path": "b_3.jpg", "label": "FAKE", "group": "g2", "crop": "true"},
+        {"path": "gone.mp4", "label": "1", "group": "g3", "crop": "no"},
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    as_text(tmp_path / "t.jsonl", *(json.dumps(row) for row in rows))
+    seen = [read(tmp_path / f"t.{suffix}") for suffix in ("csv", "parquet", "jsonl")]
+    assert seen[0] == seen[1] == seen[2]
+    assert [(item.label, item.group, item.crop, item.frame) for item in seen[0].items] == [
+        (REAL, "g1", False, -1),
+        (FAKE, "g2", True, 3),
+    ]
+    assert seen[0].missing == ["gone.mp4"]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_table_labels_as_numbers(tmp_path: Path, label: int) -> None:
+    files(tmp_path, "a.mp4")
+    pd.DataFrame({"path": ["a.mp4"], "label": [label]}).to_parquet(tmp_path / "t.parquet")
+    assert [item.label for item in read(tmp_path / "t.parquet").items] == [label]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (("path,label", "a.mp4,perhaps"), "row 1: the label 'perhaps'"),
+        (("path,label", "a.mp4,"), "row 1: the label ''"),
+        (("path,label", "../a.mp4,REAL"), "leaves the folder"),
+        (("path,label", ",REAL"), "row 1 has no path"),
+        (("path,label,crop", "a.mp4,REAL,maybe"), "crop is 'maybe'"),
+        (("path,label,frame", "a.mp4,REAL,x"), "frame is 'x'"),
+        (("path,label", "a.mp4,REAL", "a.mp4,FAKE"), "names a file that an earlier row names"),
+        (("path,label", 'a.mp4,"REAL'), "cannot be read as CSV"),
+        (("path,verdict", "a.mp4,REAL"), "no column label"),
+    ],
+)
+def test_broken_table_rows_are_named(tmp_path: Path, lines: tuple[str, ...], problem: str) -> None:
+    files(tmp_path, "a.mp4")
+    table = as_text(tmp_path / "t.csv", *lines)
+    with pytest.raises(DataError, match=problem):
+        manifest_of(read(table, layout="table").items)
+
+
+def test_broken_json_line_is_named(tmp_path: Path) -> None:
+    table = as_text(tmp_path / "t.jsonl", '{"path": "a", "label": "REAL"}', "[1]")
+    with pytest.raises(ManifestError, match="line 2"):
+        read(table, layout="table")
+
+
+def test_unknown_folder_names_all_that_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError) as caught:
+        recognise(tmp_path, Options())
+    assert all(name in str(caught.value) for name in layouts())
+    assert "Celeb-synthesis" in str(caught.value)
+
+
+def test_two_data_sets_in_one_folder_are_not_guessed_at(tmp_path: Path) -> None:
+    files(tmp_path, "real/a.mp4", "fake/a.mp4", "Celeb-real/id0_0000.mp4")
+    with pytest.raises(LayoutError, match="more than one layout: celeb-df, plain"):
+        read(tmp_path)
+    assert read(tmp_path, layout="plain").layout == "plain"
+
+
+def test_wrong_layout_or_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no layout 'xyz'"):
+        read(tmp_path, layout="xyz")
+    with pytest.raises(LayoutError, match="nothing of the layout ffpp"):
+        read(tmp_path, layout="ffpp")
+    with pytest.raises(FileMissingError, match="nothing at"):
+        read(tmp_path / "absent")
+
+
+def hostile_tar(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "/etc/passwd"
+        tar.addfile(info)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "problem"),
+    [
+        ("/abs.jpg", tarfile.REGTYPE, "leaves the folder"),
+        ("../up.jpg", tarfile.REGTYPE, "leaves the folder"),
+        ("a.jpg", tarfile.SYMTYPE, "link or device"),
+        ("a.jpg", tarfile.LNKTYPE, "link or device"),
+    ],
+)
+def test_hostile_tar_is_refused(tmp_path: Path, name: str, kind: bytes, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        read(hostile_tar(tmp_path / "t.tar", name, kind), Options(label=REAL))
+
+
+def test_compressed_or_broken_tar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(b"not a tar at all" * 100)
+    with pytest.raises(DataError, match="not an uncompressed tar"):
+        read(tmp_path / "t.tar", Options(label=REAL))
+
+
+def test_summary_counts_and_notes(tmp_path: Path) -> None:
+    files(tmp_path, "fake/a.mp4", "fake/b.mp4")
+    (tmp_path / "fake/b.mp4").write_bytes(b"")
+    summary = summarise(read(tmp_path))
+    assert (summary["items"], summary["paired"]) == (2, 0)
+    assert [(row["label"], row["items"]) for row in summary["counts"]] == [("FAKE", 2)]
+    notes = " ".join(summary["notes"])
+    assert "no REAL item" in notes
+    assert "1 files are empty" in notes
+    assert "2 fakes have no original" in notes
