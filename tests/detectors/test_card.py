@@ -2,6 +2,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facetell.detectors import Calibration, DetectorCard, Threshold
 from facetell.errors import DetectorFileError
@@ -90,6 +92,30 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_what_is_not_a_json_table_is_refused(text: str) -> None:
     with pytest.raises(DetectorFileError):
         DetectorCard.from_json(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(data=st.data(), value=json_values)
+def test_whatever_stands_in_a_card_it_is_read_or_refused_by_name(data: st.DataObject, value: object) -> None:
+    """Any value at any place of a full card."""
+    whole = place = json.loads(full_card().to_json())
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = value
+    try:
+        card = DetectorCard.from_dict(whole)
+    except DetectorFileError:
+        return
+    assert DetectorCard.from_json(card.to_json()) == card
 
 
 def test_infinite_numbers_are_refused() -> None:

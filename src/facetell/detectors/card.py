@@ -207,6 +207,10 @@ def _read(kind: Any, value: object, where: str, source: str) -> Any:
 
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise fail(f"'{where}' cannot be written as JSON") from error
         return value
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _read(arguments[0], value, where, source)
@@ -243,7 +247,7 @@ def _read(kind: Any, value: object, where: str, source: str) -> Any:
         except ValueError as error:
             raise fail(f"{where}: {error}" if where else str(error)) from error
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**63 else math.inf
     if type(value) is not kind:
         raise fail(f"'{where}' must be a {_NAMES[kind]}, not {value!r}")
     if kind is float and not math.isfinite(typing.cast(float, value)):
