@@ -19,9 +19,10 @@ NASTY = "<script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest with a hostile method name, and two detectors."""
+    """A manifest with hostile names, and a detector."""
     folder = tmp_path_factory.mktemp("cli")
     manifest = made.stills(folder)
+    manifest["dataset"] = NASTY
     manifest["method"] = manifest.method.replace("brighter", NASTY)
     manifest.to_csv(folder / "table.csv", index=False)
     made.detector(folder, name="tiny.onnx")
@@ -75,7 +76,7 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(folder: Path) -> Non
     assert page.tags.count("svg") >= 5
     assert not [url for url in page.urls if not url.startswith(("data:", "#"))]
     assert len(page.ids) == len(set(page.ids))
-    assert "the difference is" in " ".join(text.split())
+    assert "1.000 against 1.000, difference +0.000" in " ".join(text.split())
 
 
 def test_mistakes_are_shown(folder: Path) -> None:

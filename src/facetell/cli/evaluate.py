@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facetell.cli.common import JsonOption, Verbose, check_outputs, talk, write
+from facetell.errors import UsageError
 
 
 def evaluate(
@@ -25,6 +28,9 @@ def evaluate(
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Compare with this detector on the same items.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="robustness", help="Score everything again after each of 13 degradations.")
     ] = None,
     sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
     split: Annotated[str | None, typer.Option(help="Only the rows of this split.")] = None,
@@ -51,6 +57,7 @@ def evaluate(
     from facetell.data.layouts.base import label_of
     from facetell.evaluation.page import page
     from facetell.evaluation.protocol import compare, submission_table, summary
+    from facetell.evaluation.robustness import SUITE, robustness
     from facetell.evaluation.scoring import Scored, score
     from facetell.evaluation.sources import manifest_from
     from facetell.evaluation.terminal import report
@@ -59,6 +66,8 @@ def evaluate(
     if verbose:
         talk(context)
     check_outputs([out, json, submission], [str(source) for source in data])
+    if suite not in (None, "robustness"):
+        raise UsageError(f"There is no suite {suite!r}.", "There is: robustness.")
     known = None if label is None else label_of(label, "--label")
     options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
     manifest = manifest_from(data, options, layout, split)
@@ -67,16 +76,24 @@ def evaluate(
     errors = Console(stderr=True)
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
 
-    def scored_by(scanner: Scanner) -> Scored:
+    @contextmanager
+    def bar_of(total: int) -> Iterator[Callable[[int], None]]:
         with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
-            task = bar.add_task(scanner.detector.info.name, total=len(manifest))
-            return score(manifest, scanner, workers, progress=lambda done: bar.advance(task, done))
+            task = bar.add_task("scoring", total=total)
+            yield lambda done: bar.advance(task, done)
+
+    def scored_by(scanner: Scanner) -> Scored:
+        with bar_of(len(manifest)) as advance:
+            return score(manifest, scanner, workers, advance)
 
     scored = scored_by(scanner)
     result = summary(scored, scanner, resamples)
     other = None if rival is None else scored_by(rival)
     if other is not None:
         result["against"] = compare(scored, other)
+    if suite is not None:
+        with bar_of(len(manifest) * len(SUITE)) as advance:
+            result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance)
     if submission is not None:
         write(submission_table(scored).to_csv(index=False), submission)
     if out is not None:

@@ -151,6 +151,21 @@ def share(found: int, n: int) -> dict[str, Any]:
     return {"value": found / n, "ci95": [float(bounds.low), float(bounds.high)], "n": n}
 
 
+def mean(values: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """A mean with its 95 % interval, resampled by group.
+
+    >>> mean([1.0, 3.0], n_boot=0)
+    {'value': 2.0, 'ci95': None, 'n': 2}
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if not len(x):
+        return {"value": None, "ci95": None, "n": 0}
+    group = _numbered(groups, len(x))
+    rng = np.random.default_rng(seed)
+    drawn = [weights @ x / weights.sum(axis=1) for weights in _resamples(group, n_boot, rng)] if group.max() else []
+    return {"value": _mean(x), "ci95": _interval(np.concatenate(drawn)) if drawn else None, "n": len(x)}
+
+
 class _Ranking:
     """Metrics that depend on the order of the scores alone, for many weightings of the same items at once."""
 
@@ -237,7 +252,7 @@ def _resamples(group: np.ndarray, n_boot: int, rng: np.random.Generator) -> Iter
 def _checked(labels: ArrayLike, p_fake: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, ...]:
     """Labels and scores as float arrays, groups as numbers from 0."""
     y, p = np.asarray(labels, dtype=np.float64).ravel(), np.asarray(p_fake, dtype=np.float64).ravel()
-    group = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    group = _numbered(groups, len(y))
     if not len(y) == len(p) == len(group):
         raise DataError(f"{len(y)} labels, {len(p)} scores and {len(group)} groups do not belong together.")
     if not np.isin(y, (0, 1)).all():
@@ -247,6 +262,11 @@ def _checked(labels: ArrayLike, p_fake: ArrayLike, groups: ArrayLike | None) -> 
             "A score is not a probability between 0 and 1.", "Leave items without a score out, and count them."
         )
     return y, p, group
+
+
+def _numbered(groups: ArrayLike | None, n: int) -> np.ndarray:
+    """Groups as numbers from 0; without any, every item is its own."""
+    return np.arange(n) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
 
 
 def _log_loss(y: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -48,6 +48,10 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         names=terminal.NAMES,
         columns=terminal.COLUMNS,
         written=terminal.written,
+        against=terminal.against,
+        robustness=terminal.robustness_rows(result.get("robustness", {})),
+        robustness_columns=terminal.ROBUSTNESS,
+        robustness_figure=robustness_figure(result.get("robustness", {})),
         figures=figures(scored.videos, scored.card.name, other),
         mistakes=worst_mistakes(scored, scanner),
     )
@@ -75,6 +79,13 @@ def figures(videos: pd.DataFrame, name: str, other: Scored | None = None) -> dic
             )
         drawn = {"ROC": plots.roc(curves), "Detection error trade-off": plots.det(curves), **drawn}
     return drawn
+
+
+def robustness_figure(robustness: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The change of AUC under every degradation; None without any comparison."""
+    compared = {name: numbers["comparison"] for name, numbers in robustness.items() if numbers["comparison"]}
+    values = {name: (c["difference"], c["difference_ci95"]) for name, c in compared.items()}
+    return plots.bars(values, "Change of AUC against the same videos undamaged", mark=0) if values else None
 
 
 def worst_mistakes(scored: Scored, scanner: Scanner) -> dict[str, list[dict[str, Any]]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -31,7 +33,18 @@ LABELS = ("dataset", "label", "method", "compression", "split", "group", "origin
 FACES = ("item", "key", "label", "time_s", "logit", "p_fake", "usable", "height")
 VIDEOS = ("key", *LABELS, "path", "member", "logit", "p_fake", "verdict", "faces", "height", "problem")
 READ_BY_SCAN = {".heic", ".heif"}  # pictures that OpenCV cannot decode
-Damage = Callable[[np.ndarray], np.ndarray]
+
+
+class Damage(Protocol):
+    """What happens to every item before it is looked at."""
+
+    def picture(self, image: np.ndarray, number: int) -> np.ndarray:
+        """A damaged copy of a still; `number` is its row in the manifest."""
+        ...
+
+    def video(self, path: Path, folder: Path) -> Path:
+        """A damaged copy of a video, written into `folder`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -85,7 +98,7 @@ def score(
         scanner: the detector and its options.
         workers: threads; decoding and networks run outside Python's lock.
         progress: called with the number of items that are done, after each batch or video.
-        damage: changes every picture before it is looked at; videos are then left out, with the reason.
+        damage: changes every item before it is looked at.
 
     Raises:
         ManifestError: the manifest is not sound.
@@ -169,7 +182,7 @@ def _look_at_stills(
         except (InputError, DataError) as error:
             one.reason = type(error).__name__
             continue
-        image = damage(image) if damage else image
+        image = damage.picture(image, row) if damage else image
         alone = bool(items.crop.iat[row]) or card.kind != "frame"
         detections = largest_face(image, finder) if alone else finder.detect(image)
         for face in detections:
@@ -209,11 +222,17 @@ def _score_clips(items: pd.DataFrame, found: Sequence[tuple[_Seen, Face, np.ndar
 
 
 def _scan(items: pd.DataFrame, row: int, scanner: Scanner, damage: Damage | None) -> _Seen:
-    if items.member.iat[row] or damage:
-        return _Seen(
-            row, reason="video inside a tar" if items.member.iat[row] else "video, and pictures only are damaged"
-        )
-    verdict = scanner.scan(str(items.path.iat[row]))
+    if items.member.iat[row]:
+        return _Seen(row, reason="video inside a tar")
+    path = Path(str(items.path.iat[row]))
+    if damage is None:
+        verdict = scanner.scan(path)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                verdict = scanner.scan(damage.video(path, Path(folder)))
+            except InputError as error:
+                return _Seen(row, reason=type(error).__name__)
     if verdict.p_fake is None:
         return _Seen(row, reason=verdict.error.type if verdict.error else verdict.label.value)
     for track in verdict.tracks:

@@ -54,6 +54,10 @@ def report(result: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(line) for line in headline(result)]
     parts += [_levels(result), *[Text(f"• {note}", style="yellow") for note in notes(result)]]
     parts += [_slices(dimension, values) for dimension, values in result["by"].items() if len(values) > 1]
+    if "against" in result:
+        parts.append(Text(f"Against {against(result['against'])}"))
+    if "robustness" in result:
+        parts.append(_robustness(result["robustness"]))
     return Group(*parts)
 
 
@@ -68,6 +72,34 @@ def headline(result: Mapping[str, Any]) -> list[str]:
         + (f"; not: {unscored}" if unscored else ""),
         f"In brackets: 95 % intervals, {data['n_boot']} resamples by {data['resampled_by']}. {data['seconds']:.0f} s.",
     ]
+
+
+def against(comparison: Mapping[str, Any]) -> str:
+    """A paired comparison in one sentence."""
+    low, high = comparison["difference_ci95"]
+    return (
+        f"{plain(comparison['detector']['name'])} {plain(comparison['detector']['version'])} on the "
+        f"{comparison['n_real']} real and {comparison['n_fake']} fake videos that both could score: AUC "
+        f"{comparison['auc_a']:.3f} against {comparison['auc_b']:.3f}, difference {comparison['difference']:+.3f} "
+        f"({low:+.3f} to {high:+.3f}), p = {comparison['p_value']:.2g}."
+    )
+
+
+def robustness_rows(robustness: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Degradation, AUC, its change, drift of real and fake, false alarms and lost videos, as text."""
+    rows = []
+    for name, numbers in robustness.items():
+        comparison = numbers["comparison"]
+        auc = "–" if comparison is None else f"{comparison['auc_a']:.3f}"
+        change = "–" if comparison is None else _signed(comparison["difference"], comparison["difference_ci95"])
+        drift = [_signed(numbers[key]["value"], numbers[key]["ci95"]) for key in ("drift_real", "drift_fake")]
+        alarms = numbers["false_alarms"]
+        share = "–" if alarms["value"] is None else f"{alarms['value']:.1%} of {alarms['n']}"
+        rows.append((plain(name), auc, change, *drift, share, str(numbers["lost"])))
+    return rows
+
+
+ROBUSTNESS = ("degraded by", "AUC", "change of AUC", "drift of real", "drift of fake", "real called FAKE", "lost")
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
@@ -103,6 +135,21 @@ def _slices(dimension: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
         cells = [written(numbers, name) if name == "auc" else _short(numbers[name]) for name in COLUMNS]
         table.add_row(Text(plain(value)), str(numbers["n_real"]), str(numbers["n_fake"]), *cells)
     return table
+
+
+def _robustness(robustness: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for words in ROBUSTNESS:
+        table.add_column(words, justify="left" if words == ROBUSTNESS[0] else "right")
+    for row in robustness_rows(robustness):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _signed(value: float | None, bounds: list[float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
 
 
 def _short(value: float | None) -> str:
