@@ -192,9 +192,26 @@ def test_corrupt_packets_are_counted_and_the_rest_is_true(clip: Path, tmp_path: 
         contents[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     path = tmp_path / "hurt.mp4"
     path.write_bytes(contents)
-    numbers, video = read(path, "every:1")
+    with VideoReader(path, "every:1") as video:
+        frames = {round(frame.time_s * 30): media.number_in(frame.image) for frame in video}
     assert video.corrupt_packets > 0
-    assert set(range(20)) | set(range(40, 100)) <= set(numbers)
+    assert set(range(20)) | set(range(40, 100)) <= frames.keys()
+    assert all(shown == number for number, shown in frames.items())
+
+
+def test_after_a_lost_keyframe_nothing_is_shown_before_the_next(clip: Path, tmp_path: Path) -> None:
+    with av.open(str(clip)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][40]
+    assert packet.is_keyframe
+    assert packet.pos is not None
+    contents = bytearray(clip.read_bytes())
+    contents[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path = tmp_path / "hurt.mp4"
+    path.write_bytes(contents)
+    with VideoReader(path, "every:1") as video:
+        frames = {round(frame.time_s * 30): media.number_in(frame.image) for frame in video}
+    assert set(range(38)) | set(range(60, 100)) <= frames.keys()
+    assert all(shown == number for number, shown in frames.items())
 
 
 def test_all_packets_corrupt(clip: Path, tmp_path: Path) -> None:

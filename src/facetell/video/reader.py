@@ -17,7 +17,7 @@ from facetell.video.ahead import Ahead
 from facetell.video.picture import Renderer, orientation_of
 from facetell.video.plans import DEFAULT_PLAN, Plan, parse_plan
 from facetell.video.probe import describe
-from facetell.video.source import PacketTable, Source
+from facetell.video.source import PacketTable, Source, check_size
 
 _SHORT = 600  # frames: decoding no more than this, nothing is gained by taking keyframes instead
 _AHEAD_BYTES = 128 * 2**20
@@ -138,6 +138,7 @@ def _video_frames(
     number = 0
     decoded = _by_timestamp(source, table, wanted, fed) if table.exact else _by_counting(source, table, wanted)
     for place, frame in decoded:
+        check_size(source.name, frame.width, frame.height)  # it may change on the way
         try:
             image = render(frame)
         except FFmpegError as error:

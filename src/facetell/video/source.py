@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import av
@@ -32,7 +32,7 @@ _CONTAINERS = (
 _PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails
 _FAR = 300  # packets: a gap worth a seek; reading through a smaller one is as fast
 _AGAIN = "Fetch the file again."
-_TRIES = 60  # packets: how far to look for a first frame
+_TRIES = 1000  # packets: how far to look for a first frame
 
 
 def check_file(path: str | os.PathLike[str]) -> Path:
@@ -134,6 +134,7 @@ class Source:
         self.stream.codec_context.thread_count = THREADS
         self._packets = self._demuxed()
         self._at = 0  # place in the table of the packet that comes next
+        self._guessing = False
 
     def _refusal(self) -> InputError:
         with self.path.open("rb") as file:
@@ -223,6 +224,7 @@ class Source:
             self._open()
         else:
             self._packets, self._at = chain([packet], packets), int(landed[0])
+            self._guessing = False
 
     def _demuxed(self) -> Iterator[av.Packet]:
         try:
@@ -233,15 +235,25 @@ class Source:
             self.corrupt_packets += 1  # nothing can be read beyond this point
 
     def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
-        """The frames that came out of the decoder, in order of presentation; what it refuses is counted."""
+        """The frames that came out of the decoder, in order of presentation.
+
+        What it refuses is counted, and the frames after that are dropped up to the next keyframe: decoders go on from
+        a lost picture with a guess at it.
+        """
+        frames = []
         try:
-            return self.stream.codec_context.decode(packet)
+            frames = self.stream.codec_context.decode(packet)
         except FFmpegError:
             self.corrupt_packets += 1
-            return []
+            self._guessing = True
+        if self._guessing:
+            frames = list(dropwhile(lambda frame: not frame.key_frame, frames))
+            self._guessing = not frames
+        return frames
 
     def drain(self) -> list[av.VideoFrame]:
         """The frames still in the decoder, which is then ready for a keyframe anywhere."""
         frames = self.decode(None)
         self.stream.codec_context.flush_buffers()
+        self._guessing = False
         return frames
