@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.errors import FacetellError, ForgeError, OutputError, UsageError
-from facetell.faces.detect import FaceDetector
+from facetell.faces.detect import Detection, FaceDetector
 from facetell.forge import blend, clips, masks, output, subject
 from facetell.forge.presets import PRESETS
 from facetell.video import VideoReader, probe, provenance
@@ -200,6 +200,33 @@ def test_pictures_without_exactly_one_good_face_are_refused(tmp_path, donor):
             with pytest.raises(ForgeError, match=reason):
                 forge()
     assert not (tmp_path / "out.png").exists()
+
+
+def test_profiles_are_refused(photo):
+    profile = (
+        masks.ANCHORS * np.array([0.3, 1], np.float32) + np.array([-12, 0], np.float32) * (np.arange(5) == 2)[:, None]
+    )
+
+    class Seen(FaceDetector):
+        def detect(self, image):
+            return [Detection((100, 60, 90, 110), (profile * 1.5 + 120).astype(np.float32), 0.9)]
+
+    with VideoReader(photo, "every:1") as reader, pytest.raises(ForgeError, match="turned away"):
+        subject.follow(reader, Seen())
+
+
+def test_a_donor_video_may_begin_without_its_face(photo, tmp_path):
+    frames = [*[np.full((240, 320, 3), 90, np.uint8)] * 10, *media.portrait_frames(10, who=1)]
+    donor = media.write_video(tmp_path / "donor.mp4", frames)
+    assert clips.swap_file(photo, tmp_path / "out.png", donor).forged == 1
+
+
+def test_animated_pictures_are_clips(tmp_path):
+    from PIL import Image
+
+    first, *others = (Image.fromarray(frame) for frame in media.portrait_frames(4))
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others, duration=100)
+    assert clips.blend_file(tmp_path / "moving.gif", tmp_path / "out.mp4", family="face").frames == 4
 
 
 def test_grey_pictures_can_be_forged(photo, tmp_path):

@@ -22,7 +22,7 @@ from facetell.types import Frame, VideoInfo
 from facetell.video import VideoReader, probe, provenance
 from facetell.video.provenance import FORGED_MARK
 
-Path_ = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 Forge = Callable[[Frame, np.ndarray | None], blend.Forged]  # a frame and its face's points, if it has one to forge
 
 
@@ -38,12 +38,12 @@ class Report:
 
 
 def blend_file(
-    source: Path_,
-    target: Path_,
+    source: AnyPath,
+    target: AnyPath,
     *,
     family: str | None = None,
     seed: int = 0,
-    mask: Path_ | None = None,
+    mask: AnyPath | None = None,
     mark: bool = True,
     force: bool = False,
 ) -> Report:
@@ -74,25 +74,24 @@ def blend_file(
 
 
 def swap_file(
-    source: Path_,
-    target: Path_,
-    donor: Path_,
+    source: AnyPath,
+    target: AnyPath,
+    donor: AnyPath,
     *,
     blending: Blending = "seamless",
-    mask: Path_ | None = None,
+    mask: AnyPath | None = None,
     mark: bool = True,
     force: bool = False,
 ) -> Report:
-    """Put the face of `donor` (a picture, or the first face of a video) into the head in `source`; as `blend_file`."""
-    detector = FaceDetector()
-    with VideoReader(donor, "every:1") as reader:
-        first = subject.follow([next(iter(reader))], detector, os.fspath(donor))
+    """Put the face of `donor`, a picture or a video with one, into the head in `source`; as `blend_file`."""
+    with VideoReader(donor, "uniform:20") as reader:
+        given = subject.follow(reader, FaceDetector(), os.fspath(donor))
 
     def prepare(frame: Frame, points: np.ndarray) -> tuple[Forge, str]:
         def put(frame: Frame, points: np.ndarray | None) -> blend.Forged:
             if points is None:
                 return blend.Forged(frame.image, frame.image, np.zeros(frame.image.shape[:2], np.float32), "swap")
-            return swap(frame.image, points, first.frame.image, first.frame_points, blending)
+            return swap(frame.image, points, given.frame.image, given.frame_points, blending)
 
         return put, "swap"
 
@@ -100,8 +99,8 @@ def swap_file(
 
 
 def degrade_file(
-    source: Path_,
-    target: Path_,
+    source: AnyPath,
+    target: AnyPath,
     preset: str | Preset = "messaging",
     *,
     crf: int | None = None,
@@ -157,7 +156,13 @@ def degrade_file(
 
 
 def _encode(
-    source: Path_, path: Path, info: VideoInfo, preset: Preset, rng: np.random.Generator, comment: str, sound_of: Path_
+    source: AnyPath,
+    path: Path,
+    info: VideoInfo,
+    preset: Preset,
+    rng: np.random.Generator,
+    comment: str,
+    sound_of: AnyPath | None,
 ) -> int:
     count = 0
     with ExitStack() as stack:
@@ -176,11 +181,11 @@ def _encode(
 
 
 def _forge_file(
-    source: Path_,
-    target: Path_,
+    source: AnyPath,
+    target: AnyPath,
     detail: str,
     prepare: Callable[[Frame, np.ndarray], tuple[Forge, str]],
-    mask: Path_ | None,
+    mask: AnyPath | None,
     mark: bool,
     force: bool,
 ) -> Report:
@@ -216,7 +221,9 @@ def _forge_file(
         return Report(path, 1, 1, what)
     with ExitStack() as stack:
         size = (info.width, info.height)
-        clip = stack.enter_context(output.clip_writer(path, size, info.frame_rate, comment, sound_of=source))
+        clip = stack.enter_context(
+            output.clip_writer(path, size, info.frame_rate, comment, sound_of=_sound(source, info))
+        )
         ground_truth = mask_path and stack.enter_context(
             output.clip_writer(mask_path, size, info.frame_rate, comment, crf=8)
         )
@@ -228,7 +235,11 @@ def _forge_file(
     return Report(path, count, count - sum(gaps.values()), what, dict(gaps))
 
 
-def _still(source: Path_) -> np.ndarray:
+def _sound(source: AnyPath, info: VideoInfo) -> AnyPath | None:
+    return source if info.audio else None
+
+
+def _still(source: AnyPath) -> np.ndarray:
     with VideoReader(source, "every:1") as reader:
         return next(iter(reader)).image
 

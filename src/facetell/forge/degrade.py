@@ -17,8 +17,8 @@ from facetell.forge import pixels
 Damage = Callable[[np.ndarray], np.ndarray]
 Codec = Literal["h264", "h265"]
 T = TypeVar("T")
-_ENCODERS = {"h264": "libx264", "h265": "libx265"}
-_DECODERS = {"h264": "h264", "h265": "hevc"}
+ENCODERS: dict[Codec, str] = {"h264": "libx264", "h265": "libx265"}
+_DECODERS: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
 
 
 def augment_pair(images: Sequence[np.ndarray], rng: np.random.Generator, strength: float = 0.5) -> list[np.ndarray]:
@@ -233,10 +233,10 @@ def _moved(image: np.ndarray, offset: np.ndarray, scale: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _code(clip: Sequence[np.ndarray], rate: int, preset: str, codec: str) -> list[np.ndarray]:
+def _code(clip: Sequence[np.ndarray], rate: int, preset: str, codec: Codec) -> list[np.ndarray]:
     """A clip after encoding: only its first frame is coded by itself, the others are predicted from those before."""
     height, width = clip[0].shape[:2]
-    encoder: Any = av.CodecContext.create(_ENCODERS[codec], "w")
+    encoder: Any = av.CodecContext.create(ENCODERS[codec], "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
     encoder.options = {"crf": str(rate), "preset": preset, "tune": "zerolatency"}

@@ -17,11 +17,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
+from facetell.forge.degrade import ENCODERS, Codec
 from facetell.video.source import Source
 
 STILLS = (".png", ".jpg", ".jpeg")
 CLIPS = (".mp4", ".mov", ".mkv")
-ENCODERS = {"h264": "libx264", "h265": "libx265"}
 _CLOCK = Fraction(1, 90000)
 _CARRIED_SOUND = ("aac", "mp3", "ac3", "opus")  # what all of `CLIPS` can hold
 _EXIF_DESCRIPTION = 0x010E
@@ -107,7 +107,7 @@ def clip_writer(
     size: tuple[int, int],
     rate: Fraction | None,
     comment: str,
-    codec: str = "h264",
+    codec: Codec = "h264",
     crf: int = 17,
     sound_of: str | os.PathLike[str] | None = None,
 ) -> Iterator[ClipWriter]:
@@ -134,7 +134,7 @@ def clip_writer(
         stream.width, stream.height, stream.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
         stream.codec_context.time_base = _CLOCK
         stream.thread_type = "FRAME"  # slices would cost quality at the same rate
-        if codec == "h265" and path.suffix != ".mkv":
+        if codec == "h265" and path.suffix.lower() != ".mkv":
             stream.codec_context.codec_tag = "hvc1"  # what players of MP4 look for
         sound = None if sound_of is None else Source(sound_of)
         try:

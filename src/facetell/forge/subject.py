@@ -33,19 +33,6 @@ class Subject:
     frame_points: np.ndarray  # (5, 2) in it
 
 
-def find(image: np.ndarray, detector: FaceDetector, name: str = "the picture") -> np.ndarray:
-    """The five points (5, 2) of the only face in a picture.
-
-    Raises:
-        ForgeError: no face, several faces, or one that is too small, cut off or turned away.
-    """
-    faces = detector.detect(image)
-    problem = _problem(image, faces)
-    if problem is not None:
-        raise ForgeError(f"{name} cannot be forged: {problem}.", _ADVICE[problem])
-    return faces[0].points
-
-
 def follow(frames: Iterable[Frame], detector: FaceDetector, name: str = "the clip") -> Subject:
     """The only face of a clip, frame by frame; frames in which it cannot be forged are counted.
 
