@@ -10,6 +10,7 @@ from torch import nn
 from facetell.detectors import DetectorCard, load_detector
 from facetell.errors import DetectorFileError, TrainingError
 from facetell.faces.align import Geometry
+from facetell.files import sha256_of
 from facetell.training import export as module
 from facetell.training.export import export, parity
 
@@ -52,6 +53,9 @@ def test_the_file_is_a_detector_of_equal_numbers(network, tmp_path):
     logits = load_detector(path).score(crops.numpy()).logits  # another batch size than the example's is tested below
     torch.testing.assert_close(torch.from_numpy(logits), network(example).detach(), atol=1e-4, rtol=0)
     assert parity(network, path, torch.randn(9, 3, 16, 16)) <= 1e-4
+    page = path.with_suffix(".md").read_text()
+    assert page.startswith("# Detector tiny, version 1")
+    assert sha256_of(path) in page
 
 
 def test_batch_norms_are_folded_and_nothing_of_this_machine_is_told(network, tmp_path):

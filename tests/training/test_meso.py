@@ -35,6 +35,7 @@ def test_it_learns_and_its_file_scores_as_the_network_does(cache, tmp_path):
     assert measured["auc"] == pytest.approx(run.metrics["auc"])
     assert measured["n_real"] == measured["n_fake"] == 12
     assert detector.card.provisional
+    assert "| auc |" in path.with_suffix(".md").read_text()
     five = next(t for t in detector.card.thresholds if t.false_positive_rate == 0.05)
     assert five.logit is None  # twelve real faces cannot show 5 %
     assert logits[dev.labels == 1].mean() > logits[dev.labels == 0].mean()
@@ -65,7 +66,7 @@ def test_one_class_and_no_split(tmp_path):
 
 def test_batches_are_balanced_and_follow_from_the_step(cache):
     crops = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
-    batches = BalancedCrops(crops, 8, 3, 0.5, MEAN, STD)
+    batches = BalancedCrops(crops, 8, 3, 0.5, 0.5, MEAN, STD)
     one, again, other = batches[5], batches[5], batches[6]
     assert one["crops"].shape == (8, 3, 150, 150)
     assert one["label"].sum() == 4
@@ -77,8 +78,8 @@ def test_batches_are_balanced_and_follow_from_the_step(cache):
 def test_validation_sees_what_a_scan_sees(cache, geometry):
     with_border = crops_of([cache], "dev", geometry, 150, border=8)
     seen = EveryCrop(with_border, MEAN, STD)[0]["crops"][3].transpose(1, 2, 0) * 127.5 + 127.5
-    box = tuple(float(v) for v in cache.faces.loc[27, ["box_x", "box_y", "box_w", "box_h"]])
-    scanned = crop_face(cache.read(27), cache.points(27), box, geometry, 150)
+    x, y, w, h = cache.faces[["box_x", "box_y", "box_w", "box_h"]].to_numpy()[27]
+    scanned = crop_face(cache.read(27), cache.points(27), (x, y, w, h), geometry, 150)
     assert np.abs(seen - scanned).mean() < 1.0
 
 
@@ -86,4 +87,5 @@ def test_thresholds_hold_their_rate():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=1000), np.arange(1000) % 2
     for threshold in thresholds_of(logits, labels, "made"):
+        assert threshold.logit is not None
         assert (logits[labels == 0] >= threshold.logit).mean() == pytest.approx(threshold.false_positive_rate, abs=2e-3)

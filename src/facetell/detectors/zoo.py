@@ -20,7 +20,9 @@ class Weights:
     sha256: str
 
 
-SHIPPED: dict[str, Weights] = {}
+SHIPPED: dict[str, Weights] = {
+    "meso": Weights("meso.onnx", "05b8007dac589bc5a17920dcb982be8bff7f9a985f78c82816cce8af66dd6214"),
+}
 DEFAULT = "meso"
 
 

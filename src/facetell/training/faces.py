@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from facetell.data.cache import BOX, POINTS, FaceCache
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.forge.degrade import augment_pair
 from facetell.training.fit import require_both_classes
-
-if TYPE_CHECKING:
-    from facetell.data.cache import FaceCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +24,8 @@ class Crops:
     images: np.ndarray  # (N, S + 2 border, S + 2 border, 3) uint8 RGB
     labels: np.ndarray  # (N,) 1 = FAKE
     videos: pd.DataFrame  # (N rows) of the manifest
+    originals: np.ndarray  # (N,) the crop that a fake was made from, or −1
     border: int
-    skipped: int  # faces without landmarks, which no scan would score either
 
     def inner(self, index: int) -> np.ndarray:
         """What a scan would cut: crop `index` without its border."""
@@ -42,49 +39,46 @@ def crops_of(
     geometry: Geometry,
     size: int,
     border: int = 0,
-    limit: int = 0,
-    seed: int = 0,
 ) -> Crops:
-    """All faces of a split, cut and decoded once.
+    """All faces of a split, cut and decoded once; those without landmarks only where the geometry needs none.
 
     Args:
         split: "train" or "dev", as the manifests have it.
         size: side of the crops in pixels, without the border.
         border: pixels of surroundings on each side, for shifting; the scale stays the geometry's.
-        limit: faces at most, drawn with `seed`; 0: all.
 
     Raises:
         TrainingError: not both classes in this split.
     """
     found: list[tuple[FaceCache, int]] = []
-    rows, skipped = [], 0
+    places, rows, originals = [], [], []
     for cache in caches:
         wanted = np.flatnonzero((cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy())
-        usable = wanted if geometry.kind == "whole" else wanted[cache.faces.p0x.iloc[wanted].notna().to_numpy()]
-        skipped += len(wanted) - len(usable)
-        found += [(cache, int(face)) for face in usable]
-        rows.append(cache.manifest.iloc[cache.faces["item"].iloc[usable]])
+        place = cache.faces.iloc[wanted][[*POINTS, *BOX]].to_numpy(np.float32)
+        usable = np.ones(len(wanted), bool) if geometry.kind == "whole" else np.isfinite(place).all(axis=1)
+        used = wanted[usable]
+        crop_of = np.full(len(cache) + 1, -1)  # the last entry is where a face without a pair looks: −1
+        crop_of[used] = len(found) + np.arange(len(used))
+        originals.append(crop_of[cache.faces.pair.iloc[used].to_numpy()])
+        found += [(cache, int(face)) for face in used]
+        places.append(place[usable])
+        rows.append(cache.manifest.iloc[cache.faces["item"].iloc[used]])
     videos = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"label": []})
-    if limit and limit < len(found):
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(found))[:limit])
-        found, videos = [found[i] for i in chosen], videos.iloc[chosen].reset_index(drop=True)
     labels = videos.label.to_numpy(np.int64)
     require_both_classes(labels, f"The split {split!r}")
+    place = np.concatenate(places)
     side = size + 2 * border
     wide = Geometry(geometry.kind, geometry.scale * size / side, (side / size * (1 + 2 * geometry.margin) - 1) / 2)
     images = np.empty((len(found), side, side, 3), np.uint8)
 
     def cut(index: int) -> None:
         cache, face = found[index]
-        points = cache.points(face)
-        x, y, w, h = (float(v) for v in cache.faces.loc[face, ["box_x", "box_y", "box_w", "box_h"]])
-        images[index] = crop_face(
-            cache.read(face), np.zeros((5, 2)) if points is None else points, (x, y, w, h), wide, side
-        )
+        x, y, w, h = place[index, 10:].tolist()
+        images[index] = crop_face(cache.read(face), place[index, :10].reshape(5, 2), (x, y, w, h), wide, side)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(cut, range(len(found))))
-    return Crops(images, labels, videos, border, skipped)
+        list(pool.map(cut, range(len(images))))
+    return Crops(images, labels, videos, np.concatenate(originals), border)
 
 
 def normalised(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -98,21 +92,34 @@ class BalancedCrops:
     """Training batches without end: half REAL, half FAKE, mirrored, shifted within the border, a share of them damaged.
 
     Args:
+        paired: share of the fakes that have their own original beside them, so that only the forgery tells them apart.
         damaged: share of the crops that `augment_pair` damages mildly (JPEG, blur, noise, tone).
     """
 
     def __init__(
-        self, crops: Crops, batch: int, seed: int, damaged: float, mean: Sequence[float], std: Sequence[float]
+        self,
+        crops: Crops,
+        batch: int,
+        seed: int,
+        paired: float,
+        damaged: float,
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         if batch < 2:
             raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
-        self.crops, self.batch, self.seed, self.damaged, self.mean, self.std = crops, batch, seed, damaged, mean, std
+        self.crops, self.batch, self.seed, self.mean, self.std = crops, batch, seed, mean, std
+        self.paired, self.damaged = paired, damaged
         self.classes = [np.flatnonzero(crops.labels == label) for label in (0, 1)]
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, step])
-        fakes = self.batch // 2
-        chosen = np.concatenate([rng.choice(self.classes[0], self.batch - fakes), rng.choice(self.classes[1], fakes)])
+        fakes = rng.choice(self.classes[1], self.batch // 2)
+        reals = rng.choice(self.classes[0], self.batch - len(fakes))
+        originals = self.crops.originals[fakes]
+        beside = (originals >= 0) & (rng.random(len(fakes)) < self.paired)
+        reals[: len(fakes)][beside] = originals[beside]
+        chosen = np.concatenate([reals, fakes])
         images = np.stack([self._vary(self.crops.images[index], rng) for index in chosen])
         return {"crops": normalised(images, self.mean, self.std), "label": self.crops.labels[chosen].astype(np.float32)}
 

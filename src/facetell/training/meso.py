@@ -34,6 +34,7 @@ class MesoRecipe(Recipe):
     dropout: Annotated[float, Range(0, 0.9)] = 0.25
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
     shift: Annotated[int, Range(0, 40)] = 8  # pixels of random shift, at most
+    paired: Annotated[float, Range(0, 1)] = 0.5  # share of the fakes with their own original in the batch
     damaged: Annotated[float, Range(0, 1)] = 0.5  # share of the crops given mild JPEG, blur, noise or tone
 
     @property
@@ -55,7 +56,8 @@ class MesoTask:
         train = crops_of(caches, "train", recipe.geometry, SIZE, border=recipe.shift)
         dev = crops_of(caches, "dev", recipe.geometry, SIZE)
         return Data(
-            BalancedCrops(train, recipe.batch, recipe.seed, recipe.damaged, MEAN, STD), EveryCrop(dev, MEAN, STD)
+            BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD),
+            EveryCrop(dev, MEAN, STD),
         )
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
@@ -79,9 +81,9 @@ class MesoTask:
             licence="Apache-2.0 for the weights; the training data are licensed for research",
             description="MesoNet-style network of the paper, 150-pixel faces, trained from scratch.",
             limits=(
-                "A small network of 2018's kind: fakes of other makers than its training data's are often missed.",
+                "A small network of 2018's kind, trained on one data set; fakes made by other means are often missed.",
                 "Thresholds were read off single faces of one data set and are provisional.",
-                "Strong compression and faces below 60 pixels between the eyes lower its accuracy.",
+                "How far compression and small faces lower its accuracy was not measured.",
             ),
         )
         path = run.out / f"{self.name}.onnx"
