@@ -81,6 +81,6 @@ def _fetch(donor: np.ndarray, donor_points: np.ndarray, points: np.ndarray, shap
 def _match_colours(face: np.ndarray, target: np.ndarray, region: np.ndarray) -> np.ndarray:
     """The face with the mean and spread of the target's colours in CIELAB (Reinhard et al., "Color Transfer", 2001)."""
     source, wanted = (cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for picture in (face, target))
-    spread = np.clip(wanted[region].std(0) / np.maximum(source[region].std(0), 1e-3), 0.5, 2)
+    spread = np.clip(wanted[region].std(0) / np.maximum(source[region].std(0), 1e-3), 0.7, 1.4)
     matched = ((source - source[region].mean(0)) * spread + wanted[region].mean(0)).astype(np.float32)
     return (np.clip(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
