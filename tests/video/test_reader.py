@@ -22,6 +22,7 @@ CONTAINERS = {
     "mpeg2video": (".mpg",),
     "mjpeg": (".avi", ".mov"),
 }
+CONTAINER_NAMES = {".mkv": "matroska", ".ts": "mpegts", ".mpg": "mpeg"}
 COMBINATIONS = [(codec, suffix) for codec, suffixes in CONTAINERS.items() for suffix in suffixes]
 
 
@@ -50,6 +51,7 @@ def test_every_codec_and_container_gives_the_frames_asked_for(codec: str, suffix
     )
     info = probe(path)
     assert (info.codec, info.width, info.height, info.is_still) == (codec, 160, 120, False)
+    assert info.container == CONTAINER_NAMES.get(suffix, suffix[1:])
     assert info.frame_count == 50
     assert numbers(path, "every:7") == [0, 7, 14, 21, 28, 35, 42, 49]
     assert numbers(path, "at:33") == [33]

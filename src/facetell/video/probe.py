@@ -58,7 +58,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
     step = float(np.median(steps)) if len(steps) else 0.0
     variable = bool(len(steps) > 2 and np.mean(np.abs(steps - step) > 0.2 * step) > 0.01)
     return VideoInfo(
-        container=source.container.format.name,
+        container=_container(source),
         codec=context.codec.canonical_name,
         width=width,
         height=height,
@@ -76,6 +76,13 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         size_bytes=source.path.stat().st_size,
         audio=_audio(source.container),
     )
+
+
+def _container(source: Source) -> str:
+    """One of the names FFmpeg has for the format: the file's own suffix if it is among them."""
+    names = source.container.format.name.split(",")
+    suffix = source.path.suffix[1:].lower()
+    return suffix if suffix in names else names[0]
 
 
 def _frame_rate(times: np.ndarray, stated: Fraction | None) -> Fraction | None:
