@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetell.detectors import DetectorCard
-from facetell.errors import TrainingError
+from facetell.errors import ForgeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, paste_part, self_blend
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face, left in the picture first again
 ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
 RIM = 0.06  # share of the crop's side at its border; a pair that differs there is not aligned
+TRIES = 100  # draws before a training gives up finding a pair
 LARGEST = 288  # pixels, the longer side of a picture that is forged; larger ones are reduced first
 OUTPUTS = ("logit", "blend", "texture", "mask", "heatmap")
 LIMITS = (
@@ -258,13 +259,18 @@ class TrainingPairs:
         return crops, np.ascontiguousarray(cells), kind
 
     def _blend(self, rng: np.random.Generator) -> tuple[Forged, np.ndarray, bool]:
-        face = self.reals[np.searchsorted(self.odds, rng.random())]
-        real, points = _reduced(self.faces.read(face), self.faces.points[face])
-        return self_blend(real, points, rng, inner=self.recipe.inner), points, True
+        for _ in range(TRIES):
+            face = int(self.reals[np.searchsorted(self.odds, rng.random())])
+            real, points = _reduced(self.faces.read(face), self.faces.points[face])
+            try:
+                return self_blend(real, points, rng, inner=self.recipe.inner), points, True
+            except ForgeError:  # too flat a picture to show a blend, or points outside it
+                continue
+        raise TrainingError(f"None of {TRIES} real faces in a row can be blended.", "Look at them: data explore.")
 
     def _labelled(self, rng: np.random.Generator, kind: Kind) -> tuple[Forged, np.ndarray, bool]:
         """A labelled fake and its original, or the original with a part of the fake; never a pair that is alike."""
-        while True:
+        for _ in range(TRIES):
             face = int(rng.choice(self.fakes))
             fake, _ = _reduced(self.faces.read(face), self.faces.points[face])
             original = int(self.faces.pair[face])
@@ -281,6 +287,7 @@ class TrainingPairs:
             part = paste_part(fake, real, points, rng) if aligned else None
             if part is not None:
                 return part, points, True
+        raise TrainingError(f"None of {TRIES} labelled pairs in a row differs as a fake should.", "Prepare them anew.")
 
     def _matrix(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The crop's place, shaken."""
