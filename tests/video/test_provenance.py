@@ -50,8 +50,9 @@ def test_a_phone_is_named(tmp_path: Path) -> None:
     ("tags", "words"),
     [
         ({"comment": f"{FORGED_MARK} 0.1.0"}, "forged by facetell"),
-        ({"comment": "Made with Runway"}, "a generator of synthetic media: Runway"),
-        ({"software": "Adobe Premiere Pro 2025"}, "an editing program: Premiere"),
+        ({"handler_name": "ISO Media file produced by Google Inc."}, "written by Google"),
+        ({"comment": "Made with Runway"}, "mention Runway, the name of a generator of synthetic media"),
+        ({"software": "Adobe Premiere Pro 2025"}, "mention Premiere, the name of an editing program"),
     ],
 )
 def test_marks_in_the_tags(tags: dict[str, str], words: str, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
 
 def test_a_long_or_binary_tag_is_kept_short(tmp_path: Path) -> None:
     found = of(clip(tmp_path / "a.mkv", metadata={"comment": "x" * 5000}))
-    assert all(len(value) <= 400 for value in found.tags.values())
+    assert all(len(value) <= 1000 for value in found.tags.values())
 
 
 def test_content_credentials_in_a_video(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from facetell.errors import UsageError
 from facetell.types import Frame
 from facetell.video import VideoReader, probe, reader
+from facetell.video.source import PacketTable, Source
 from tests import media
 
 CONTAINERS = {
@@ -135,6 +136,16 @@ def test_reading_through_and_seeking_give_the_same(clip: Path, monkeypatch: pyte
     sought = frames(clip, "uniform:4")
     assert [frame.time_s for frame in through] == [frame.time_s for frame in sought]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(through, sought, strict=True))
+
+
+def test_an_index_that_leads_nowhere_costs_time_and_no_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reopen(self: Source, table: PacketTable, place: int) -> None:
+        self.container.close()
+        self._open()
+
+    monkeypatch.setattr("facetell.video.source._FAR", 0)
+    monkeypatch.setattr(Source, "_seek", reopen)
+    assert numbers(clip, "uniform:4") == [12, 37, 62, 87]
 
 
 def test_open_groups_of_pictures_give_the_frames_before_a_keyframe_too(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,19 +21,20 @@ _CREATED = ("com.apple.quicktime.creationdate", "creation_time", "date", "dateti
 _MAKERS = ("com.apple.quicktime.make", "com.android.manufacturer", "make", "manufacturer")
 _MODELS = ("com.apple.quicktime.model", "com.android.model", "model")
 _ENCODERS = ("encoder", "com.apple.quicktime.software", "software", "writing_application", "encoding_tool")
-_TAG_LENGTH = 400
+_TAGS, _TAG_LENGTH = 200, 1000
+_PARTS = 10_000  # boxes or chunks of a file that are looked through
 _SOME_BYTES = 2**20
 
 _GENERATORS = (
-    "AnimateDiff|Stable ?Diffusion|ComfyUI|Automatic1111|Midjourney|DALL.?E|Runway|Gen-[234]|Sora|Veo|Pika|Kling|Luma|"
-    "Hailuo|HeyGen|Synthesia|D-ID|DeepFaceLab|DeepFaceLive|FaceSwap|FaceFusion|roop|Reface|Avatarify|SimSwap|Wav2Lip|"
-    "LivePortrait|SadTalker|OpenAI|Firefly"
+    "AnimateDiff|[Ss]table ?[Dd]iffusion|ComfyUI|comfyui|AUTOMATIC1111|Midjourney|DALL.?E|Runway|Gen-[234]|Sora|Veo|Pika|"
+    "Kling|Luma|Hailuo|HeyGen|Synthesia|D-ID|DeepFaceLab|DeepFaceLive|FaceSwap|FaceFusion|roop|Reface|Avatarify|SimSwap|"
+    "Wav2Lip|LivePortrait|SadTalker|OpenAI|Firefly"
 )
 _EDITORS = (
     "Premiere|After Effects|Photoshop|Lightroom|GIMP|DaVinci|Final Cut|iMovie|CapCut|InShot|VN Editor|Kdenlive|Shotcut|"
     "OpenShot|Vegas|Filmora|Camtasia|Blender|HandBrake|Snapseed|FaceApp|Facetune|BeautyPlus|Meitu|Canva|Clipchamp"
 )
-_WRITERS = {r"^Lavf|^Lavc|FFmpeg": "FFmpeg", r"isom.*mp42.*Google|^Google": "Google (as downloads from YouTube are)"}
+_WRITERS = {r"^Lavf|^Lavc|FFmpeg": "FFmpeg", r"produced by Google": "Google, as downloads from YouTube are"}
 _C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA 2.1, "Embedding manifests into BMFF files"
 _AI_SOURCE = re.compile(rb"(composite[wW]ith[tT]|t)rainedAlgorithmicMedia")  # IPTC digital source types
 
@@ -73,7 +75,9 @@ def _first(tags: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _clean(tags: Mapping[str, object]) -> dict[str, str]:
-    texts = {str(key)[:80]: str(value).replace("\0", "").strip()[:_TAG_LENGTH] for key, value in tags.items()}
+    texts = {
+        str(key)[:80]: str(value).replace("\0", "").strip()[:_TAG_LENGTH] for key, value in islice(tags.items(), _TAGS)
+    }
     return {key: text for key, text in texts.items() if text}
 
 
@@ -107,12 +111,12 @@ def _picture_tags(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _marks(tags: Mapping[str, str]) -> Iterator[str]:
     """Names of known programs within the tags."""
-    text = "\n".join(tags.values())
+    text = "\n".join(value for key, value in tags.items() if key != "encoder_settings")
     if FORGED_MARK in text:
         yield "The file says of itself that it was forged by facetell."
     for pattern, kind in ((_GENERATORS, "a generator of synthetic media"), (_EDITORS, "an editing program")):
-        if found := re.search(rf"\b({pattern})\b", text, re.IGNORECASE):
-            yield f"The tags name {kind}: {found[0]}."
+        if found := re.search(rf"\b({pattern})\b", text):
+            yield f"The tags mention {found[0]}, the name of {kind}."
     if {"parameters", "workflow", "prompt"} & tags.keys():
         yield "The tags hold a prompt or workflow, as generators of synthetic pictures write them."
     for pattern, name in _WRITERS.items():
@@ -155,7 +159,7 @@ def _manifests(file: BinaryIO) -> Iterator[tuple[int, int]]:
     """Start and length of the parts of an MP4, HEIC, AVIF, JPEG, PNG or WebP that hold a C2PA manifest."""
     head = _read(file, 0, 12)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide"):
-        for kind, start, length in _boxes(file):
+        for kind, start, length in islice(_boxes(file), _PARTS):
             if kind == b"uuid" and _read(file, start, 16) == _C2PA_BOX:
                 yield start, length
     elif head[:2] == b"\xff\xd8":
@@ -163,9 +167,13 @@ def _manifests(file: BinaryIO) -> Iterator[tuple[int, int]]:
             if kind == 0xEB and b"jumb" in _read(file, start, 64):
                 yield start, length
     elif head[:4] == b"\x89PNG":
-        yield from ((start, length) for kind, start, length in _chunks(file, 8, "big", 4) if kind == b"caBX")
+        for kind, start, length in islice(_png_chunks(file), _PARTS):
+            if kind == b"caBX":
+                yield start, length
     elif head[:4] == b"RIFF":
-        yield from ((start, length) for kind, start, length in _chunks(file, 12, "little", 0) if kind == b"C2PA")
+        for kind, start, length in islice(_riff_chunks(file), _PARTS):
+            if kind == b"C2PA":
+                yield start, length
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -189,12 +197,17 @@ def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         at += 2 + length
 
 
-def _chunks(file: BinaryIO, at: int, order: str, tail: int) -> Iterator[tuple[bytes, int, int]]:
-    """PNG's chunks (length, kind, …, check sum) and RIFF's (kind, length, …, padding to an even length)."""
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    at = 8
     while len(head := _read(file, at, 8)) == 8:
-        if order == "big":
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        else:
-            kind, length = head[:4], int.from_bytes(head[4:], "little")
-        yield kind, at + 8, length
-        at += 8 + length + (tail or length % 2)
+        length = int.from_bytes(head[:4], "big")
+        yield head[4:], at + 8, length
+        at += 12 + length  # a check sum follows
+
+
+def _riff_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    at = 12
+    while len(head := _read(file, at, 8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        yield head[:4], at + 8, length
+        at += 8 + length + length % 2

@@ -21,8 +21,6 @@ from facetell.video.source import PacketTable, Source, check_size
 
 _SHORT = 600  # frames: decoding no more than this, nothing is gained by taking keyframes instead
 _AHEAD_BYTES = 128 * 2**20
-# Decoders that leave out frames nothing else refers to when asked, packet by packet, with all others unchanged.
-_SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 
 
 class VideoReader:
@@ -185,8 +183,6 @@ def _by_timestamp(
     source: Source, table: PacketTable, wanted: np.ndarray, fed: np.ndarray
 ) -> Generator[tuple[int, av.VideoFrame], None, None]:
     """The wanted frames with their numbers; in place of one that cannot be decoded comes the next that can."""
-    context = source.stream.codec_context
-    skipping = context.name in _SKIPPING
     in_order = table.pts[table.order]
     left = deque(in_order[wanted].tolist())
     exactly = set(left)
@@ -201,9 +197,7 @@ def _by_timestamp(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], fed.astype(np.int8), [0]]))).reshape(-1, 2)
     for first, end in edges.tolist():
         for packet in source.packets(table, first, end - 1):
-            if skipping:
-                context.skip_frame = "DEFAULT" if packet.pts in exactly else "NONREF"
-            yield from met(source.decode(packet))
+            yield from met(source.decode(packet, wanted=packet.pts in exactly))
         yield from met(source.drain())
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -29,6 +29,8 @@ _CONTAINERS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,mxf,rm,wtv,nut,dv,ivf,obu,h264,hevc,av1,vvc,mjpeg,gxf,"
     "mp3,aac,wav,flac,aiff,ac3,eac3,amr,w64"
 )
+# Decoders that leave out frames nothing else refers to when asked, packet by packet, with all others unchanged.
+_SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 _PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails
 _FAR = 300  # packets: a gap worth a seek; reading through a smaller one is as fast
 _AGAIN = "Fetch the file again."
@@ -82,7 +84,7 @@ class PacketTable:
     time_base: Fraction
     pts: np.ndarray  # (n,) int64; the packet's number where the file gives no timestamp
     is_key: np.ndarray  # (n,) bool
-    is_shown: np.ndarray  # (n,) bool: not cut away by an edit list
+    is_shown: np.ndarray  # (n,) bool: whole, and not cut away by an edit list
     exact: bool  # every packet states its own presentation time; else frames are told apart by counting
 
     def __len__(self) -> int:
@@ -175,7 +177,7 @@ class Source:
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
             pts.append(packet.pts if packet.pts is not None else 0)
-            flags.append(packet.is_keyframe | (not packet.is_discard) << 1)
+            flags.append(packet.is_keyframe | (not packet.is_discard and not packet.is_corrupt) << 1)
         if first is None:
             first = next(iter(self.drain()), None)
         if first is None:
@@ -184,16 +186,14 @@ class Source:
         exact = stated and len(set(pts)) == len(pts) and self.container.format.name != "avi"
         bits = np.frombuffer(flags, np.uint8)
         table = PacketTable(
-            time_base=self.stream.time_base
-            if stated and self.stream.time_base
-            else 1 / Fraction(self.stream.guessed_rate or 25),
+            time_base=(self.stream.time_base if stated else None) or 1 / Fraction(self.stream.guessed_rate or 25),
             pts=np.array(pts) if stated else np.arange(len(pts)),
             is_key=bits & 1 > 0,
             is_shown=bits & 2 > 0,
             exact=exact,
         )
         if not table.is_shown.any():
-            raise DamagedVideoError(f"{self.name} is damaged: its edit list shows nothing.", _AGAIN)
+            raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", _AGAIN)
         self._seek(table, 0)
         self.corrupt_packets = 0
         return table, first
@@ -234,15 +234,19 @@ class Source:
         except FFmpegError:
             self.corrupt_packets += 1  # nothing can be read beyond this point
 
-    def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+    def decode(self, packet: av.Packet | None, *, wanted: bool = True) -> list[av.VideoFrame]:
         """The frames that came out of the decoder, in order of presentation.
 
         What it refuses is counted, and the frames after that are dropped up to the next keyframe: decoders go on from
-        a lost picture with a guess at it.
+        a lost picture with a guess at it. A packet that is not `wanted` may be left out if no other frame needs it.
         """
-        frames = []
+        context, frames = self.stream.codec_context, []
+        if context.name in _SKIPPING:
+            context.skip_frame = "DEFAULT" if wanted else "NONREF"
         try:
-            frames = self.stream.codec_context.decode(packet)
+            if packet is not None and packet.is_corrupt:
+                raise InvalidDataError(0, "cut off by the end of the file or a gap in it")
+            frames = context.decode(packet)
         except FFmpegError:
             self.corrupt_packets += 1
             self._guessing = True
