@@ -26,8 +26,8 @@ _PARTS = 10_000  # boxes or chunks of a file that are looked through
 _SOME_BYTES = 2**20
 
 _GENERATORS = (
-    "AnimateDiff|[Ss]table ?[Dd]iffusion|ComfyUI|comfyui|AUTOMATIC1111|Midjourney|DALL.?E|Runway|Gen-[234]|Sora|Veo|Pika|"
-    "Kling|Luma|Hailuo|HeyGen|Synthesia|D-ID|DeepFaceLab|DeepFaceLive|FaceSwap|FaceFusion|roop|Reface|Avatarify|SimSwap|"
+    "AnimateDiff|[Ss]table ?[Dd]iffusion|ComfyUI|comfyui|AUTOMATIC1111|Midjourney|DALL.?E|Runway|Gen-[234]|Sora|Veo|"
+    "Pika|Kling|Luma|Hailuo|HeyGen|Synthesia|D-ID|DeepFaceLab|DeepFaceLive|FaceSwap|FaceFusion|roop|Reface|Avatarify|SimSwap|"
     "Wav2Lip|LivePortrait|SadTalker|OpenAI|Firefly"
 )
 _EDITORS = (
