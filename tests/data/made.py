@@ -69,10 +69,10 @@ def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def changed_mouth(frame: np.ndarray) -> np.ndarray:
-    """A frame of `media.portrait_frames` with another mouth region: darker and mirrored in a band under the middle."""
+    """A frame of `media.portrait_frames` with another mouth region: darker and mirrored in a band around the middle."""
     fake = frame.copy()
     height, width = frame.shape[:2]
-    band = fake[int(0.5 * height) : int(0.68 * height), int(0.4 * width) : int(0.6 * width)]
+    band = fake[int(0.4 * height) : int(0.56 * height), int(0.4 * width) : int(0.6 * width)]
     band[:] = band[:, ::-1] // 2 + 40
     return fake
 

@@ -56,7 +56,7 @@ def inspect(
         write_manifest(manifest_of(listing.items), manifest)
     if json is not None:
         write(dumps(summary, ensure_ascii=False, indent=1) + "\n", json)
-    Console(stderr=json == "-").print(summary_report(summary, root))
+    Console(stderr=json == "-").print(summary_report(summary, root), soft_wrap=True)
 
 
 @app.command()
@@ -126,7 +126,7 @@ def prepare(
         )
     cache = FaceCache.open(out)
     if not quiet:
-        console.print(cache_report(cache))
+        console.print(cache_report(cache), soft_wrap=True)
 
 
 def _listing(
@@ -142,3 +142,25 @@ def _listing(
 
     known = None if label is None else label_of(label, "--label")
     return read(root, Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex), layout)
+
+
+@app.command()
+def explore(
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="A cache made by facetell data prepare.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.html", help="Write the page here.")],
+    seed: Annotated[int, typer.Option(help="Of the draw of faces that are looked at.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Write a page on what a cache holds and on the shortcuts by which it could be learned."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from facetell.data.cache import FaceCache
+    from facetell.data.explore import explore as page
+    from facetell.data.explore import shortcuts
+
+    check_outputs([out, json], [str(cache)])
+    opened = FaceCache.open(cache)
+    write(page(opened, seed), out)
+    if json is not None:
+        write(dumps({"shortcuts": [asdict(found) for found in shortcuts(opened)]}, indent=1) + "\n", json)
