@@ -26,15 +26,15 @@ def portrait(label: int, shift: float = 0.0) -> np.ndarray:
     return np.clip(media.side_by_side([0]) * gain, 0, 255).astype(np.uint8)
 
 
-def stills(folder: Path) -> pd.DataFrame:
-    """Six people, each real and fake, three stills of each; no face in the very first picture."""
+def stills(folder: Path, people: int = PEOPLE) -> pd.DataFrame:
+    """Several people, each real and fake, three stills of each; no face in the very first picture."""
     items = []
-    for person in range(PEOPLE):
+    for person in range(people):
         for label in (REAL, FAKE):
             for number in range(STILLS):
                 path = folder / f"{'real' if label == REAL else 'fake'}-{person}_{number}.png"
                 blank = person == label == number == 0
-                picture = np.full((240, 240, 3), 90, np.uint8) if blank else portrait(label, 0.02 * person)
+                picture = np.full((240, 240, 3), 90, np.uint8) if blank else portrait(label, 0.1 * person / people)
                 media.write_picture(path, picture)
                 items.append(
                     Item(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -51,8 +49,8 @@ def evaluate(
     from json import dumps
 
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from facetell.cli._counting import counting
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
     from facetell.evaluation.page import page
@@ -73,17 +71,9 @@ def evaluate(
     manifest = manifest_from(data, options, layout, split)
     scanner = Scanner(detector, sample, device=device)
     rival = None if against is None else Scanner(against, sample, device=device)
-    errors = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-
-    @contextmanager
-    def bar_of(total: int) -> Iterator[Callable[[int], None]]:
-        with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
-            task = bar.add_task("scoring", total=total)
-            yield lambda done: bar.advance(task, done)
 
     def scored_by(scanner: Scanner) -> Scored:
-        with bar_of(len(manifest)) as advance:
+        with counting(len(manifest), quiet) as advance:
             return score(manifest, scanner, workers, advance)
 
     scored = scored_by(scanner)
@@ -92,7 +82,7 @@ def evaluate(
     if other is not None:
         result["against"] = compare(scored, other)
     if suite is not None:
-        with bar_of(len(manifest) * len(SUITE)) as advance:
+        with counting(len(manifest) * len(SUITE), quiet) as advance:
             result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance)
     if submission is not None:
         write(submission_table(scored).to_csv(index=False), submission)
@@ -101,4 +91,4 @@ def evaluate(
     if json is not None:
         write(dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
-        (errors if json == "-" else Console()).print(report(result))
+        Console(stderr=json == "-").print(report(result))

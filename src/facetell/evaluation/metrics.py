@@ -122,7 +122,7 @@ def paired(
     once = np.ones((1, len(y)))
     auc_a, auc_b = float(rank_a.auc(once)[0]), float(rank_b.auc(once)[0])
     drawn = [
-        rank_a.auc(weights) - rank_b.auc(weights) for weights in _resamples(group, n_boot, np.random.default_rng(seed))
+        rank_a.auc(weights) - rank_b.auc(weights) for weights in resamples(group, n_boot, np.random.default_rng(seed))
     ]
     difference = np.concatenate(drawn)
     difference = difference[np.isfinite(difference)]
@@ -162,7 +162,7 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000,
         return {"value": None, "ci95": None, "n": 0}
     group = _numbered(groups, len(x))
     rng = np.random.default_rng(seed)
-    drawn = [weights @ x / weights.sum(axis=1) for weights in _resamples(group, n_boot, rng)] if group.max() else []
+    drawn = [weights @ x / weights.sum(axis=1) for weights in resamples(group, n_boot, rng)] if group.max() else []
     return {"value": _mean(x), "ci95": _interval(np.concatenate(drawn)) if drawn else None, "n": len(x)}
 
 
@@ -227,7 +227,7 @@ def _bootstrap(
     """Metric -> its value in every resample that holds both classes (every resample, without a ranking)."""
     per_item = {"log_loss": _log_loss(y, p), "brier": (p - y) ** 2}
     parts: list[dict[str, np.ndarray]] = []
-    for weights in _resamples(group, n_boot, np.random.default_rng(seed)):
+    for weights in resamples(group, n_boot, np.random.default_rng(seed)):
         total = weights.sum(axis=1)
         part = {name: weights @ values / total for name, values in per_item.items()}
         if ranking:
@@ -238,7 +238,7 @@ def _bootstrap(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _resamples(group: np.ndarray, n_boot: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def resamples(group: np.ndarray, n_boot: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """How often each item stands in each resample, (b, N) at a time so that memory stays flat."""
     n_groups = int(group.max()) + 1
     step = max(1, _CELLS // max(len(group), 1))

@@ -98,7 +98,7 @@ def robustness(
     Returns:
         Name -> `description`; `comparison`, that of `metrics.paired` with the degraded scores as A and the clean ones
         as B (None, with the reason under `notes`, for one class only); `drift_real` and `drift_fake`, the mean change
-        of the calibrated logit with interval and n; `false_alarms`, as in `verdicts`; `lost`, videos left without score.
+        of the calibrated logit with interval and n; `false_alarms`, as in `verdicts`; `lost`, videos without score.
     """
     return {
         name: {

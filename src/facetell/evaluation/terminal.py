@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from facetell.detectors import DetectorCard
 from facetell.report.text import count, plain
 
 NAMES = {
@@ -45,8 +46,7 @@ def written(numbers: Mapping[str, Any], name: str) -> str:
     value = numbers[name]
     if value is None:
         return "–"
-    bounds = interval(numbers, name)
-    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+    return _plus(value, interval(numbers, name))
 
 
 def report(result: Mapping[str, Any]) -> RenderableType:
@@ -113,6 +113,59 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             reasons.setdefault(reason, []).append(NAMES.get(str(name), "intervals"))
         lines += [f"{level}: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return lines
+
+
+def calibration(card: DetectorCard) -> RenderableType:
+    """What `facetell calibrate` found out, from the card it wrote."""
+    report = card.metrics["calibration"]
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in report["cross_validated_log_loss"].items())
+    before, after = report["before"], report["after"]
+    parts: list[RenderableType] = [
+        Text(
+            f"{plain(card.name)} {plain(card.version)}: {card.calibration.method} (cross-validated log loss: {losses})"
+        ),
+        Text(f"Held out, n = {after['n_real']} real + {after['n_fake']} fake, both classes weighing the same:"),
+    ]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for words in ("", "before", "after"):
+        table.add_column(words, justify="left" if not words else "right")
+    for name in ("log_loss", "brier", "ece"):
+        table.add_row(NAMES[name], *(_plus(one[name]["value"], one[name]["ci95"]) for one in (before, after)))
+    table.add_row("AUC", "", written(report["held_out"], "auc"))
+    parts.append(table)
+    for threshold in card.thresholds:
+        rate = f"{threshold.false_positive_rate:g}"
+        if threshold.logit is None:
+            parts.append(Text(f"False positives at most {rate}: no threshold; it {plain(threshold.source)}."))
+            continue
+        band = "none" if threshold.real_below is None else f"{threshold.real_below:.2f}"
+        parts.append(
+            Text(
+                f"False positives at most {rate}: FAKE from logit {threshold.logit:.2f} (n = {threshold.n_real}, "
+                f"{plain(threshold.source)}), REAL below {band}. Held out: "
+                + ", ".join(
+                    f"{name.replace('_', ' ')} {_share(one)}" for name, one in report["decisions"][rate].items()
+                )
+            )
+        )
+    sources = Table(box=None, pad_edge=False, header_style="dim")
+    rates = [f"{t.false_positive_rate:g}" for t in card.thresholds if t.logit is not None]
+    for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):
+        sources.add_column(words)
+    for source, shares in report["false_positives"].items():
+        sources.add_row(Text(plain(source)), *(_share(shares[rate]) for rate in rates))
+    return Group(*parts, sources)
+
+
+def _plus(value: float, bounds: list[float] | None) -> str:
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+
+
+def _share(numbers: Mapping[str, Any]) -> str:
+    if numbers["value"] is None:
+        return "–"
+    low, high = numbers["ci95"]
+    return f"{numbers['value']:.1%} ({low:.1%}–{high:.1%}, n = {numbers['n']})"
 
 
 def _levels(result: Mapping[str, Any]) -> Table:

@@ -1,0 +1,70 @@
+"""`facetell calibrate`: probabilities and thresholds for a detector, measured and written into its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facetell.cli.common import JsonOption, Verbose, check_outputs, talk, write
+
+
+def calibrate(
+    context: typer.Context,
+    detector: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The detector to calibrate.")],
+    data: Annotated[list[Path], typer.Option(metavar="DIR|TABLE|MANIFEST", help="Labelled development data.")],
+    reals: Annotated[
+        list[Path], typer.Option(metavar="DIR|TAR", help="Real faces of one source each, none of them trained on.")
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.onnx", help="The detector file to write.")],
+    json: JsonOption = None,
+    split: Annotated[str | None, typer.Option(help="Only the rows of this split of the development data.")] = None,
+    sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
+    condition: Annotated[
+        str, typer.Option(help="Damage that is measured beside the clean data; a name of the robustness suite.")
+    ] = "CRF 32",
+    seed: Annotated[int, typer.Option(help="Of the halves and the resampling.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fit probabilities on half of the development groups, report on the other, read thresholds off real faces."""
+    from json import dumps
+
+    from rich.console import Console
+
+    from facetell.cli._counting import counting
+    from facetell.data.layouts import Options
+    from facetell.detectors import pack
+    from facetell.errors import UsageError
+    from facetell.evaluation.calibration import calibrate as fit
+    from facetell.evaluation.robustness import SUITE
+    from facetell.evaluation.scoring import score
+    from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.terminal import calibration
+    from facetell.scanning import Scanner
+
+    if verbose:
+        talk(context)
+    check_outputs([out, json], [str(path) for path in (*data, *reals)])
+    if condition not in SUITE:
+        raise UsageError(f"There is no degradation {condition!r}.", f"There are: {', '.join(SUITE)}.")
+    scanner = Scanner(detector, sample)
+    development = manifest_from(data, split=split)
+    sources = {"/".join(path.resolve().with_suffix("").parts[-2:]): path for path in reals}
+    manifests = {name: manifest_from([path], Options(label=0)) for name, path in sources.items()}
+    conditions = {"clean": None, condition: SUITE[condition]}
+    with counting(2 * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:
+        scored = {name: score(development, scanner, workers, advance, kind) for name, kind in conditions.items()}
+        measured = {
+            f"{source} ({name})": score(manifest, scanner, workers, advance, kind)
+            for source, manifest in manifests.items()
+            for name, kind in conditions.items()
+        }
+    card = fit(scanner.detector.card, scored, measured, seed=seed)
+    pack(detector, card, out)
+    if json is not None:
+        write(dumps(card.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
+    if not quiet:
+        Console(stderr=json == "-").print(calibration(card))

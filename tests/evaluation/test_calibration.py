@@ -1,0 +1,195 @@
+"""Calibration on scores drawn from known distributions, and the whole verb on made pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from facetell.detectors import Calibration, load_detector
+from facetell.errors import DataError
+from facetell.evaluation import calibration
+from facetell.evaluation.calibration import (
+    apply,
+    balanced,
+    calibrate,
+    choose,
+    decisions,
+    fit_isotonic,
+    fit_temperature,
+    halves,
+    real_below,
+    threshold_at,
+)
+from facetell.evaluation.scoring import Scored
+from tests import media
+from tests.detectors.networks import card
+from tests.evaluation import made
+
+
+def drawn(n: int, distance: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and raw logits that are three times too sure and shifted by one."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    true_logit = distance * (rng.normal(0, 1, n) + distance * (y - 0.5))
+    return y, 3 * true_logit + 1
+
+
+def scored(y: np.ndarray, logits: np.ndarray, name: str = "made") -> Scored:
+    columns = {"label": y, "logit": logits, "dataset": name, "original": "", "problem": ""}
+    videos = pd.DataFrame(columns).assign(group=[f"{name} {k // 2}" for k in range(len(y))])
+    videos["video"] = [f"v{k}" for k in range(len(y))]
+    return Scored(pd.DataFrame({"reason": [""] * len(y)}), pd.DataFrame(), videos, card())
+
+
+def test_temperature_undoes_scale_and_shift() -> None:
+    fitted = fit_temperature(*drawn(4000, distance=1.5))
+    assert fitted.temperature == pytest.approx(3, rel=0.1)
+    assert fitted.bias == pytest.approx(-1 / 3, abs=0.1)
+
+
+def test_temperature_does_not_depend_on_the_share_of_fakes() -> None:
+    y, logits = drawn(8000, distance=1.5)
+    few_fakes = (y == 0) | (np.arange(len(y)) % 10 == 1)
+    fitted = fit_temperature(y[few_fakes], logits[few_fakes])
+    assert fitted.temperature == pytest.approx(3, rel=0.15)
+    assert fitted.bias == pytest.approx(-1 / 3, abs=0.2)
+
+
+def test_isotonic_follows_a_bent_curve_that_no_temperature_can() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.uniform(-3, 3, 6000)
+    truth = np.where(raw > 0, 0.9, 0.1)
+    y = (rng.random(6000) < truth).astype(int)
+    chosen, losses = choose(y, raw, np.arange(6000) // 2)
+    assert chosen.method == "isotonic"
+    assert losses["isotonic"] < losses["temperature"] - 0.01
+    p = 1 / (1 + np.exp(-apply(fit_isotonic(y, raw), np.array([-2.0, 2.0]))))
+    assert p == pytest.approx([0.1, 0.9], abs=0.04)
+
+
+def test_temperature_is_chosen_where_it_is_the_truth() -> None:
+    y, logits = drawn(600, distance=1.5)
+    assert choose(y, logits, np.arange(600) // 2)[0].method == "temperature"
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, fit_isotonic])
+def test_a_detector_that_ranks_backwards_is_refused(fit) -> None:
+    y, logits = drawn(400)
+    with pytest.raises(DataError, match="no better than chance"):
+        fit(y, -logits)
+
+
+def test_thresholds_keep_their_rate_on_the_worst_source() -> None:
+    rng = np.random.default_rng(0)
+    reals = {"easy": rng.normal(-3, 1, 1000), "hard": rng.normal(-1, 1, 400), "few": np.full(40, 50.0)}
+    groups = {name: len(values) for name, values in reals.items()}
+    y, logits = drawn(400)
+    found = threshold_at(0.01, reals, groups, y, logits)
+    assert found.logit is not None
+    assert (reals["hard"] >= found.logit).mean() == pytest.approx(0.01)
+    assert (reals["easy"] >= found.logit).mean() <= 0.01
+    assert found.source.startswith("hard, the worst of easy, hard")
+    assert found.n_real == 400
+
+
+def test_ties_count_as_reached() -> None:
+    values = np.array([0.0] * 95 + [1.0] * 205)
+    found = threshold_at(0.01, {"a": values}, {"a": 300}, *drawn(100))
+    assert found.logit is not None
+    assert found.logit > 1
+
+
+def test_a_rate_that_no_source_can_show_has_no_threshold() -> None:
+    found = threshold_at(0.001, {"a": np.zeros(400)}, {"a": 400}, *drawn(100))
+    assert found.logit is None
+    assert found.source == "needs 3000 real groups of one source; the largest has 400"
+
+
+def test_clearly_real_is_drawn_where_few_are_wrong() -> None:
+    y, logits = drawn(4000, distance=2.0)
+    bound = real_below(y, logits, fake_from=float(np.quantile(logits[y == 0], 0.99)))
+    fake, real = logits >= np.quantile(logits[y == 0], 0.99), logits < bound
+    wrong = ((fake & (y == 0)) | (real & (y == 1))).sum() / (fake | real).sum()
+    assert 0.04 < wrong <= 0.05
+    assert real_below(y, -logits, fake_from=100.0) == (-logits).min()
+
+
+def test_balanced_numbers_do_not_depend_on_the_share_of_fakes() -> None:
+    y, logits = drawn(4000, distance=1.0)
+    p = 1 / (1 + np.exp(-logits / 3))
+    few = (y == 0) | (np.arange(len(y)) % 8 == 1)
+    whole = balanced(y, p, np.arange(4000), n_boot=50)
+    part = balanced(y[few], p[few], np.arange(few.sum()), n_boot=50)
+    assert part["log_loss"]["value"] == pytest.approx(whole["log_loss"]["value"], rel=0.05)
+    low, high = whole["log_loss"]["ci95"]
+    assert low < whole["log_loss"]["value"] < high
+
+
+def test_halves_keep_groups_whole() -> None:
+    groups = np.repeat([f"g{k}" for k in range(21)], 3)
+    fits = halves(groups)
+    assert not set(groups[fits]) & set(groups[~fits])
+    assert len(set(groups[fits])) == 10
+    assert (halves(groups, seed=1) != fits).any()
+
+
+def test_the_card_gets_everything() -> None:
+    y, logits = drawn(800)
+    noise = np.random.default_rng(3).normal(0, 2, 800)
+    reals = np.random.default_rng(4).normal(-8, 8, 400)
+    result = calibrate(
+        card(metrics={"dev": {"auc": 0.9}}),
+        {"clean": scored(y, logits), "CRF 32": scored(y, logits + noise)},
+        {"street (clean)": scored(np.zeros(400, int), reals, "street")},
+        n_boot=50,
+    )
+    report = result.metrics["calibration"]
+    assert result.metrics["dev"] == {"auc": 0.9}
+    assert result.calibration.method in ("temperature", "isotonic")
+    assert report["after"]["log_loss"]["value"] < report["before"]["log_loss"]["value"]
+    assert report["after"]["ece"]["value"] < report["before"]["ece"]["value"]
+    # Two videos to a group: 200 groups show 5 % (60 needed), but not 1 % (300).
+    assert [threshold.logit is None for threshold in result.thresholds] == [False, True, True]
+    assert result.provisional
+    assert report["false_positives"]["street (clean)"]["0.05"]["value"] == pytest.approx(0.05)
+    assert report["decisions"]["0.05"]["wrong"]["value"] < 0.1
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_decisions_with_no_bound_of_real_use_even_odds() -> None:
+    found = decisions(np.array([0, 1, 1]), np.array([-1.0, 0.5, 2.0]), calibration.Threshold(0.05, 1.0, 60, "made"))
+    assert found["undecided"]["value"] == pytest.approx(1 / 3)
+    assert found["wrong"]["value"] == 0
+
+
+def test_one_class_is_refused() -> None:
+    y, logits = drawn(100)
+    with pytest.raises(DataError, match="one class only"):
+        calibrate(card(), {"clean": scored(np.ones_like(y), logits)}, {})
+
+
+def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
+    detector = made.detector(tmp_path, name="tiny.onnx")
+    people = tmp_path / "people"
+    people.mkdir()
+    made.stills(people, people=12).to_csv(tmp_path / "dev.csv", index=False)
+    real = tmp_path / "street"
+    real.mkdir()
+    for number in range(60):
+        media.write_picture(real / f"person{number}.png", made.portrait(0, 0.003 * number))
+    out = tmp_path / "calibrated.onnx"
+    arguments = [str(detector), "--data", str(tmp_path / "dev.csv"), "--reals", str(real), "-o", str(out)]
+    result = CliRunner().invoke(app, ["calibrate", *arguments, "--condition", "JPEG 50"])
+    assert result.exit_code == 0, result.output
+    written = load_detector(out).card
+    assert written.calibration != Calibration()
+    assert written.thresholds[0].logit is not None
+    assert written.thresholds[0].n_real == 60
+    assert written.thresholds[1].logit is None
+    assert "no threshold" in " ".join(result.output.split())
