@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
+from facetell.cli.scan import THUMBNAILS
 from facetell.detectors import DetectorCard
 from facetell.report import terminal
 from facetell.report.html import page
@@ -34,10 +35,10 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 
 def main() -> None:
     os.chdir(ROOT)  # the pictures show the paths as a reader would type them
-    clips = [str(path) for path in sorted(Path("examples").glob("*.mp4"))]
+    clips = [str(path) for path in sorted(Path("examples").glob("*.mp4"), key=lambda path: path.stem)]
     if not clips:
         sys.exit("examples/ holds no .mp4")
-    scanner = Scanner(thumbnails=10)
+    scanner = Scanner(thumbnails=THUMBNAILS)
     verdicts = [scanner.scan(clip) for clip in clips]
     PICTURES.mkdir(exist_ok=True)
     draw_terminal(verdicts, PICTURES / "terminal.svg")
