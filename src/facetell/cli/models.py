@@ -59,6 +59,22 @@ def pack(
     print(f"{out}: use it with `facetell scan --detector {out}`.")
 
 
+@app.command("import-mesonet")
+def import_mesonet(
+    weights: Annotated[str, typer.Argument(metavar="FILE.h5", help="One of the MesoNet authors' weight files.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
+) -> None:
+    """Make a detector file of the MesoNet authors' published Keras weights, without TensorFlow."""
+    from facetell.errors import MissingExtraError
+
+    try:
+        from facetell.training.keras import import_mesonet as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install "facetell[train]".') from error
+    run(weights, out)
+    print(f"{out}: use it with `facetell scan --detector {out}`.")
+
+
 def _as_dict(file: DetectorFile) -> dict[str, Any]:
     return {"file": file.path.name, "bytes": len(file.content), "sha256": file.sha256, "card": file.card.to_dict()}
 

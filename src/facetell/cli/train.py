@@ -25,16 +25,15 @@ def train(
     from facetell.training.tasks import TASKS, get_task
 
     try:
-        import lightning  # noqa: F401  named here, not where a deep import would fail
-    except ImportError as error:
+        from facetell.data.cache import FaceCache
+        from facetell.training.fit import fit
+
+        task = get_task(name)
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
-            "Training needs torch and Lightning.", 'Install them: pip install "facetell[train]".'
+            f"Training needs {error.name}.", 'Install it: pip install "facetell[train]".'
         ) from error
 
-    from facetell.data.cache import FaceCache
-    from facetell.training.fit import fit
-
-    task = get_task(name)
     loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, settings or [])
     caches = [FaceCache.open(folder) for folder in data]
     run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
