@@ -28,7 +28,8 @@ def evaluate(
         str | None, typer.Option(metavar="NAME|FILE", help="Compare with this detector on the same items.")
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(metavar="robustness", help="Score everything again after each of 13 degradations.")
+        str | None,
+        typer.Option(metavar="robustness|aggregation", help="Also damage the items, or compare pooling rules."),
     ] = None,
     sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
     split: Annotated[str | None, typer.Option(help="Only the rows of this split.")] = None,
@@ -53,6 +54,7 @@ def evaluate(
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
+    from facetell.evaluation.aggregation import aggregation
     from facetell.evaluation.page import page
     from facetell.evaluation.protocol import compare, submission_table, summary
     from facetell.evaluation.robustness import SUITE, robustness
@@ -64,8 +66,8 @@ def evaluate(
     if verbose:
         talk(context)
     check_outputs([out, json, submission], [str(source) for source in data])
-    if suite not in (None, "robustness"):
-        raise UsageError(f"There is no suite {suite!r}.", "There is: robustness.")
+    if suite not in (None, "robustness", "aggregation"):
+        raise UsageError(f"There is no suite {suite!r}.", "There are: robustness, aggregation.")
     known = None if label is None else label_of(label, "--label")
     options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
     manifest = manifest_from(data, options, layout, split)
@@ -81,7 +83,11 @@ def evaluate(
     other = None if rival is None else scored_by(rival)
     if other is not None:
         result["against"] = compare(scored, other)
-    if suite is not None:
+    if suite == "aggregation":
+        with counting(len(manifest), quiet) as advance:
+            mirrored = score(manifest, scanner, workers, advance, SUITE["mirrored"])
+        result["aggregation"] = aggregation(scored, mirrored, resamples)
+    if suite == "robustness":
         with counting(len(manifest) * len(SUITE), quiet) as advance:
             result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance)
     if submission is not None:

@@ -124,7 +124,7 @@ def paired(
     drawn = [
         rank_a.auc(weights) - rank_b.auc(weights) for weights in resamples(group, n_boot, np.random.default_rng(seed))
     ]
-    difference = np.concatenate(drawn)
+    difference = np.concatenate([*drawn, np.empty(0)])
     difference = difference[np.isfinite(difference)]
     tail = min((difference <= 0).sum(), (difference >= 0).sum())
     return {
@@ -132,7 +132,7 @@ def paired(
         "auc_b": auc_b,
         "difference": auc_a - auc_b,
         "difference_ci95": _interval(difference),
-        "p_value": float(min(1.0, 2 * (tail + 1) / (len(difference) + 1))),
+        "p_value": float(min(1.0, 2 * (tail + 1) / (len(difference) + 1))) if n_boot else None,
         "n_real": real,
         "n_fake": fake,
         "n_groups": int(group.max()) + 1,

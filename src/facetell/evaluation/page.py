@@ -52,6 +52,8 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         robustness=terminal.robustness_rows(result.get("robustness", {})),
         robustness_columns=terminal.ROBUSTNESS,
         robustness_figure=robustness_figure(result.get("robustness", {})),
+        aggregation=terminal.aggregation_rows(result["aggregation"]) if "aggregation" in result else [],
+        frames_figure=frames_figure(result["aggregation"]) if "aggregation" in result else None,
         figures=figures(scored.videos, scored.card.name, other),
         mistakes=worst_mistakes(scored, scanner),
     )
@@ -86,6 +88,16 @@ def robustness_figure(robustness: Mapping[str, Mapping[str, Any]]) -> str | None
     compared = {name: numbers["comparison"] for name, numbers in robustness.items() if numbers["comparison"]}
     values = {name: (c["difference"], c["difference_ci95"]) for name, c in compared.items()}
     return plots.bars(values, "Change of AUC against the same videos undamaged", mark=0) if values else None
+
+
+def frames_figure(aggregation: Mapping[str, Any]) -> str:
+    """AUC over the number of faces that a video gives, with 95 % intervals where there are any."""
+    numbers = [float(number) for number in aggregation["frames"]]
+    points = list(aggregation["frames"].values())
+    bounds = [point["auc_ci95"] or [point["auc"]] * 2 for point in points]
+    curve = {"AUC": (numbers, [point["auc"] for point in points])}
+    bands = {"AUC": ([low for low, _ in bounds], [high for _, high in bounds])}
+    return plots.lines("Faces of each video", "AUC", curve, bands, numbers)
 
 
 def worst_mistakes(scored: Scored, scanner: Scanner) -> dict[str, list[dict[str, Any]]]:

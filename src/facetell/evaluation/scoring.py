@@ -30,7 +30,7 @@ from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore, Verdic
 
 CHUNK = 64  # stills in one call of the network
 LABELS = ("dataset", "label", "method", "compression", "split", "group", "original", "video")
-FACES = ("item", "key", "label", "time_s", "logit", "p_fake", "usable", "height")
+FACES = ("item", "key", "label", "time_s", "logit", "p_fake", "weight", "usable", "height")
 VIDEOS = ("key", *LABELS, "path", "member", "logit", "p_fake", "verdict", "faces", "height", "problem")
 READ_BY_SCAN = {".heic", ".heif"}  # pictures that OpenCV cannot decode
 
@@ -54,7 +54,7 @@ class Scored:
     Attributes:
         items: the manifest, with `key` (the video an item is, or belongs to) and `reason` (why it has no score, or "").
         faces: one row per frame with a face, the most suspicious usable one of it: `item` (row of `items`), `key`,
-            `label`, `time_s`, raw `logit`, calibrated `p_fake`, `usable`, `height` of the face's box in pixels.
+            `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box (px).
         videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit` and calibrated
             `p_fake` of the person who decides, `verdict`, the number of `faces`, their median `height`, the commonest
             `problem`.
@@ -286,7 +286,9 @@ def _face_table(items: pd.DataFrame, seen: Sequence[_Seen]) -> pd.DataFrame:
         for _, faces in sorted(by_time.items()):
             face = max(faces, key=_suspicion)
             label, key = items.label.iat[one.item], items.key.iat[one.item]
-            rows.append((one.item, key, label, face.time_s, face.logit, face.p_fake, face.usable, face.box[3]))
+            rows.append(
+                (one.item, key, label, face.time_s, face.logit, face.p_fake, face.quality, face.usable, face.box[3])
+            )
     return pd.DataFrame(rows, columns=pd.Index(FACES))
 
 

@@ -58,6 +58,8 @@ def report(result: Mapping[str, Any]) -> RenderableType:
         parts.append(Text(f"Against {against(result['against'])}"))
     if "robustness" in result:
         parts.append(_robustness(result["robustness"]))
+    if "aggregation" in result:
+        parts += _aggregation(result["aggregation"])
     return Group(*parts)
 
 
@@ -197,6 +199,34 @@ def _robustness(robustness: Mapping[str, Mapping[str, Any]]) -> Table:
     for row in robustness_rows(robustness):
         table.add_row(*map(Text, row))
     return table
+
+
+def aggregation_rows(aggregation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Rule, its AUC, and what it gains over the shipped one, as text."""
+    rows = []
+    for name, numbers in aggregation["rules"].items():
+        gain = numbers["gain"]
+        change = "–" if gain is None else _signed(gain["difference"], gain["difference_ci95"])
+        rows.append((name, _plus(numbers["auc"], numbers["auc_ci95"]), change))
+    return rows
+
+
+def _aggregation(aggregation: Mapping[str, Any]) -> list[Table]:
+    rules = Table(box=None, pad_edge=False, header_style="dim")
+    for words in (
+        f"a video's score (n = {aggregation['n_real']} + {aggregation['n_fake']})",
+        "AUC",
+        "against the shipped",
+    ):
+        rules.add_column(words)
+    for row in aggregation_rows(aggregation):
+        rules.add_row(*row)
+    frames = Table(box=None, pad_edge=False, header_style="dim")
+    for words in ("faces", "on average", "AUC"):
+        frames.add_column(words)
+    for number, numbers in aggregation["frames"].items():
+        frames.add_row(number, f"{numbers['faces']:.1f}", _plus(numbers["auc"], numbers["auc_ci95"]))
+    return [rules, frames]
 
 
 def _signed(value: float | None, bounds: list[float] | None) -> str:
