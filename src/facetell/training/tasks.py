@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """Where a task lies."""
 
-    module: str  # holds TASK
+    place: str  # module:name
     recipe: str  # the shipped recipe that is its default
 
 
 TASKS = {
-    "frame": Entry("facetell.training.frame", "default"),
-    "meso": Entry("facetell.training.meso", "meso"),
+    "cnn3d": Entry("facetell.training.clip:CNN3D", "cnn3d"),
+    "frame": Entry("facetell.training.frame:TASK", "default"),
+    "gru": Entry("facetell.training.clip:GRU", "gru"),
+    "meso": Entry("facetell.training.meso:TASK", "meso"),
 }
 
 
@@ -52,7 +54,7 @@ class Data(NamedTuple):
 
 
 class Task(Protocol):
-    """One kind of detector: its recipe, network, loss, batches and file. One module each, holding `TASK`."""
+    """One kind of detector: its recipe, network, loss, batches and file. One file each."""
 
     name: str
 
@@ -80,4 +82,5 @@ def get_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise UsageError(f"There is no network called {name!r} to train.", f"Known: {', '.join(sorted(TASKS))}.")
-    return import_module(TASKS[name].module).TASK
+    module, _, attribute = TASKS[name].place.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,172 @@
+"""The paper's detectors of runs of faces: the 3D-CNN on residuals, the GRU on the series of their means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.detectors import DetectorCard
+from facetell.errors import TrainingError
+from facetell.faces.align import Geometry, crop_face
+from facetell.networks.cnn3d import Cnn3d
+from facetell.networks.gru import Gru
+from facetell.residual import FRAMES, SIDE
+from facetell.scanning.scoring import runs_of
+from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
+from facetell.training.export import export
+from facetell.training.fit import require_both_classes
+from facetell.training.recipe import Range, Recipe
+from facetell.training.tasks import Data
+
+if TYPE_CHECKING:
+    from facetell.training.fit import Run
+
+MEAN, STD = (0.0,), (1 / 255,)  # the networks take grey levels
+
+
+@dataclass(frozen=True)
+class ClipRecipe(Recipe):
+    """Recipe of `facetell train cnn3d` and `facetell train gru`."""
+
+    scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry("landmarks", self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """N runs of T faces of one person each."""
+
+    images: np.ndarray  # (N, T, S, S, 3) uint8 RGB
+    labels: np.ndarray  # (N,) 1 = FAKE
+    videos: pd.DataFrame  # (N rows) of the manifest
+
+
+def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frames: int = FRAMES) -> Runs:
+    """Every run of `frames` faces of one track in a split; a shorter track is left out, nothing is padded.
+
+    Raises:
+        TrainingError: no track is long enough, or not both classes have one.
+    """
+    images, rows = [], []
+    for cache in caches:
+        wanted = cache.faces[(cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy()].dropna(subset=POINTS)
+        for (item, _), track in wanted.sort_values("time_s").groupby(["item", "track"]):
+            if len(track) < frames:
+                continue
+            places = track[[*POINTS, *BOX]].to_numpy(np.float32)
+            crops = np.stack(
+                [
+                    crop_face(cache.read(int(face)), place[:10].reshape(5, 2), tuple(place[10:]), geometry, SIDE)
+                    for face, place in zip(track.index, places, strict=True)
+                ]
+            )
+            for run in runs_of(len(track), frames):
+                images.append(crops[run])
+                rows.append(cache.manifest.iloc[item])
+    if not rows:
+        raise TrainingError(
+            f"The split {split!r} holds no track of {frames} faces.",
+            "Prepare the cache from videos with --sample clips:1x20@5.",
+        )
+    videos = pd.DataFrame(rows).reset_index(drop=True)
+    labels = videos.label.to_numpy(np.int64)
+    require_both_classes(labels, f"The split {split!r}, in tracks of {frames} faces,")
+    return Runs(np.stack(images), labels, videos)
+
+
+def grey_levels(images: np.ndarray) -> np.ndarray:
+    """(N, T, S, S, 3) uint8 -> (N, T, 1, S, S) float32 in 0…255, as the detector makes them when scanning."""
+    return images.mean(axis=-1, dtype=np.float32)[:, :, None]
+
+
+class BalancedRuns:
+    """Training batches without end: half REAL, half FAKE, half of them mirrored."""
+
+    def __init__(self, runs: Runs, batch: int, seed: int) -> None:
+        if batch < 2:
+            raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
+        self.runs, self.batch, self.seed = runs, batch, seed
+        self.classes = [np.flatnonzero(runs.labels == label) for label in (0, 1)]
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([self.seed, step])
+        fakes = self.batch // 2
+        chosen = np.concatenate([rng.choice(self.classes[0], self.batch - fakes), rng.choice(self.classes[1], fakes)])
+        crops = grey_levels(self.runs.images[chosen])
+        mirrored = rng.random(self.batch) < 0.5
+        crops[mirrored] = crops[mirrored, ..., ::-1]
+        return {"crops": crops, "label": self.runs.labels[chosen].astype(np.float32)}
+
+
+class EveryRun:
+    """Validation batches: each run once."""
+
+    def __init__(self, runs: Runs, batch: int = 8) -> None:
+        self.runs, self.batch = runs, batch
+
+    def __len__(self) -> int:
+        return -(-len(self.runs.labels) // self.batch)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        part = slice(index * self.batch, (index + 1) * self.batch)
+        return {"crops": grey_levels(self.runs.images[part]), "label": self.runs.labels[part].astype(np.float32)}
+
+
+class ClipTask:
+    """See `facetell.training.tasks.Task`."""
+
+    recipe = ClipRecipe
+
+    def __init__(self, name: str, network: type[nn.Module], kind: Literal["clip", "series"], description: str) -> None:
+        self.name, self.network, self.kind, self.description = name, network, kind, description
+
+    def module(self, recipe: ClipRecipe) -> BinaryModule:
+        return BinaryModule(self.network(), recipe)
+
+    def data(self, recipe: ClipRecipe, caches: Sequence[FaceCache]) -> Data:
+        train = runs_from(caches, "train", recipe.geometry)
+        dev = runs_from(caches, "dev", recipe.geometry)
+        return Data(BalancedRuns(train, recipe.batch, recipe.seed), EveryRun(dev))
+
+    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
+        dev = runs_from(caches, "dev", run.recipe.geometry)
+        batches = EveryRun(dev)
+        logits = logits_of(run.module, batches)
+        sets = " and ".join(sorted(set(dev.videos.dataset)))
+        card = DetectorCard(
+            name=self.name,
+            version="1",
+            kind=self.kind,
+            input_size=SIDE,
+            channels=1,
+            frames=FRAMES,
+            geometry=run.recipe.geometry,
+            mean=MEAN,
+            std=STD,
+            outputs={"logit": "logit"},
+            training_data=f"{sets}, the train split; chosen on the dev split",
+            metrics={f"{sets}, dev split, runs of {FRAMES} faces": measured(logits, dev.labels, dev.videos)},
+            thresholds=thresholds_of(logits, dev.labels, f"runs of real faces of {sets}, dev split"),
+            licence="Apache-2.0 for the weights; the training data have licences of their own",
+            description=self.description,
+            limits=(f"A track needs {FRAMES} usable faces to count.",),
+        )
+        path = run.out / f"{self.name}.onnx"
+        example = torch.from_numpy(batches[0]["crops"])
+        export(run.module.network, example, ["logit"], card, path)
+        return path
+
+
+CNN3D = ClipTask("cnn3d", Cnn3d, "clip", "The paper's 3D-CNN on 20 grey faces minus their Gaussian blur.")
+GRU = ClipTask("gru", Gru, "series", "The paper's GRU on the mean absolute residual of 20 faces.")
