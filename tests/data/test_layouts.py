@@ -12,6 +12,7 @@ import pytest
 from facetell.data.layouts import Options, layouts, read, recognise
 from facetell.data.layouts.base import Listing
 from facetell.data.manifest import FAKE, REAL, Item, manifest_of
+from facetell.data.split import assign_splits
 from facetell.data.summary import summarise
 from facetell.errors import DataError, FileMissingError, LayoutError, ManifestError, UsageError
 from tests.data.made import add_member, as_json, as_text, face_jpeg, face_tar, files
@@ -34,9 +35,9 @@ def test_dfdc_parts_with_missing_files_and_originals(tmp_path: Path) -> None:
     listing = read(tmp_path)
     items = by_video(listing)
     assert listing.layout == "dfdc"
-    assert items["dfdc_train_part_3/aaa"].label == FAKE
-    assert items["dfdc_train_part_3/aaa"].original == "dfdc_train_part_3/bbb"
-    assert items["dfdc_train_part_3/bbb"].label == REAL
+    assert items["aaa"].label == FAKE
+    assert items["aaa"].original == "bbb"
+    assert items["bbb"].label == REAL
     assert {item.group for item in items.values()} == {"part 3"}
     assert {item.split for item in items.values()} == {""}, "DFDC's own split says nothing"
     assert listing.missing == ["dfdc_train_part_3/ccc.mp4"]
@@ -52,14 +53,23 @@ def test_dfdc_flat_folder_groups_by_original(tmp_path: Path) -> None:
     as_json(tmp_path / "train_sample_videos/metadata.json", rows)
     for root in (tmp_path, tmp_path / "train_sample_videos"):
         manifest = manifest_of(read(root).items)
-        assert manifest.group.tolist() == ["train_sample_videos/gone"] * 2
+        assert manifest.group.tolist() == ["gone"] * 2
+
+
+def test_dfdc_video_in_its_part_and_in_the_sample_stays_in_one_split(tmp_path: Path) -> None:
+    for folder in ("dfdc_train_part_0", "train_sample_videos"):
+        files(tmp_path, *(f"{folder}/v{k}.mp4" for k in range(8)))
+        rows = {f"v{k}.mp4": {"label": "FAKE", "original": f"o{k // 2}.mp4"} for k in range(8)}
+        as_json(tmp_path / folder / "metadata.json", rows)
+    manifest, _ = assign_splits(manifest_of(read(tmp_path).items), {"train": 0.5, "test": 0.5})
+    assert (manifest.split.groupby(manifest.video).nunique() == 1).all()
 
 
 def test_dfdc_test_set_has_one_for_fake(tmp_path: Path) -> None:
     files(tmp_path, "videos/aaa.mp4", "videos/bbb.mp4")
     as_text(tmp_path / "labels.csv", "filename,label", "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
     listing = read(tmp_path)
-    assert {name: item.label for name, item in by_video(listing).items()} == {"test/aaa": FAKE, "test/bbb": REAL}
+    assert {name: item.label for name, item in by_video(listing).items()} == {"aaa": FAKE, "bbb": REAL}
     assert {item.split for item in listing.items} == {"test"}
     assert listing.missing == ["ccc.mp4"]
 
@@ -318,6 +328,9 @@ def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
     listing = read(tmp_path / "s.tar", Options(label=FAKE, crop=True))
     assert {(item.group, item.label, item.crop) for item in listing.items} == {("Eve", FAKE, True)}
     assert listing.missing == ["a/gone.jpg"]
+    beside = read(tmp_path, Options(label=FAKE))  # the folder that holds both
+    assert [item.member for item in beside.items] == ["", "", "", "a/one.jpg", "a/two.jpg"]
+    assert beside.missing == ["a/gone.jpg"]
 
 
 def test_table_in_three_formats_says_the_same(tmp_path: Path) -> None:

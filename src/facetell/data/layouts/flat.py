@@ -1,4 +1,4 @@
-"""A folder or tar of pictures and videos that all bear the label given with `--label`.
+"""A folder, a tar, or a folder of tars, of pictures and videos that all bear the label given with `--label`.
 
 A CSV of the same name beside a tar, or any CSV inside a folder, may name each file's person: its columns `file` and
 `person` make the person the group.
@@ -20,33 +20,33 @@ def _recognises(root: Path, options: Options) -> bool:
 def _read(root: Path, options: Options) -> Listing:
     if options.label is None:
         raise UsageError(f"What are the files of {root}?", "Say --label REAL or --label FAKE.")
-    files = Files(root)
-    names = files.of(PICTURES | VIDEOS)
     persons = _persons(root)
-    items = []
-    for name in names:
-        stem = PurePosixPath(name).with_suffix("").as_posix()
-        is_picture = PurePosixPath(name).suffix.lower() in PICTURES
-        video, frame = still(stem, options.video_regex) if is_picture else (stem, -1)
-        group = persons.get(name, "")
-        if options.group_regex is not None:
-            group = first_group(options.group_regex, stem, "--group-regex")
-        path, member = files.place(name)
-        items.append(
-            Item(
-                path=path,
-                member=member,
-                label=options.label,
-                dataset=root.resolve().stem if root.is_file() else root.resolve().name,
-                method="unknown" if options.label == FAKE else "",
-                group=group,
-                video=video,
-                frame=frame,
-                crop=options.crop and is_picture,
+    items, found = [], set()
+    for source in [root, *sorted(root.glob("*.tar"))]:  # of a file there is nothing below
+        files = Files(source)
+        for name in files.of(PICTURES | VIDEOS):
+            found.add(name)
+            stem = PurePosixPath(name).with_suffix("").as_posix()
+            is_picture = PurePosixPath(name).suffix.lower() in PICTURES
+            video, frame = still(stem, options.video_regex) if is_picture else (stem, -1)
+            group = persons.get(name, "")
+            if options.group_regex is not None:
+                group = first_group(options.group_regex, stem, "--group-regex")
+            path, member = files.place(name)
+            items.append(
+                Item(
+                    path=path,
+                    member=member,
+                    label=options.label,
+                    dataset=root.resolve().stem if root.is_file() else root.resolve().name,
+                    method="unknown" if options.label == FAKE else "",
+                    group=group,
+                    video=video,
+                    frame=frame,
+                    crop=options.crop and is_picture,
+                )
             )
-        )
-    missing = [name for name in persons if name not in set(names)]
-    return Listing("flat", items, missing)
+    return Listing("flat", items, [name for name in persons if name not in found])
 
 
 def _persons(root: Path) -> dict[str, str]:
