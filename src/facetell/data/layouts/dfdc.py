@@ -1,7 +1,7 @@
 """DFDC, Kaggle and full: parts with a `metadata.json` each, or one flat folder with it; the test set with `labels.csv`.
 
 Parts share no people, so the part is the group; in a flat folder the original is. The `split` of `metadata.json` is
-always "train" and therefore none.
+always "train" and therefore none. A video's name is its own over all parts, and in the sample taken from them.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def _read_part(path: Path, listing: Listing) -> None:
                 label=label,
                 dataset="DFDC",
                 method="DFDC" if label == FAKE else "",
-                original=f"{folder.name}/{Path(original).stem}" if label == FAKE and original else "",
+                original=Path(original).stem if label == FAKE else "",
                 group=f"part {part[1]}" if part else "",
-                video=f"{folder.name}/{file.stem}",
+                video=file.stem,
             )
         )
     unlisted = [path.name for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.name not in rows]
@@ -84,7 +84,7 @@ def _read_test(root: Path, listing: Listing) -> None:
                 dataset="DFDC",
                 method="" if label == REAL else "DFDC",
                 split="test",
-                video=f"test/{files[name].stem}",
+                video=files[name].stem,
             )
         )
 
