@@ -66,7 +66,7 @@ def crop_matrix(points: np.ndarray, box: Box, geometry: Geometry, size: int) -> 
     else:
         x, y, w, h = box
         unit = max(w, h) * (1 + 2 * geometry.margin) / size
-        to_picture = np.array([[1, 0, x + w / 2], [0, 1, y + h / 2]], np.float64)
+        to_picture = np.array([[1, 0, x + (w - 1) / 2], [0, 1, y + (h - 1) / 2]], np.float64)
     middle = (size - 1) / 2
     to_units = np.array([[unit, 0, -unit * middle], [0, unit, -unit * middle], [0, 0, 1]])
     return to_picture @ to_units
@@ -90,6 +90,10 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         # Pixel centres, not corners, are what both grids share.
         matrix = np.hstack([matrix[:, :2], matrix[:, 2:] - [[left], [top]]])
         matrix = np.hstack([matrix[:, :2] * shrink[:, None], (matrix[:, 2:] + 0.5) * shrink[:, None] - 0.5])
+    # OpenCV 5 never comes back from reflecting a picture of one row or column; two equal ones reflect to the same.
+    for axis in (0, 1):
+        if image.shape[axis] == 1:
+            image = np.repeat(image, 2, axis)
     return cv2.warpAffine(
         image,
         matrix,
