@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facetell.data.layouts import Options
 from facetell.data.manifest import Item, manifest_of
 from facetell.detectors import Calibration, Threshold
 from facetell.errors import DataError
@@ -190,3 +191,18 @@ def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_pat
     with pytest.raises(DataError, match="'test'"):
         manifest_from([table], split="test")
     media.write_picture(tmp_path / "other.png", made.portrait(0))
+
+
+@pytest.mark.slow
+def test_crops_of_known_videos_are_nearly_all_scored(data_dir: Path) -> None:
+    """FaceForensics++ crops, five of each video: levels, groups and coverage as the folder has them."""
+    folder = data_dir / "ffpp_faces"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    result = evaluate(manifest_from([folder], Options(crop=True)), Scanner("meso"), n_boot=200)
+    assert result["coverage"]["items"] == 700
+    assert result["coverage"]["scored"] >= 665
+    assert result["data"]["real_videos"] == result["data"]["fake_videos"] == 70
+    assert result["frame"]["n_fake"] > 4 * result["video"]["n_fake"]
+    low, high = result["video"]["auc_ci95"]
+    assert low < result["video"]["auc"] < high
