@@ -1,8 +1,8 @@
 """A face minus its Gaussian blur, the paper's "distinguishment": the fine texture that forging tends to lose.
 
 Grey is the mean of the three colours, as the paper has it, not luma. The face is resized before it is blurred:
-shrinking a residual would average away what it holds. Values are grey levels; the paper gives about 50 for a fake and 53
-for a real face on a scale that it does not state, so only their ratio, 0.94, can be compared with ours.
+shrinking a residual would average away what it holds. Values are grey levels; the paper gives about 50 for a fake and
+53 for a real face on a scale that it does not state, so only their ratio, 0.94, can be compared with ours.
 """
 
 from __future__ import annotations

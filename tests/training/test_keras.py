@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from facetell.data.cache import decode_picture
 from facetell.detectors import load_detector
 from facetell.errors import DetectorFileError, FileMissingError
 from facetell.networks.mesonet import Meso4, MesoInception4
@@ -39,6 +39,7 @@ def keras_file(path, network):
             name = f"{kind}_{counts[kind]}"
             counts[kind] += 1
             for key, value in arrays.items():
+                assert value is not None
                 file[f"{name}/{name}/{key}:0"] = value.detach().numpy()
         file["flatten_1/nothing"] = np.zeros(0)
     return path
@@ -90,7 +91,9 @@ def test_the_published_face2face_weights_rank_reenactments(data_dir):
     labels, logits = [], []
     for label, folder in enumerate(("real", "fake")):
         for path in sorted((data_dir / "ffpp_faces" / folder).glob("*.jpg")):
-            picture = torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+            image = decode_picture(path.read_bytes())
+            assert image is not None
+            picture = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
             with torch.inference_mode():
                 logits.append(float(network(picture)))
             labels.append(label)

@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "meso": Weights("meso.onnx", "05b8007dac589bc5a17920dcb982be8bff7f9a985f78c82816cce8af66dd6214"),
+    "meso": Weights("meso.onnx", "93e9a7a1ed7ead9115e99ef139f2f36680edc17cd1e32ea44052f8c44b210009"),
 }
 DEFAULT = "meso"
 

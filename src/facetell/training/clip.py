@@ -58,31 +58,34 @@ def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frame
     Raises:
         TrainingError: no track is long enough, or not both classes have one.
     """
-    images, rows = [], []
+    images, rows, offset = [], [], 0
     for cache in caches:
-        wanted = cache.faces[(cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy()].dropna(subset=POINTS)
-        for (item, _), track in wanted.sort_values("time_s").groupby(["item", "track"]):
+        wanted = cache.faces[(cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy()].dropna(
+            subset=list(POINTS)
+        )
+        for _, track in wanted.sort_values("time_s").groupby(["item", "track"]):
             if len(track) < frames:
                 continue
-            places = track[[*POINTS, *BOX]].to_numpy(np.float32)
-            crops = np.stack(
-                [
-                    crop_face(cache.read(int(face)), place[:10].reshape(5, 2), tuple(place[10:]), geometry, SIDE)
-                    for face, place in zip(track.index, places, strict=True)
-                ]
-            )
+            crops = np.stack([_cut(cache, int(face), geometry) for face in track.index.to_numpy()])
             for run in runs_of(len(track), frames):
                 images.append(crops[run])
-                rows.append(cache.manifest.iloc[item])
+                rows.append(int(track["item"].iloc[0]) + offset)
+        offset += len(cache.manifest)
     if not rows:
         raise TrainingError(
             f"The split {split!r} holds no track of {frames} faces.",
             "Prepare the cache from videos with --sample clips:1x20@5.",
         )
-    videos = pd.DataFrame(rows).reset_index(drop=True)
+    videos = pd.concat([cache.manifest for cache in caches], ignore_index=True).iloc[rows].reset_index(drop=True)
     labels = videos.label.to_numpy(np.int64)
     require_both_classes(labels, f"The split {split!r}, in tracks of {frames} faces,")
     return Runs(np.stack(images), labels, videos)
+
+
+def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:
+    x, y, w, h = cache.faces.loc[face, list(BOX)].to_numpy(float)
+    points = cache.faces.loc[face, list(POINTS)].to_numpy(np.float32).reshape(5, 2)
+    return crop_face(cache.read(face), points, (x, y, w, h), geometry, SIDE)
 
 
 def grey_levels(images: np.ndarray) -> np.ndarray:
@@ -129,7 +132,8 @@ class ClipTask:
     recipe = ClipRecipe
 
     def __init__(self, name: str, network: type[nn.Module], kind: Literal["clip", "series"], description: str) -> None:
-        self.name, self.network, self.kind, self.description = name, network, kind, description
+        self.name, self.network, self.description = name, network, description
+        self.kind: Literal["clip", "series"] = kind
 
     def module(self, recipe: ClipRecipe) -> BinaryModule:
         return BinaryModule(self.network(), recipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ OPSET = 18
 TOLERANCE = 1e-4  # largest difference of an output, torch against ONNX Runtime, relative where it is above 1
 
 
-def export(network: nn.Module, example: Tensor, outputs: Sequence[str], card: DetectorCard, path: str | Path) -> float:
+def export(
+    network: nn.Module, example: Tensor, outputs: Sequence[str], card: DetectorCard, path: str | os.PathLike[str]
+) -> float:
     """Write `network` with its card as a detector file, and the card beside it as Markdown.
 
     Batch norms are folded; the batch size stays free.
