@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.training.fit import fit
 from facetell.training.frame import TASK, Faces, FrameRecipe, TrainingPairs
+from facetell.training.recipe import load_recipe
 from tests import media
 
 TINY = FrameRecipe(
@@ -136,3 +138,15 @@ def test_a_training_may_start_from_another(cache: FaceCache, tmp_path: Path):
     recipe = FrameRecipe(**{**TINY.__dict__, "start": str(tmp_path / "best.ckpt")})
     weights = TASK.module(recipe).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in first.module.state_dict().items())
+
+
+def test_only_the_norms_of_a_transformer_learn(cache: FaceCache, tmp_path: Path):
+    shipped = load_recipe("ln-tune", FrameRecipe)
+    tiny = {"backbone": "vit_tiny_patch16_224", "weights": "none", "size": 64, "batch": 2, "steps": 2, "warmup": 0}
+    recipe = replace(shipped, **tiny, validate_every=2, ema=0.0)
+    torch.manual_seed(recipe.seed)
+    before = TASK.module(recipe).state_dict()
+    after = fit(TASK, recipe, [cache], tmp_path, device="cpu").module.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert any("backbone" in name for name in changed)
+    assert all("norm" in name for name in changed if "backbone" in name)
