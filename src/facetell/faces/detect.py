@@ -17,7 +17,7 @@ MODEL = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 STRIDES = (8, 16, 32)
 OVERLAP = 0.3  # intersection over union above which the weaker of two boxes goes, as in cv2.FaceDetectorYN
 LARGE = 0.35  # of the picture's shorter side: a face above this was seen well enough at full reach
-CLOSE_UP_SIDE = 224  # long side of the reduced picture in which faces that fill the frame are looked for
+CLOSE_UP_SIDE = 128  # long side of the reduced picture in which faces that fill the frame are looked for
 CLOSE_UP_BORDER = 0.4  # of that, on each side: YuNet needs to see where a face ends
 
 
