@@ -83,7 +83,7 @@ def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frame
 
 
 def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:
-    x, y, w, h = cache.faces.loc[face, list(BOX)].to_numpy(float)
+    x, y, w, h = cache.faces.loc[face, list(BOX)].to_numpy(float).tolist()
     points = cache.faces.loc[face, list(POINTS)].to_numpy(np.float32).reshape(5, 2)
     return crop_face(cache.read(face), points, (x, y, w, h), geometry, SIDE)
 
