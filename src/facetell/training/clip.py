@@ -83,9 +83,9 @@ def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frame
 
 
 def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:
-    x, y, w, h = cache.faces.loc[face, list(BOX)].to_numpy(float).tolist()
-    points = cache.faces.loc[face, list(POINTS)].to_numpy(np.float32).reshape(5, 2)
-    return crop_face(cache.read(face), points, (x, y, w, h), geometry, SIDE)
+    place = cache.faces.iloc[[face]][[*POINTS, *BOX]].to_numpy(np.float32)[0]
+    x, y, w, h = place[10:].tolist()
+    return crop_face(cache.read(face), place[:10].reshape(5, 2), (x, y, w, h), geometry, SIDE)
 
 
 def grey_levels(images: np.ndarray) -> np.ndarray:
