@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import media
+
+settings.register_profile("facetell", deadline=None)  # a loaded machine is no failure
+settings.load_profile("facetell")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

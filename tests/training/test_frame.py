@@ -16,7 +16,7 @@ from facetell.data.prepare import prepare
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.training.fit import fit
-from facetell.training.frame import TASK, Faces, FrameRecipe, TrainingPairs
+from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs
 from facetell.training.recipe import load_recipe
 from tests import media
 
@@ -118,8 +118,9 @@ def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path:
     assert scores.heatmaps is not None
     assert scores.heatmaps.shape == (2, 4, 4)
     with torch.inference_mode():
-        network, normalised = run.module.network, run.module.normalised(torch.from_numpy(crops))
-        np.testing.assert_allclose(scores.logits, network(normalised)["logit"].numpy(), atol=1e-4)
+        assert isinstance(run.module, FrameModule)
+        outputs = run.module.network(run.module.normalised(torch.from_numpy(crops)))
+    np.testing.assert_allclose(scores.logits, outputs["logit"].numpy(), atol=1e-4)
     assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
 
 

@@ -193,6 +193,11 @@ class Faces:
     def __len__(self) -> int:
         return len(self.where)
 
+    @property
+    def seen(self) -> np.ndarray:
+        """(N,) bool: the face's points are known."""
+        return np.isfinite(self.points).all(axis=(1, 2), keepdims=True)[:, 0, 0]
+
     def read(self, face: int | np.integer) -> np.ndarray:
         cache, row = self.where[face]
         return self.caches[cache].read(int(row))
@@ -208,7 +213,7 @@ class TrainingPairs:
     def __init__(self, recipe: FrameRecipe, faces: Faces) -> None:
         self.recipe = recipe
         self.faces = faces
-        seen = np.isfinite(faces.points).all(axis=(1, 2))
+        seen = faces.seen
         self.reals = np.flatnonzero((faces.label == 0) & seen)
         fakes = np.flatnonzero((faces.label == 1) & (faces.pair >= 0) & seen)
         self.fakes = fakes[seen[faces.pair[fakes]]]
@@ -310,11 +315,10 @@ class ValidationFaces:
         self.faces = faces
         self.sources = faces.sources
         rng = np.random.default_rng(recipe.seed)
-        seen = np.isfinite(faces.points).all(axis=(1, 2))
         chosen = []
         for source in range(len(faces.sources)):
             for label in (0, 1):
-                rows = np.flatnonzero((faces.source == source) & (faces.label == label) & seen)
+                rows = np.flatnonzero((faces.source == source) & (faces.label == label) & faces.seen)
                 chosen.append(rng.permutation(rows)[: recipe.validation_items // 2])
         order = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
         self.batches = [order[i : i + batch] for i in range(0, len(order), batch)]
