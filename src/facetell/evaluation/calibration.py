@@ -73,7 +73,13 @@ def calibrate(
         "before": balanced(y, expit(second.logit.to_numpy()), second.unit.to_numpy(), n_boot, seed),
         "after": balanced(y, expit(after), second.unit.to_numpy(), n_boot, seed),
         "held_out": metrics(y, expit(after), second.unit.to_numpy(), n_boot, seed),
-        "decisions": {f"{t.false_positive_rate:g}": decisions(y, after, t) for t in thresholds if t.logit is not None},
+        "decisions": {
+            f"{t.false_positive_rate:g}": {
+                name: decisions(y[second.condition == name], after[second.condition == name], t) for name in development
+            }
+            for t in thresholds
+            if t.logit is not None
+        },
         "false_positives": {
             source: {
                 f"{t.false_positive_rate:g}": share(int((values >= t.logit).sum()), len(values))

@@ -196,7 +196,7 @@ class Faces:
     @property
     def seen(self) -> np.ndarray:
         """(N,) bool: the face's points are known."""
-        return np.isfinite(self.points).all(axis=(1, 2), keepdims=True)[:, 0, 0]
+        return np.asarray(np.isfinite(self.points).all(axis=(1, 2)))
 
     def read(self, face: int | np.integer) -> np.ndarray:
         cache, row = self.where[face]
