@@ -158,7 +158,7 @@ def test_the_card_gets_everything() -> None:
     assert [threshold.logit is None for threshold in result.thresholds] == [False, True, True]
     assert result.provisional
     assert report["false_positives"]["street (clean)"]["0.05"]["value"] == pytest.approx(0.05)
-    assert report["decisions"]["0.05"]["wrong"]["value"] < 0.1
+    assert report["decisions"]["0.05"]["clean"]["wrong"]["value"] < 0.1
     json.dumps(result.to_dict(), allow_nan=False)
 
 

@@ -144,12 +144,12 @@ def calibration(card: DetectorCard) -> RenderableType:
         parts.append(
             Text(
                 f"False positives at most {rate}: FAKE from logit {threshold.logit:.2f} (n = {threshold.n_real}, "
-                f"{plain(threshold.source)}), REAL below {band}. Held out: "
-                + ", ".join(
-                    f"{name.replace('_', ' ')} {_share(one)}" for name, one in report["decisions"][rate].items()
-                )
+                f"{plain(threshold.source)}), REAL below {band}."
             )
         )
+        for condition, shares in report["decisions"][rate].items():
+            said = ", ".join(f"{name.replace('_', ' ')} {_share(one)}" for name, one in shares.items())
+            parts.append(Text(f"  held out, {plain(condition)}: {said}"))
     sources = Table(box=None, pad_edge=False, header_style="dim")
     rates = [f"{t.false_positive_rate:g}" for t in card.thresholds if t.logit is not None]
     for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):
