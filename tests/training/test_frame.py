@@ -15,7 +15,7 @@ from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
-from facetell.training.fit import fit
+from facetell.training.fit import average, fit, read_checkpoint
 from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs
 from facetell.training.recipe import load_recipe
 from tests import media
@@ -151,3 +151,18 @@ def test_only_the_norms_of_a_transformer_learn(cache: FaceCache, tmp_path: Path)
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert any("backbone" in name for name in changed)
     assert all("norm" in name for name in changed if "backbone" in name)
+
+
+def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
+    fit(TASK, TINY, [cache], tmp_path, device="cpu")
+    checkpoints = [*sorted(tmp_path.glob("last-*.ckpt"))[:1], tmp_path / "best.ckpt"]
+    run = average(TASK, checkpoints, [cache], tmp_path / "mean", ["join=[1, 0, 0.5, 0]"])
+    one, two = (read_checkpoint(path)["state_dict"] for path in checkpoints)
+    got = run.module.state_dict()
+    torch.testing.assert_close(
+        got["network.head.1.weight"], (one["network.head.1.weight"] + two["network.head.1.weight"]) / 2
+    )
+    assert got["network.join"].tolist() == [1, 0, 0.5, 0]
+    assert load_detector(TASK.export(run, [cache])).card.metrics["development"].keys() == run.metrics.keys()
+    with pytest.raises(TrainingError, match="at least two"):
+        average(TASK, checkpoints[:1], [cache], tmp_path / "mean")

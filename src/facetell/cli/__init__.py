@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facetell import __version__
-from facetell.cli import calibrate, data, evaluate, forge, inspect, models, scan, train
+from facetell.cli import average, calibrate, data, evaluate, forge, inspect, models, scan, train
 from facetell.cli.common import Verbs
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.add_typer(forge.app, name="forge")
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(train.train)
+app.command()(average.average)
 
 
 def main() -> None:

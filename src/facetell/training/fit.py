@@ -26,13 +26,13 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, Wei
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_convert
 
 from facetell.errors import TrainingError
 from facetell.files import replacing
 from facetell.training.curves import draw_curves, write_curves
-from facetell.training.recipe import Recipe, to_toml
-from facetell.training.tasks import Task
+from facetell.training.recipe import Recipe, make_recipe, parse_overrides, to_toml
+from facetell.training.tasks import SizedBatches, Task
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
@@ -47,6 +47,9 @@ class Module(L.LightningModule):
     validation_step(batch, index) -> {name: (N, …) tensor}: kept for the whole validation set, joined along N.
     metrics(predictions) -> {"loss": …, "accuracy": …, …}: from those joined arrays; `recipe.monitor` is one.
     """
+
+    settings: frozenset[str] = frozenset()  # buffers that the recipe sets, not the training
+    validation: SizedBatches  # the task's own; set before the first validation
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         super().__init__()
@@ -114,6 +117,7 @@ def fit(
     module = task.module(recipe)
     if state is None or not state["facetell"]["finished"]:
         data = task.data(recipe, caches)
+        module.validation = data.validation
         out.mkdir(parents=True, exist_ok=True)
         with replacing(out / "recipe.toml") as part:
             part.write_text(to_toml(recipe), encoding="utf-8")
@@ -123,6 +127,48 @@ def fit(
     last = read_checkpoint(_latest(out) or out / "best.ckpt", recipe)["facetell"]
     about = best["facetell"]
     return Run(module.cpu().eval(), recipe, out, about["step"], about["metrics"], last["seconds"])
+
+
+def average(
+    task: Task, checkpoints: Sequence[Path], caches: Sequence[FaceCache], out: str | Path, overrides: Sequence[str] = ()
+) -> Run:
+    """The mean of several checkpoints' weights, validated: a soup (Wortsman et al., ICML 2022).
+
+    Args:
+        checkpoints: of one network, from one training or from trainings that began with the same weights.
+        caches: with the dev split that the mean is measured on.
+        out: folder for what is exported later; made if absent.
+        overrides: `key=value` on the first checkpoint's recipe.
+
+    Raises:
+        TrainingError: fewer than two checkpoints, a corrupt one, or weights that do not fit together.
+        RecipeError: an override that does not.
+    """
+    if len(checkpoints) < 2:
+        raise TrainingError("A mean needs at least two checkpoints.", "Give several.")
+    states = [read_checkpoint(path) for path in checkpoints]
+    values = states[0]["facetell"]["recipe"] | parse_overrides(overrides)
+    recipe = make_recipe(values, task.recipe, f"the recipe of {checkpoints[0]}")
+    module = task.module(recipe)
+    kept = {name: value for name, value in module.state_dict().items() if name in module.settings}
+    weights = [state["state_dict"] for state in states]
+    shapes = [{name: value.shape for name, value in one.items()} for one in weights]
+    if any(one != shapes[0] for one in shapes):
+        raise TrainingError("The checkpoints are of different networks.", "Average those of one recipe only.")
+    mean = {
+        name: torch.stack([one[name] for one in weights]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in weights[0].items()
+    }
+    module.load_state_dict(mean | kept)
+    module.eval().validation = task.data(recipe, caches).validation
+    with torch.inference_mode():
+        batches = (default_convert(module.validation[index]) for index in range(len(module.validation)))
+        outputs = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
+    joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
+    Path(out).mkdir(parents=True, exist_ok=True)
+    about = [state["facetell"] for state in states]
+    metrics = {name: float(value) for name, value in module.metrics(joined).items()}
+    return Run(module, recipe, Path(out), max(a["step"] for a in about), metrics, sum(a["seconds"] for a in about))
 
 
 def _train(

@@ -80,6 +80,8 @@ class FrameModule(Module):
 
     network: FrameNet
     recipe: FrameRecipe
+    validation: ValidationFaces
+    settings = frozenset({"network.join"})
 
     def __init__(self, recipe: FrameRecipe) -> None:
         network = FrameNet(recipe.backbone, recipe.size, recipe.weights, recipe.tune, recipe.drop)
@@ -132,7 +134,7 @@ class FrameModule(Module):
         join = self.network.join.cpu().numpy()
         parts = {name: predictions[name] for name in ("blend", "texture", "mask")}
         scores = {"auc": sum(w * part for w, part in zip(join, parts.values(), strict=False)) + join[3]} | parts
-        sources = self.trainer.val_dataloaders.dataset.sources  # pyright: ignore[reportOptionalMemberAccess]
+        sources = self.validation.sources
         label, result = predictions["label"], {}
         for name, score in scores.items():
             aucs = {}

@@ -66,14 +66,27 @@ def load_recipe(name: str | Path, kind: type[R], overrides: Sequence[str] = ()) 
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not TOML: {error}.") from error
-    source = str(path)
+    values |= parse_overrides(overrides)
+    source = f"{path} with --set" if overrides else str(path)
+    return make_recipe(values, kind, source)
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of `key=value` texts; a value is TOML, or a bare word.
+
+    >>> parse_overrides(["seed=3", "mode=max", "kinds=[1, 0, 0]"])
+    {'seed': 3, 'mode': 'max', 'kinds': [1, 0, 0]}
+
+    Raises:
+        RecipeError: a text without an equals sign.
+    """
+    values = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} is not an override.", "Write --set key=value.")
         values[key.strip()] = _parse(text.strip())
-        source = f"{path} with --set"
-    return make_recipe(values, kind, source)
+    return values
 
 
 def make_recipe(values: dict[str, Any], kind: type[R], source: str = "the recipe") -> R:

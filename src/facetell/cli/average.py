@@ -1,0 +1,35 @@
+"""`facetell average`: the mean of several checkpoints, as a detector file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def average(
+    name: Annotated[str, typer.Argument(metavar="NETWORK", help="What was trained, such as frame.")],
+    checkpoints: Annotated[list[Path], typer.Argument(metavar="CKPT...", help="Checkpoints of one network.")],
+    data: Annotated[list[Path], typer.Option("--data", metavar="CACHE", help="The caches it was trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the detector file.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
+) -> None:
+    """Average the weights of checkpoints, measure the mean on the dev split, and write it as an ONNX file."""
+    from facetell.errors import MissingExtraError
+    from facetell.training.tasks import get_task
+
+    try:
+        from facetell.data.cache import FaceCache
+        from facetell.training.fit import average as mean
+
+        task = get_task(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Training needs {error.name}.", 'Install it: pip install "facetell[train]".'
+        ) from error
+
+    caches = [FaceCache.open(folder) for folder in data]
+    run = mean(task, checkpoints, caches, out, settings or [])
+    path = task.export(run, caches)
+    typer.echo(f"{path}: {', '.join(f'{key} {value:.3f}' for key, value in run.metrics.items())}")
