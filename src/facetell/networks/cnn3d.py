@@ -12,6 +12,7 @@ class Cnn3d(nn.Module):
 
     The paper names no kernel sizes: 3 throughout, with a stride of 2 in the first layer's plane.
 
+    >>> import torch
     >>> Cnn3d()(torch.zeros(2, 20, 1, 100, 100)).shape
     torch.Size([2])
     """

@@ -10,6 +10,7 @@ from facetell.networks.residual import Residual
 class Gru(nn.Module):
     """Each face's mean absolute residual, a GRU over the run, one dense unit on its last state.
 
+    >>> import torch
     >>> Gru()(torch.zeros(2, 20, 1, 100, 100)).shape
     torch.Size([2])
     """
