@@ -43,6 +43,8 @@ def calibrate(
     from facetell.evaluation.scoring import score
     from facetell.evaluation.sources import manifest_from
     from facetell.evaluation.terminal import calibration
+    from facetell.files import sha256_of
+    from facetell.report.card import card_page
     from facetell.scanning import Scanner
 
     if verbose:
@@ -64,6 +66,7 @@ def calibrate(
         }
     card = fit(scanner.detector.card, scored, measured, seed=seed)
     pack(detector, card, out)
+    write(card_page(card, sha256_of(out)), str(Path(out).with_suffix(".md")))
     if json is not None:
         write(dumps(card.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:

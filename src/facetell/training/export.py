@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from facetell.detectors import DetectorCard, pack
 from facetell.errors import TrainingError
 from facetell.files import replacing, sha256_of
+from facetell.report.card import card_page
 
 OPSET = 18
 TOLERANCE = 1e-4  # largest difference of an output, torch against ONNX Runtime, relative where it is above 1
@@ -59,35 +60,6 @@ def export(
     with replacing(Path(path).with_suffix(".md")) as part:
         part.write_text(card_page(card, sha256_of(path)), encoding="utf-8")
     return difference
-
-
-def card_page(card: DetectorCard, sha256: str) -> str:
-    """The model card as Markdown."""
-    lines = [f"# Detector {card.name}, version {card.version}", "", card.description, ""]
-    facts = {
-        "Input": f"{card.kind}, {card.channels} × {card.input_size} × {card.input_size}, geometry {card.geometry.kind}",
-        "Training data": card.training_data,
-        "Licence": card.licence,
-        "Calibration": card.calibration.method,
-        "SHA-256": f"`{sha256}`",
-    }
-    lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
-    for name, measured in card.metrics.items():
-        lines += ["", f"## Measured on {name}", "", "| metric | value | 95 % interval |", "|---|---|---|"]
-        intervals = dict(measured.get("ci95") or {}, auc=measured.get("auc_ci95"))
-        for key, value in measured.items():
-            if isinstance(value, int | float):
-                low_high = intervals.get(key)
-                interval = "" if low_high is None else f"{low_high[0]:.3f} … {low_high[1]:.3f}"
-                lines.append(f"| {key} | {value if isinstance(value, int) else format(value, '.3f')} | {interval} |")
-    if card.thresholds:
-        kind = "provisional thresholds" if card.provisional else "thresholds"
-        lines += ["", f"## {kind.capitalize()}", "", "| false positives | logit | read off |", "|---|---|---|"]
-        for threshold in card.thresholds:
-            logit = "too few to tell" if threshold.logit is None else f"{threshold.logit:.3f}"
-            lines.append(f"| {threshold.false_positive_rate:.0%} | {logit} | {threshold.n_real} {threshold.source} |")
-    lines += ["", "## Known limits", "", *(f"- {limit}" for limit in card.limits), ""]
-    return "\n".join(lines)
 
 
 def parity(network: nn.Module, path: str | Path, example: Tensor) -> float:

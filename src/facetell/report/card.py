@@ -1,0 +1,54 @@
+"""A detector's card as a page of Markdown, for docs/cards and beside a trained detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from facetell.detectors import DetectorCard
+
+
+def card_page(card: DetectorCard, sha256: str) -> str:
+    """The model card of a detector file with this SHA-256, as Markdown."""
+    lines = [f"# Detector {card.name}, version {card.version}", "", card.description, ""]
+    facts = {
+        "Input": f"{card.kind}, {card.channels} × {card.input_size} × {card.input_size}, geometry {card.geometry.kind}",
+        "Training data": card.training_data,
+        "Licence": card.licence,
+        "Calibration": card.calibration.method,
+        "SHA-256": f"`{sha256}`",
+    }
+    lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
+    for name, measured in card.metrics.items():
+        if name == "calibration":
+            lines += _calibration(measured)
+            continue
+        lines += ["", f"## Measured on {name}", "", "| metric | value | 95 % interval |", "|---|---|---|"]
+        intervals = dict(measured.get("ci95") or {}, auc=measured.get("auc_ci95"))
+        for key, value in measured.items():
+            if isinstance(value, int | float):
+                low_high = intervals.get(key)
+                interval = "" if low_high is None else f"{low_high[0]:.3f} … {low_high[1]:.3f}"
+                lines.append(f"| {key} | {value if isinstance(value, int) else format(value, '.3f')} | {interval} |")
+    if card.thresholds:
+        kind = "provisional thresholds" if card.provisional else "thresholds"
+        lines += ["", f"## {kind.capitalize()}", "", "| false positives | logit | read off |", "|---|---|---|"]
+        for threshold in card.thresholds:
+            logit = "too few to tell" if threshold.logit is None else f"{threshold.logit:.3f}"
+            lines.append(f"| {threshold.false_positive_rate:.1%} | {logit} | {threshold.n_real} {threshold.source} |")
+    lines += ["", "## Known limits", "", *(f"- {limit}" for limit in card.limits), ""]
+    return "\n".join(lines)
+
+
+def _calibration(report: Mapping[str, Any]) -> list[str]:
+    """What `facetell calibrate` measured on the half of the groups that it did not fit."""
+    lines = ["", "## Calibration, on held-out groups", "", "| | before | after |", "|---|---|---|"]
+    for name in ("log_loss", "brier", "ece"):
+        lines.append(f"| {name} | {report['before'][name]['value']:.3f} | {report['after'][name]['value']:.3f} |")
+    lines += ["", "| real videos called FAKE | at | share | 95 % interval | n |", "|---|---|---|---|---|"]
+    for source, rates in report["false_positives"].items():
+        for rate, share in rates.items():
+            low, high = share["ci95"]
+            shown = f"{share['value']:.1%} | {low:.1%} … {high:.1%} | {share['n']}"
+            lines.append(f"| {source} | {float(rate):.0%} | {shown} |")
+    return lines
