@@ -159,11 +159,16 @@ def average(
         name: torch.stack([one[name] for one in weights]).mean(dim=0) if value.is_floating_point() else value
         for name, value in weights[0].items()
     }
-    module.load_state_dict(mean | kept)
+    try:
+        module.load_state_dict(mean | kept)
+    except RuntimeError as error:
+        raise TrainingError(
+            "The weights do not fit the network of this recipe.", "Change only what --set may."
+        ) from error
     module.eval().validation = task.data(recipe, caches).validation
     with torch.inference_mode():
         batches = (default_convert(module.validation[index]) for index in range(len(module.validation)))
-        outputs = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
+        outputs: list[Any] = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
     joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
     Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
