@@ -21,9 +21,10 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "meso": Weights("meso.onnx", "93e9a7a1ed7ead9115e99ef139f2f36680edc17cd1e32ea44052f8c44b210009"),
+    "frame": Weights("frame.onnx", "838800461f0fc99251167831e6006e70c70ffd62e1a883948c16a47528534eff"),
+    "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
-DEFAULT = "meso"
+DEFAULT = "frame"
 
 
 def shipped() -> list[str]:

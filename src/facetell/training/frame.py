@@ -424,7 +424,9 @@ class FrameTask:
             std=module.std,
             outputs={name: name for name in OUTPUTS},
             training_data=f"{trained}, with self-blends and parts of labelled fakes made by facetell's forge",
-            metrics={"development": {name: round(value, 4) for name, value in run.metrics.items()}},
+            metrics={
+                "dev splits, faces cut as in training": {name: round(value, 4) for name, value in run.metrics.items()}
+            },
             thresholds=worst,
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",

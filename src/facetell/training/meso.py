@@ -75,14 +75,17 @@ class MesoTask:
             std=STD,
             outputs={"logit": "logit"},
             training_data=f"{sets}, the train split; chosen on the dev split, which shares no group with it",
-            metrics={f"{sets}, dev split, single faces": measured(logits, dev.labels, dev.videos)},
+            metrics={
+                f"{sets}, dev split, single faces, fakes cut where their originals are": measured(
+                    logits, dev.labels, dev.videos
+                )
+            },
             thresholds=thresholds_of(logits, dev.labels, f"single real faces of {sets}, dev split"),
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",
             description="MesoNet-style network of the paper, 150-pixel faces, trained from scratch.",
             limits=(
                 "A small network of 2018's kind, trained on one data set; fakes made by other means are often missed.",
-                "Thresholds were read off single faces of one data set and are provisional.",
                 "How far compression and small faces lower its accuracy was not measured.",
             ),
         )
