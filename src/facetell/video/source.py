@@ -157,6 +157,7 @@ class Source:
         return max(known, key=lambda s: (s.frames != 1, s.codec_context.width * s.codec_context.height))
 
     def close(self) -> None:
+        self._packets = iter(())  # the generator refers to this source: decoders would outlive it until a collection
         self.container.close()
 
     def scan(self) -> tuple[PacketTable, av.VideoFrame]:
