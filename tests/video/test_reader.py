@@ -1,6 +1,8 @@
 """The right frames, at their own times, of every codec and container, and no thread left behind."""
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import av
@@ -191,3 +193,16 @@ def test_real_clips_are_decoded_as_plain_decoding_does(data_dir: Path) -> None:
                     plain = frame.to_ndarray(format="rgb24", src_colorspace="itu709")
                     assert np.array_equal(image, plain)
         assert not sampled
+
+
+def test_a_closed_reader_leaves_no_decoder_behind(portrait_clip: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(portrait_clip, "uniform:5") as reader:
+            source = weakref.ref(reader._source)
+            assert len(list(reader)) == 5
+        del reader
+        assert source() is None
+    finally:
+        gc.enable()
