@@ -295,7 +295,7 @@ class CacheWriter:
             ) from error
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # pragma: boundary  cleans up and raises on
             self._lock.close()
             raise
         return self

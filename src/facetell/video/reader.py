@@ -74,7 +74,7 @@ class VideoReader:
                 wanted = self._chosen(plan, table.times, start_s, end_s)
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
                 self._frames = _video_frames(self._source, table, wanted, plan, render)
-            except BaseException:
+            except BaseException:  # pragma: boundary  cleans up and raises on
                 self._source.close()
                 raise
         self._ahead = max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
