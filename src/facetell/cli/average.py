@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from facetell.cli.common import training_stack
+
 
 def average(
     name: Annotated[str, typer.Argument(metavar="NETWORK", help="What was trained, such as frame.")],
@@ -16,18 +18,13 @@ def average(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
 ) -> None:
     """Average the weights of checkpoints, measure the mean on the dev split, and write it as an ONNX file."""
-    from facetell.errors import MissingExtraError
     from facetell.training.tasks import get_task
 
-    try:
+    with training_stack():
         from facetell.data.cache import FaceCache
         from facetell.training.fit import average as mean
 
         task = get_task(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Training needs {error.name}.", 'Install it: pip install "facetell[train]".'
-        ) from error
 
     caches = [FaceCache.open(folder) for folder in data]
     run = mean(task, checkpoints, caches, out, settings or [])

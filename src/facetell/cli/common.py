@@ -6,13 +6,15 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
-from facetell.errors import FacetellError, OutputError, UsageError
+from facetell.errors import FacetellError, MissingExtraError, OutputError, UsageError
 
 STDOUT = "-"
 
@@ -33,6 +35,15 @@ class Verbs(typer.core.TyperGroup):
                 traceback.print_exc()
             complain(error)
             raise typer.Exit(2) from error
+
+
+@contextmanager
+def training_stack() -> Iterator[None]:
+    """For imports that need the extra [train]: a missing package ends in an error that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install "facetell[train]".') from error
 
 
 def talk(context: typer.Context) -> None:

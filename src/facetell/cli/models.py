@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetell.cli.common import STDOUT, JsonOption, check_outputs, write
+from facetell.cli.common import STDOUT, JsonOption, check_outputs, training_stack, write
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,12 +65,9 @@ def import_mesonet(
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
 ) -> None:
     """Make a detector file of the MesoNet authors' published Keras weights, without TensorFlow."""
-    from facetell.errors import MissingExtraError
 
-    try:
+    with training_stack():
         from facetell.training.keras import import_mesonet as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install "facetell[train]".') from error
     run(weights, out)
     print(f"{out}: use it with `facetell scan --detector {out}`.")
 

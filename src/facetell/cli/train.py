@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from facetell.cli.common import training_stack
+
 
 def train(
     name: Annotated[str, typer.Argument(metavar="NETWORK", help="What to train, such as meso or frame.")],
@@ -20,19 +22,14 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
 ) -> None:
     """Train a detector on face caches and write it, with its card, as an ONNX file."""
-    from facetell.errors import MissingExtraError
     from facetell.training.recipe import load_recipe
     from facetell.training.tasks import TASKS, get_task
 
-    try:
+    with training_stack():
         from facetell.data.cache import FaceCache
         from facetell.training.fit import fit
 
         task = get_task(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Training needs {error.name}.", 'Install it: pip install "facetell[train]".'
-        ) from error
 
     loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, settings or [])
     caches = [FaceCache.open(folder) for folder in data]
