@@ -29,7 +29,10 @@ def evaluate(
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="robustness|aggregation", help="Also damage the items, or compare pooling rules."),
+        typer.Option(
+            metavar="robustness|aggregation|heatmap",
+            help="Also damage the items, compare pooling rules, or hold the heat map against truth.",
+        ),
     ] = None,
     sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
     split: Annotated[str | None, typer.Option(help="Only the rows of this split.")] = None,
@@ -55,6 +58,7 @@ def evaluate(
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
     from facetell.evaluation.aggregation import aggregation
+    from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.page import page
     from facetell.evaluation.protocol import compare, submission_table, summary
     from facetell.evaluation.robustness import SUITE, robustness
@@ -66,12 +70,14 @@ def evaluate(
     if verbose:
         talk(context)
     check_outputs([out, json, submission], [str(source) for source in data])
-    if suite not in (None, "robustness", "aggregation"):
-        raise UsageError(f"There is no suite {suite!r}.", "There are: robustness, aggregation.")
+    if suite not in (None, "robustness", "aggregation", "heatmap"):
+        raise UsageError(f"There is no suite {suite!r}.", "There are: robustness, aggregation, heatmap.")
     known = None if label is None else label_of(label, "--label")
     options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
     manifest = manifest_from(data, options, layout, split)
     scanner = Scanner(detector, sample, device=device)
+    if suite == "heatmap":
+        check_heatmap(scanner.detector.card)
     rival = None if against is None else Scanner(against, sample, device=device)
 
     def scored_by(scanner: Scanner) -> Scored:
@@ -90,6 +96,9 @@ def evaluate(
     if suite == "robustness":
         with counting(len(manifest) * len(SUITE), quiet) as advance:
             result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance)
+    if suite == "heatmap":
+        with counting(len(manifest), quiet) as advance:
+            result["heatmap"] = heatmap(manifest, scanner.detector, workers, resamples, advance)
     if submission is not None:
         write(submission_table(scored).to_csv(index=False), submission)
     if out is not None:

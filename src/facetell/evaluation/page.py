@@ -29,7 +29,7 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
     """The HTML page of a result.
 
     Args:
-        result: of `summary`, with `against` and `robustness` where they were measured.
+        result: of `summary`, with `against`, `robustness`, `aggregation` and `heatmap` where they were measured.
         scored: what the result was computed from.
         scanner: looks once more at the worst mistakes, for their thumbnails.
         other: the detector compared with, for the curves.
@@ -54,6 +54,9 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         robustness_figure=robustness_figure(result.get("robustness", {})),
         aggregation=terminal.aggregation_rows(result["aggregation"]) if "aggregation" in result else [],
         frames_figure=frames_figure(result["aggregation"]) if "aggregation" in result else None,
+        heatmap=terminal.heatmap_rows(result["heatmap"]) if "heatmap" in result else [],
+        heatmap_columns=terminal.HEATMAP,
+        heatmap_notes=terminal.heatmap_notes(result["heatmap"]) if "heatmap" in result else "",
         figures=figures(scored.videos, scored.card.name, other),
         mistakes=worst_mistakes(scored, scanner),
     )

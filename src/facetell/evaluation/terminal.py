@@ -60,6 +60,8 @@ def report(result: Mapping[str, Any]) -> RenderableType:
         parts.append(_robustness(result["robustness"]))
     if "aggregation" in result:
         parts += _aggregation(result["aggregation"])
+    if "heatmap" in result:
+        parts += _heatmap(result["heatmap"])
     return Group(*parts)
 
 
@@ -227,6 +229,49 @@ def _aggregation(aggregation: Mapping[str, Any]) -> list[Table]:
     for number, numbers in aggregation["frames"].items():
         frames.add_row(number, f"{numbers['faces']:.1f}", _plus(numbers["auc"], numbers["auc_ci95"]))
     return [rules, frames]
+
+
+HEATMAP = ("altered", "n", "AUC in a face", "of one fixed map", "AUC of all pixels", "named part right")
+
+
+def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What was altered, n, and the numbers of `facetell.evaluation.heatmap` as text."""
+    rows = {
+        "labelled pairs": heatmap["pairs"],
+        "self-blends": heatmap["blends"],
+        **{f"– {family}": numbers for family, numbers in heatmap["families"].items()},
+    }
+    return [
+        (
+            name,
+            str(numbers["n"]),
+            _valued(numbers["auc"]),
+            _valued(numbers["fixed_map"]),
+            _plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
+            _valued(numbers["region_right"]),
+        )
+        for name, numbers in rows.items()
+        if numbers
+    ]
+
+
+def heatmap_notes(heatmap: Mapping[str, Any]) -> str:
+    """What was left out of the heat map's numbers, and by what they were resampled."""
+    skipped = ", ".join(f"{n} {plain(reason)}" for reason, n in heatmap["skipped"].items())
+    return f"Intervals by {heatmap['resampled_by']}." + (f" Left out: {skipped}." if skipped else "")
+
+
+def _heatmap(heatmap: Mapping[str, Any]) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for words in HEATMAP:
+        table.add_column(words, justify="left" if words == HEATMAP[0] else "right")
+    for row in heatmap_rows(heatmap):
+        table.add_row(*row)
+    return [Text("Heat map against where the faces were altered"), table, Text(heatmap_notes(heatmap), style="dim")]
+
+
+def _valued(numbers: Mapping[str, Any]) -> str:
+    return "–" if numbers["value"] is None else _plus(numbers["value"], numbers["ci95"])
 
 
 def _signed(value: float | None, bounds: list[float] | None) -> str:

@@ -12,7 +12,7 @@ from facetell.detectors.detector import BATCH
 from facetell.errors import LimitError
 from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
 from facetell.scanning.verdict import Person
-from facetell.types import Face, FaceScore, FaceTrack
+from facetell.types import Box, Face, FaceScore, FaceTrack
 
 MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
 MAX_PICTURES = 64 * 2**20  # bytes of crops and heat maps kept for the report
@@ -40,6 +40,7 @@ class FrameScoring:
         self._thumbnails = thumbnails
         self._waiting: list[tuple[Face, np.ndarray]] = []
         self._logits: dict[Face, float] = {}
+        self._parts: dict[Face, dict[str, float]] = {}
         self._pictures: dict[Face, tuple[np.ndarray, np.ndarray | None]] = {}
 
     def add(self, face: Face, crop: np.ndarray) -> None:
@@ -61,6 +62,7 @@ class FrameScoring:
         scores = self._detector.score(np.stack(crops))
         maps = [None] * len(faces) if scores.heatmaps is None else list(scores.heatmaps)
         self._logits.update(zip(faces, scores.logits.tolist(), strict=True))
+        self._parts.update(zip(faces, scores.parts_of_each(), strict=True))
         self._pictures.update(
             (face, (crop, None if heat is None else heat.copy()))  # a view would keep its whole batch alive
             for face, crop, heat in zip(faces, crops, maps, strict=True)
@@ -81,7 +83,7 @@ class FrameScoring:
         scores = []
         for face in track.faces:
             crop, heat = self._pictures[face] if face in shown else (None, None)
-            scores.append(face_score(face, self._logits[face], crop, heat))
+            scores.append(face_score(face, self._logits[face], crop, heat, self._parts[face]))
         worst = _extremes(pictured, self._logits, REGION_FACES)[:REGION_FACES]
         heats = {face: heat for face in worst if (heat := self._pictures[face][1]) is not None}
         return Person(track.id, scores, region=_region(heats, self._detector.card.geometry))
@@ -158,7 +160,11 @@ def runs_of(count: int, length: int) -> list[list[int]]:
 
 
 def face_score(
-    face: Face, logit: float, crop: np.ndarray | None = None, heatmap: np.ndarray | None = None
+    face: Face,
+    logit: float,
+    crop: np.ndarray | None = None,
+    heatmap: np.ndarray | None = None,
+    parts: Mapping[str, float] | None = None,
 ) -> FaceScore:
     """A face's score before it is judged: the raw logit; P(fake) comes with the rule that judges it."""
     return FaceScore(
@@ -171,6 +177,7 @@ def face_score(
         problems=() if face.quality is None else face.quality.problems,
         heatmap=heatmap,
         crop=crop,
+        parts=parts or {},
     )
 
 
@@ -186,14 +193,27 @@ def _region(heats: Mapping[Face, np.ndarray], geometry: Geometry) -> str | None:
     if not heats or geometry.kind == "whole":
         return None
     face = next(iter(heats))
-    heat = np.mean(list(heats.values()), axis=0)
-    row, column = np.unravel_index(np.argmax(heat), heat.shape)
+    return region_of(np.mean(list(heats.values()), axis=0), parts_of_crop(face.points, face.box, geometry, heats[face]))
+
+
+def region_of(heat: np.ndarray, parts: np.ndarray) -> str:
+    """The part of the face in which a heat map (h, w) is strongest; `parts` are those of `parts_of_crop`."""
+    return str(parts.flat[np.argmax(heat)])
+
+
+def parts_of_crop(points: np.ndarray, box: Box, geometry: Geometry, heat: np.ndarray) -> np.ndarray:
+    """The part of the face that lies under each cell of a square heat map (h, h) of a crop: (h, h) of words.
+
+    >>> from facetell.faces.align import TEMPLATE
+    >>> parts_of_crop(TEMPLATE + 64, (14, 14, 100, 100), Geometry("landmarks", 1.1), np.zeros((3, 3)))[:, 1].tolist()
+    ['forehead', 'nose', 'mouth']
+    """
     side = heat.shape[0]
-    to_picture = crop_matrix(face.points, face.box, geometry, side)
-    x, y = to_picture @ [column, row, 1]
-    to_units = np.linalg.inv(np.vstack([similarity(face.points), [0, 0, 1]]))
-    u, v, _ = to_units @ [x, y, 1]
-    return part_of_face(u / FACE_HEIGHT, v / FACE_HEIGHT)
+    to_picture = crop_matrix(points, box, geometry, side)
+    to_units = np.linalg.inv(np.vstack([similarity(points), [0, 0, 1]])) @ np.vstack([to_picture, [0, 0, 1]])
+    rows, columns = np.mgrid[:side, :side]
+    places = np.stack([columns.ravel(), rows.ravel(), np.ones(side * side)], 1) @ to_units.T / FACE_HEIGHT
+    return np.array([part_of_face(x, y) for x, y, _ in places]).reshape(side, side)
 
 
 def part_of_face(x: float, y: float) -> str:

@@ -1,0 +1,281 @@
+"""What a heat map is worth: its pixels held against where faces were truly altered.
+
+Truth is known for two kinds of faces. A labelled fake beside its original was altered where the two differ; a real face
+that the forge blends with itself was altered where the blend's mask lies. Both are cut as in a scan, and the detector's
+map is laid over the crop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from facetell.data.manifest import FAKE, REAL, validate
+from facetell.detectors import Detector, DetectorCard
+from facetell.errors import DataError, ForgeError, InputError, UsageError
+from facetell.evaluation.metrics import mean, resamples
+from facetell.evaluation.protocol import resampling_unit
+from facetell.evaluation.scoring import CHUNK, is_picture, largest_face, picture
+from facetell.faces.align import crop_face, crop_matrix
+from facetell.faces.detect import FaceDetector
+from facetell.forge.blend import difference_mask, self_blend
+from facetell.forge.masks import FAMILIES
+from facetell.scanning.scoring import parts_of_crop, region_of
+
+GRID = 96  # pixels, the side on which map and truth are compared
+ALTERED = 0.25  # of `difference_mask`: a pixel of a fake that differs by 10.5 grey levels from its original
+RIM, ALIGNED = 3, 0.1  # a pair whose outer pixels differ more than this, on average, does not show the same picture
+RIGHT = 0.5  # of the most altered part's share that must be altered of a part of the face for its name to be right
+SEED = 0
+_BINS, _SUREST = 2048, 12.0  # of the maps' logits
+_OUTSIDE = -1  # in a truth: beyond the picture's border
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Case:
+    """One altered face as the detector saw it.
+
+    row: of the manifest; kind: "pair" or the family of the blend; heat (h, h) float32; truth (GRID, GRID) int8: 1
+    altered, 0 not, −1 beyond the picture; right: the part of the face that the map names was altered.
+    """
+
+    row: int
+    kind: str
+    heat: np.ndarray
+    truth: np.ndarray
+    right: bool
+
+
+def heatmap(
+    manifest: pd.DataFrame,
+    detector: Detector,
+    workers: int = 1,
+    n_boot: int = 1000,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Pixel AUC of a detector's heat map against truth, and how often the part of the face that it names is right.
+
+    Every fake still whose original is in the manifest gives a pair, every real still one self-blend; the ten families
+    take turns. Where a pair hardly differs, or its rim differs, its truth is not known: it is skipped and counted.
+
+    Args:
+        manifest: as in `facetell.data.manifest`; of each picture the largest face counts.
+        detector: with a heat map.
+        workers: threads.
+        n_boot: resamples for the intervals.
+        progress: called with the number of stills that are done.
+
+    Returns:
+        `pairs` and `blends` (None where there are none), and `families`, family -> the same: `n` faces; `auc`, the mean
+        of each face's own pixel AUC, `fixed_map`, what the mean of all maps, laid over every face, would reach, and
+        `region_right`, the share of faces of which the named part was altered, each a value with interval and n;
+        `auc_pooled`, over the pixels of all faces together, with `auc_pooled_ci95`.
+        `skipped`: reason -> stills; `resampled_by`; `altered_at`, the threshold of a pair's truth.
+
+    Raises:
+        UsageError: the detector has no heat map, or takes whole pictures.
+        DataError: no face of the manifest could be altered in a known place.
+    """
+    card = detector.card
+    if card.heatmap is None:
+        raise UsageError(
+            f"The detector {card.name} has no heat map to measure.", "`facetell models` shows its outputs."
+        )
+    if card.geometry.kind == "whole":
+        raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
+    items = validate(manifest)
+    look = _Look(items, detector)
+    rows = np.arange(len(items))
+    cases: list[Case] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for chunk, found in pool.map(look, [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]):
+            cases += found
+            if progress:
+                progress(chunk)
+    if not cases:
+        raise DataError(
+            f"No face was altered in a known place: {_told(look.skipped)}.",
+            "Give stills of real faces, or of fakes beside their originals.",
+        )
+    unit, groups = resampling_unit(items)
+    kinds: dict[str, list[Case]] = {"pair": [], **{family: [] for family in FAMILIES}}
+    for case in cases:
+        kinds[case.kind].append(case)
+
+    def numbers(chosen: Sequence[Case], among: Sequence[Case]) -> dict[str, Any] | None:
+        if not chosen:
+            return None
+        fixed = np.mean([case.heat for case in among], axis=0)
+        return _numbers(chosen, fixed, groups.iloc[[case.row for case in chosen]].to_numpy(), n_boot)
+
+    pairs = kinds.pop("pair")
+    blends = [case for family in kinds.values() for case in family]
+    return {
+        "pairs": numbers(pairs, pairs),
+        "blends": numbers(blends, blends),
+        "families": {family: numbers(chosen, blends) for family, chosen in kinds.items() if chosen},
+        "skipped": dict(look.skipped.most_common()),
+        "resampled_by": unit,
+        "altered_at": ALTERED,
+    }
+
+
+def check_heatmap(card: DetectorCard) -> None:
+    """Nothing, if the detector has a heat map that can be laid over a face.
+
+    Raises:
+        UsageError: it has none, or takes whole pictures.
+    """
+    if card.heatmap is None:
+        raise UsageError(f"The detector {card.name} has no heat map to measure.")
+    if card.geometry.kind == "whole":
+        raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
+
+
+class _Look:
+    """Rows of a manifest become cases; what becomes none is counted."""
+
+    def __init__(self, items: pd.DataFrame, detector: Detector) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._items = items
+        self._detector = detector
+        self._finder = FaceDetector()
+        reals = items[items.label == REAL]
+        keys = zip(reals.dataset, reals.video, reals.frame, strict=True)
+        self._real_of = dict(zip(keys, reals.index, strict=True))
+        self._family = dict(zip(reals.index, np.resize(list(FAMILIES), len(reals)).tolist(), strict=True))
+
+    def __call__(self, rows: Sequence[int]) -> tuple[int, list[Case]]:
+        altered, skipped = [], Counter()
+        for row in rows:
+            try:
+                altered.append((row, *self._altered(row)))
+            except (InputError, DataError, ForgeError, _Skipped) as error:
+                skipped[str(error) if isinstance(error, _Skipped) else type(error).__name__] += 1
+        self.skipped.update(skipped)
+        return len(rows), self._cases(altered)
+
+    def _altered(self, row: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """What the row gives: its kind, a picture altered in a known place, and where: bool (H, W)."""
+        item = self._items.iloc[row]
+        if not is_picture(item.member or item.path):
+            raise _Skipped("not a still")
+        image = picture(item.path, item.member)
+        if item.label == FAKE:
+            return "pair", image, self._differs(image, item)
+        faces = largest_face(image, self._finder)
+        if not faces:
+            raise _Skipped("no face")
+        family = self._family[row]
+        forged = self_blend(image, faces[0].points, np.random.default_rng([SEED, row]), family=family)
+        return family, forged.fake, forged.mask >= forged.mask.max() / 2
+
+    def _differs(self, fake: np.ndarray, item: pd.Series) -> np.ndarray:
+        number = self._real_of.get((item.dataset, item.original, item.frame))
+        if number is None:
+            raise _Skipped("its original is not here")
+        original = self._items.iloc[number]
+        real = picture(original.path, original.member)
+        if real.shape != fake.shape:
+            raise _Skipped("another size than its original")
+        mask = difference_mask(fake, real)
+        if mask.max() < ALTERED:
+            raise _Skipped("hardly differs from its original")
+        inner = mask[RIM:-RIM, RIM:-RIM]
+        if (mask.sum() - inner.sum()) / (mask.size - inner.size) > ALIGNED:
+            raise _Skipped("differs from its original at the rim")
+        return mask >= ALTERED
+
+    def _cases(self, altered: Sequence[tuple[int, str, np.ndarray, np.ndarray]]) -> list[Case]:
+        card, seen = self._detector.card, []
+        for row, kind, image, where in altered:
+            faces = largest_face(image, self._finder)
+            if faces:
+                crop = crop_face(image, faces[0].points, faces[0].box, card.geometry, card.input_size)
+                seen.append((row, kind, faces[0], crop, where))
+            else:
+                self.skipped["no face"] += 1
+        if not seen:
+            return []
+        heats = self._detector.score(np.stack([crop for *_, crop, _ in seen])).heatmaps
+        assert heats is not None  # the card names it
+        cases = []
+        for (row, kind, face, _, where), heat in zip(seen, heats, strict=True):
+            matrix = crop_matrix(face.points, face.box, card.geometry, GRID)
+            truth = cv2.warpAffine(
+                where.astype(np.int16),
+                matrix,
+                (GRID, GRID),
+                flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+                borderValue=_OUTSIDE,
+            )
+            parts = parts_of_crop(face.points, face.box, card.geometry, heat)
+            cells = cv2.resize((truth == 1).astype(np.float32), heat.shape[::-1], interpolation=cv2.INTER_AREA)
+            share = {part: cells[parts == part].mean() for part in np.unique(parts)}
+            right = share[region_of(heat, parts)] >= RIGHT * max(share.values())
+            cases.append(Case(row, kind, heat, truth.astype(np.int8), bool(right)))
+        return cases
+
+
+class _Skipped(Exception):
+    """Why a still gives no face that was altered in a known place."""
+
+
+def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boot: int) -> dict[str, Any]:
+    truths = np.stack([case.truth for case in cases])
+    altered, untouched = histograms(np.stack([case.heat for case in cases]), truths)
+    group = np.unique(groups, return_inverse=True)[1]
+    drawn = [
+        pixel_auc(weights @ altered, weights @ untouched)
+        for weights in resamples(group, n_boot if group.max() else 0, np.random.default_rng(SEED))
+    ]
+    own, of_fixed = pixel_auc(altered, untouched), pixel_auc(*histograms(np.stack([fixed] * len(cases)), truths))
+    ranked = np.isfinite(own)  # a crop that was altered everywhere, or nowhere, ranks nothing
+    return {
+        "n": len(cases),
+        "auc": mean(own[ranked], groups[ranked], n_boot),
+        "fixed_map": mean(of_fixed[ranked], groups[ranked], n_boot),
+        "auc_pooled": float(pixel_auc(altered.sum(0), untouched.sum(0))),
+        "auc_pooled_ci95": np.quantile(np.concatenate(drawn), (0.025, 0.975)).tolist() if drawn else None,
+        "region_right": mean([case.right for case in cases], groups, n_boot),
+    }
+
+
+def histograms(heats: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many altered and how many untouched pixels of each face have which heat: two (N, bins) arrays.
+
+    Args:
+        heats: (N, h, h) in 0…1, laid over the faces bilinearly.
+        truths: (N, GRID, GRID): 1 altered, 0 untouched; others are left out.
+    """
+    counts = np.zeros((2, len(heats), _BINS))
+    for number, (heat, truth) in enumerate(zip(heats, truths, strict=True)):
+        fine = cv2.resize(heat.astype(np.float64), truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        sure = np.clip(logit(np.clip(fine, 0, 1)), -_SUREST, _SUREST)
+        bins = np.minimum(((sure + _SUREST) / (2 * _SUREST) * _BINS).astype(int), _BINS - 1)
+        for kind, of in enumerate((1, 0)):
+            counts[kind, number] = np.bincount(bins[truth == of], minlength=_BINS)
+    return counts[0], counts[1]
+
+
+def pixel_auc(altered: np.ndarray, untouched: np.ndarray) -> np.ndarray:
+    """The chance that an altered pixel is hotter than an untouched one, ties counting half; NaN where there is none.
+
+    >>> float(pixel_auc(np.array([0, 1, 3]), np.array([2, 2, 0])))
+    0.9375
+    """
+    below = np.cumsum(untouched, axis=-1) - untouched / 2
+    with np.errstate(invalid="ignore"):
+        return (altered * below).sum(-1) / (altered.sum(-1) * untouched.sum(-1))
+
+
+def _told(skipped: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in skipped.items()) or "there are no stills"

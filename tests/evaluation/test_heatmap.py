@@ -1,0 +1,145 @@
+"""A detector whose heat map is the brightness, on faces that were made brighter, or darker, in known places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from facetell.data.manifest import FAKE, REAL, Item, manifest_of
+from facetell.detectors import load_detector
+from facetell.errors import DataError, UsageError
+from facetell.evaluation import heatmap as module
+from facetell.evaluation.heatmap import heatmap, histograms, pixel_auc
+from facetell.faces.detect import FaceDetector
+from facetell.forge import masks
+from tests import media
+from tests.detectors import networks
+
+
+def dim() -> np.ndarray:
+    return media.side_by_side([0]) // 3
+
+
+def patched(family: str, grey: int) -> np.ndarray:
+    """The dim portrait with one region of one grey."""
+    image = dim()
+    (face,) = FaceDetector().detect(image)
+    image[masks.fill(masks.hulls(family, face.points), image.shape[:2]) > 0.5] = grey
+    return image
+
+
+def manifest(folder: Path, **pictures: np.ndarray) -> pd.DataFrame:
+    """One real face, and fakes of it by their names."""
+    items = [Item(str(media.write_picture(folder / "real.png", dim())), REAL, dataset="made", video="real")]
+    for name, picture in pictures.items():
+        path = media.write_picture(folder / f"{name}.png", picture)
+        items.append(Item(str(path), FAKE, dataset="made", video=name, original="real", group=name))
+    return manifest_of(items)
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return networks.write(tmp_path_factory.mktemp("heatmap"))
+
+
+def test_a_map_that_knows_the_place(tmp_path: Path, bright: Path) -> None:
+    result = heatmap(manifest(tmp_path, mouth=patched("mouth", 220)), load_detector(bright), n_boot=20)
+    assert result["pairs"]["n"] == 1
+    assert result["pairs"]["auc"]["value"] > 0.85
+    assert result["pairs"]["auc_pooled"] == pytest.approx(result["pairs"]["auc"]["value"])
+    assert result["pairs"]["region_right"]["value"] == 1
+    assert result["altered_at"] == 0.25
+
+
+def test_a_map_that_points_elsewhere(tmp_path: Path, bright: Path) -> None:
+    result = heatmap(manifest(tmp_path, mouth=patched("mouth", 0)), load_detector(bright), n_boot=0)
+    assert result["pairs"]["auc"]["value"] < 0.3
+    assert result["pairs"]["region_right"]["value"] == 0
+
+
+def test_what_one_map_for_all_faces_would_reach(tmp_path: Path, bright: Path) -> None:
+    fakes = {"mouth": patched("mouth", 220), "eyes": patched("eyes", 220)}
+    pairs = heatmap(manifest(tmp_path, **fakes), load_detector(bright), n_boot=50)["pairs"]
+    assert pairs["n"] == 2
+    assert 0.5 < pairs["fixed_map"]["value"] < pairs["auc"]["value"]
+    low, high = pairs["auc"]["ci95"]
+    assert low <= pairs["auc"]["value"] <= high
+
+
+def test_what_has_no_known_truth_is_counted(tmp_path: Path, bright: Path) -> None:
+    other = np.ascontiguousarray(media.side_by_side([1]))
+    rows = manifest(tmp_path, same=dim(), other=other, small=dim()[::2, ::2], mouth=patched("mouth", 220))
+    alone = Item(str(media.write_picture(tmp_path / "alone.png", other)), FAKE, dataset="made", original="gone")
+    (tmp_path / "broken.png").write_text("no picture")
+    broken = Item(str(tmp_path / "broken.png"), REAL, dataset="made", video="broken")
+    clip = Item(str(tmp_path / "clip.mp4"), REAL, dataset="made", video="clip")
+    result = heatmap(pd.concat([rows, manifest_of([alone, broken, clip])]), load_detector(bright), n_boot=0)
+    assert result["skipped"] == {
+        "hardly differs from its original": 1,
+        "differs from its original at the rim": 1,
+        "another size than its original": 1,
+        "its original is not here": 1,
+        "NotVideoError": 1,
+        "not a still": 1,
+    }
+    assert (result["pairs"]["n"], result["blends"]["n"]) == (1, 1)
+
+
+def test_every_family_takes_its_turn_and_repeats(tmp_path: Path, bright: Path) -> None:
+    items = [
+        Item(str(media.write_picture(tmp_path / f"{k}.png", dim())), REAL, dataset="made", video=str(k))
+        for k in range(len(masks.FAMILIES))
+    ]
+    once, again = (heatmap(manifest_of(items), load_detector(bright), workers, n_boot=0) for workers in (1, 2))
+    assert once == again
+    assert list(once["families"]) == list(masks.FAMILIES)
+    assert once["pairs"] is None
+    assert once["blends"]["n"] == len(items)
+
+
+def test_the_auc_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    heats = rng.random((3, module.GRID, module.GRID), np.float32)  # one value a pixel: nothing is interpolated
+    truths = (heats + rng.normal(0, 0.5, heats.shape) > 0.5).astype(np.int8)
+    truths[:, :9] = -1
+    known = truths >= 0
+    each = [roc_auc_score(truth[at], heat[at]) for heat, truth, at in zip(heats, truths, known, strict=True)]
+    altered, untouched = histograms(heats, truths)
+    assert pixel_auc(altered, untouched) == pytest.approx(each, abs=1e-3)
+    pooled = roc_auc_score(truths[known], heats[known])
+    assert pixel_auc(altered.sum(0), untouched.sum(0)) == pytest.approx(pooled, abs=1e-3)
+
+
+def test_what_lies_beyond_the_picture_is_not_judged() -> None:
+    cut_off = np.ascontiguousarray(dim()[:, 85:])
+    look = module._Look(manifest_of([Item("a.png", REAL)]), load_detector())
+    (case,) = look._cases([(0, "pair", cut_off, np.ones(cut_off.shape[:2], bool))])
+    assert set(np.unique(case.truth)) == {-1, 1}
+
+
+def test_nothing_to_measure(tmp_path: Path, bright: Path) -> None:
+    blank = media.write_picture(tmp_path / "blank.png", np.full((64, 64, 3), 90, np.uint8))
+    rows = manifest_of([Item(str(blank), REAL)])
+    with pytest.raises(DataError, match="1 no face"):
+        heatmap(rows, load_detector(bright))
+    blind = networks.write(tmp_path, networks.brightness(), "blind.onnx")
+    with pytest.raises(UsageError, match="no heat map"):
+        heatmap(rows, load_detector(blind))
+
+
+def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:
+    manifest(tmp_path, mouth=patched("mouth", 220)).to_csv(tmp_path / "table.csv", index=False)
+    page, numbers = tmp_path / "page.html", tmp_path / "result.json"
+    arguments = ["evaluate", "--data", tmp_path / "table.csv", "--detector", bright, "--suite", "heatmap", "-o", page]
+    result = CliRunner().invoke(app, [str(word) for word in [*arguments, "--json", numbers, "--resamples", 20]])
+    assert result.exit_code == 0, result.output
+    assert "labelled pairs" in result.output
+    assert json.loads(numbers.read_text())["heatmap"]["pairs"]["auc"]["value"] > 0.85
+    assert "held against where the faces were altered" in page.read_text()
