@@ -63,6 +63,13 @@ class VideoInfo:
     is_still: bool = False
     audio: AudioInfo | None = None
 
+    @property
+    def bits_per_pixel(self) -> float | None:
+        """What the stream spends on a pixel of a frame; None for a still, and where the file does not say."""
+        if self.is_still or not self.bit_rate or not self.frame_rate:
+            return None
+        return self.bit_rate / float(self.width * self.height * self.frame_rate)
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -144,6 +151,7 @@ class FaceScore:
     problems: tuple[str, ...] = ()
     heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over `crop`: where the face was altered
     crop: np.ndarray | None = None  # (H, W, 3) uint8: what the detector saw; kept for the most and least suspicious
+    parts: Mapping[str, float] = field(default_factory=dict)  # the score's parts, such as "blend" and "texture": logits
 
 
 @dataclass(eq=False, slots=True)

@@ -25,6 +25,14 @@ class Scores:
     heatmaps: np.ndarray | None = None
     parts: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def parts_of_each(self) -> list[dict[str, float]]:
+        """The parts crop by crop.
+
+        >>> Scores(np.zeros(2), parts={"blend": np.array([1.0, 2.0])}).parts_of_each()
+        [{'blend': 1.0}, {'blend': 2.0}]
+        """
+        return [{name: float(values[i]) for name, values in self.parts.items()} for i in range(len(self.logits))]
+
 
 class Detector:
     """One detector file with its ONNX Runtime session; make it once, use it for many videos.
@@ -44,7 +52,7 @@ class Detector:
             shipped=file.sha256 in {weights.sha256 for weights in zoo.SHIPPED.values()},
             licence=file.card.licence,
         )
-        self._path = file.path
+        self.path = file.path
         self._session = open_session(file, device, threads)
         scale = 255 * np.asarray(self.card.std, np.float32)
         self._gain, self._shift = (
@@ -83,13 +91,13 @@ class Detector:
         try:
             outputs = [np.asarray(o) for o in self._session.run(names, {INPUT: np.ascontiguousarray(pixels)})]
         except RUNTIME_ERRORS as error:
-            raise DetectorFileError(f"The network in {self._path} cannot run on these faces.") from error
+            raise DetectorFileError(f"The network in {self.path} cannot run on these faces.") from error
         for name, output in zip(names, outputs, strict=True):
             dimensions = 3 if name == self.card.heatmap else 1
             if output.ndim != dimensions or len(output) != len(crops) or not np.isfinite(output).all():
                 wanted = "a finite map" if dimensions == 3 else "one finite number"
                 raise DetectorFileError(
-                    f"Output {name!r} of {self._path} is not {wanted} per crop.",
+                    f"Output {name!r} of {self.path} is not {wanted} per crop.",
                     "The file is not what its card says; export it again.",
                 )
         return [output.astype(np.float32, copy=False) for output in outputs]

@@ -35,6 +35,10 @@ class Degradation:
     preset: Preset
     coded: bool = False
 
+    @property
+    def description(self) -> str:
+        return self.preset.description
+
     def picture(self, image: np.ndarray, number: int) -> np.ndarray:
         """A damaged copy; `number` seeds the noise, so that an item always suffers the same."""
         rng = np.random.default_rng((SEED, number))
@@ -102,7 +106,7 @@ def robustness(
     """
     return {
         name: {
-            "description": kind.preset.description,
+            "description": kind.description,
             **_held_against(clean, score(manifest, scanner, workers, progress, kind), n_boot),
         }
         for name, kind in (suite or SUITE).items()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -20,26 +21,38 @@ from facetell.data.manifest import validate
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
 from facetell.errors import DataError, InputError, NotVideoError
+from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
 from facetell.faces.quality import assess
+from facetell.files import sha256_of
 from facetell.scanning import Scanner
 from facetell.scanning.scoring import ClipScoring, face_score
-from facetell.scanning.verdict import Person, Rule, judge, track_logit
-from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore, Verdict
+from facetell.scanning.verdict import Person, judge, track_logit, track_parts
+from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore
 
 CHUNK = 64  # stills in one call of the network
 LABELS = ("dataset", "label", "method", "compression", "split", "group", "original", "video")
 FACES = ("item", "key", "label", "time_s", "logit", "p_fake", "weight", "usable", "height")
-VIDEOS = ("key", *LABELS, "path", "member", "logit", "p_fake", "verdict", "faces", "height", "problem")
+VIDEOS = (
+    *("key", *LABELS, "path", "member", "logit", "p_fake", "verdict", "faces", "height", "bits_per_pixel"),
+    *("problem", "parts"),
+)
+NO_RUN = "face in no run of usable faces"
+LASTING = (Label.NO_FACE.value, NO_RUN)  # reasons that hold for good; an error may pass and is met anew
 READ_BY_SCAN = {".heic", ".heif"}  # pictures that OpenCV cannot decode
 
 
 class Damage(Protocol):
     """What happens to every item before it is looked at."""
 
+    @property
+    def description(self) -> str:
+        """What it is, in words that no other damage has."""
+        ...
+
     def picture(self, image: np.ndarray, number: int) -> np.ndarray:
-        """A damaged copy of a still; `number` is its row in the manifest."""
+        """A damaged copy of a still; `number` is the same for the same file, wherever it stands."""
         ...
 
     def video(self, path: Path, folder: Path) -> Path:
@@ -55,9 +68,9 @@ class Scored:
         items: the manifest, with `key` (the video an item is, or belongs to) and `reason` (why it has no score, or "").
         faces: one row per frame with a face, the most suspicious usable one of it: `item` (row of `items`), `key`,
             `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box, px.
-        videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit` and calibrated
-            `p_fake` of the person who decides, `verdict`, the number of `faces`, their median `height`, the commonest
-            `problem`.
+        videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit`, calibrated
+            `p_fake` and `parts` (name -> logit) of the person who decides, `verdict`, the number of `faces`, their
+            median `height`, the commonest `problem`, and `bits_per_pixel` of a video file.
         card: the detector's.
         seconds: what the scoring took.
     """
@@ -69,23 +82,13 @@ class Scored:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What was seen in one item: its people's scored faces, or why there are none."""
-
-    item: int
-    people: list[list[FaceScore]] = field(default_factory=list)
-    reason: str = ""
-    enough: bool = True  # as many faces as a detector of clips needs
-    verdict: Verdict | None = None  # of an item that was scanned
-
-
 def score(
     manifest: pd.DataFrame,
     scanner: Scanner,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     damage: Damage | None = None,
+    store: Store | None = None,
 ) -> Scored:
     """Look at every item once; memory holds numbers only, however long the manifest.
 
@@ -99,6 +102,7 @@ def score(
         workers: threads; decoding and networks run outside Python's lock.
         progress: called with the number of items that are done, after each batch or video.
         damage: changes every item before it is looked at.
+        store: keeps raw scores, and gives those it has instead of looking again.
 
     Raises:
         ManifestError: the manifest is not sound.
@@ -106,22 +110,15 @@ def score(
     began = time.perf_counter()
     items = validate(manifest)
     items["key"] = items.groupby(list(LABELS), sort=False).ngroup()
-    finder = FaceDetector()
-
-    def look(rows: Sequence[int]) -> list[_Seen]:
-        if not is_picture(_name(items, rows[0])):
-            return [_scan(items, row, scanner, damage) for row in rows]
-        return _look_at_stills(items, rows, scanner, finder, damage)
-
-    seen: list[_Seen] = []
+    look = _Look(items, scanner, damage, store)
+    seen: dict[int, Seen] = {}
     with ThreadPoolExecutor(workers) as pool:
         for batch in pool.map(look, _batches(items)):
-            seen += batch
+            seen |= batch
             if progress:
                 progress(len(batch))
-    seen.sort(key=lambda one: one.item)
-    items["reason"] = [one.reason for one in seen]
-    videos = _judge_videos(items, seen, scanner.rule)
+    items["reason"] = [seen[row].reason for row in range(len(items))]
+    videos = _judge_videos(items, seen, scanner)
     return Scored(items, _face_table(items, seen), videos, scanner.detector.card, time.perf_counter() - began)
 
 
@@ -169,92 +166,144 @@ def _batches(items: pd.DataFrame) -> Iterator[list[int]]:
         yield batch
 
 
-def _look_at_stills(
-    items: pd.DataFrame, rows: Sequence[int], scanner: Scanner, finder: FaceDetector, damage: Damage | None
-) -> list[_Seen]:
-    card = scanner.detector.card
-    seen: list[_Seen] = []
-    found: list[tuple[_Seen, Face, np.ndarray]] = []
-    for row in rows:
-        seen.append(one := _Seen(row))
-        try:
-            image = picture(str(items.path.iat[row]), str(items.member.iat[row]))
-        except (InputError, DataError) as error:
-            one.reason = type(error).__name__
-            continue
-        image = damage.picture(image, row) if damage else image
-        alone = bool(items.crop.iat[row]) or card.kind != "frame"
-        detections = largest_face(image, finder) if alone else finder.detect(image)
-        for face in detections:
-            crop = crop_face(image, face.points, face.box, card.geometry, card.input_size)
-            found.append((one, Face(row, 0.0, face.box, face.points, face.score, assess(image, face)), crop))
-        if not detections:
-            one.reason = Label.NO_FACE.value
-    if found and card.kind == "frame":
-        logits = scanner.detector.score(np.stack([crop for _, _, crop in found])).logits
-        for (one, face, _), logit in zip(found, logits.tolist(), strict=True):
-            one.people.append([face_score(face, logit)])
-    elif found:
-        _score_clips(items, found, scanner)
-    return seen
+class _Look:
+    """Looks at the rows of one manifest with one detector; what the store knows is not looked at again."""
 
+    def __init__(self, items: pd.DataFrame, scanner: Scanner, damage: Damage | None, store: Store | None) -> None:
+        self.items, self.scanner, self.damage, self.store = items, scanner, damage, store
+        self.finder = FaceDetector()
+        self.detector = "" if store is None else fingerprint(scanner.detector)
 
-def _score_clips(items: pd.DataFrame, found: Sequence[tuple[_Seen, Face, np.ndarray]], scanner: Scanner) -> None:
-    """For a detector of clips, the stills of one video are one person's run, in the order of their numbers."""
-    keys, numbers = items["key"].tolist(), items["frame"].tolist()
-    videos: dict[int, list[tuple[_Seen, Face, np.ndarray]]] = {}
-    for entry in found:
-        videos.setdefault(keys[entry[0].item], []).append(entry)
-    for entries in videos.values():
-        entries.sort(key=lambda entry: (numbers[entry[0].item], entry[0].item))
-        scoring = ClipScoring(scanner.detector, thumbnails=0)
-        for number, (_, face, crop) in enumerate(entries):
-            face.time_s = float(number)
-            scoring.add(face, crop)
-        (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
-        scores = {face.time_s: face for face in person.scores}
-        for one, face, _ in entries:
-            one.enough = person.enough
-            if face.time_s in scores:
-                one.people.append([scores[face.time_s]])
-            else:
-                one.reason = "face in no run of usable faces"
+    def __call__(self, rows: Sequence[int]) -> dict[int, Seen]:
+        """What is in these rows: one video, or all stills of some videos."""
+        seen: dict[int, Seen] = {}
+        digests: dict[int, str] = {}
+        for row in rows:
+            try:
+                digests[row] = self._digest(row)
+            except (InputError, DataError) as error:
+                seen[row] = Seen(reason=type(error).__name__)
+        if self.store is None:
+            return seen | self._fresh(digests)
+        keys = self._keys(digests)
+        known = self.store.read(keys.values())
+        fresh = self._fresh({row: digests[row] for row, key in keys.items() if key not in known})
+        self.store.write({keys[row]: one for row, one in fresh.items() if one.people or one.reason in LASTING})
+        return seen | fresh | {row: known[key] for row, key in keys.items() if key in known}
 
+    def _digest(self, row: int) -> str:
+        path, member = str(self.items.path.iat[row]), str(self.items.member.iat[row])
+        return hashlib.sha256(read_bytes(path, member)).hexdigest() if member else sha256_of(path)
 
-def _scan(items: pd.DataFrame, row: int, scanner: Scanner, damage: Damage | None) -> _Seen:
-    if items.member.iat[row]:
-        return _Seen(row, reason="video inside a tar")
-    path = Path(str(items.path.iat[row]))
-    if damage is None:
-        verdict = scanner.scan(path)
-    else:
+    def _keys(self, digests: Mapping[int, str]) -> dict[int, str]:
+        """Row -> everything that its raw scores depend on."""
+        done = "" if self.damage is None else self.damage.description
+        keys = {}
+        for row, digest in digests.items():
+            how: object = str(self.scanner.plan)
+            if is_picture(_name(self.items, row)):
+                how = bool(self.items.crop.iat[row])
+                if self.scanner.detector.card.kind != "frame":  # judged in a run with the video's other stills
+                    video = self.items["key"].iat[row]
+                    how = [
+                        (self.items["frame"].iat[other].item(), digests[other])
+                        for other in digests
+                        if self.items["key"].iat[other] == video
+                    ]
+            keys[row] = key_of(STEPS, self.detector, done, how, digest)
+        return keys
+
+    def _fresh(self, digests: Mapping[int, str]) -> dict[int, Seen]:
+        rows = list(digests)
+        if rows and is_picture(_name(self.items, rows[0])):
+            return self._stills(digests)
+        return {row: self._scan(row, digests[row]) for row in rows}
+
+    def _stills(self, digests: Mapping[int, str]) -> dict[int, Seen]:
+        card = self.scanner.detector.card
+        seen: dict[int, Seen] = {}
+        found: list[tuple[int, Face, np.ndarray]] = []
+        for row, digest in digests.items():
+            seen[row] = one = Seen()
+            try:
+                image = picture(str(self.items.path.iat[row]), str(self.items.member.iat[row]))
+            except (InputError, DataError) as error:
+                one.reason = type(error).__name__
+                continue
+            image = self.damage.picture(image, int(digest[:8], 16)) if self.damage else image
+            alone = bool(self.items.crop.iat[row]) or card.kind != "frame"
+            detections = largest_face(image, self.finder) if alone else self.finder.detect(image)
+            for face in detections:
+                crop = crop_face(image, face.points, face.box, card.geometry, card.input_size)
+                found.append((row, Face(row, 0.0, face.box, face.points, face.score, assess(image, face)), crop))
+            if not detections:
+                one.reason = Label.NO_FACE.value
+        if found and card.kind == "frame":
+            scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
+            for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
+                seen[row].people.append([face_score(face, logit, parts=parts)])
+        elif found:
+            self._clips(seen, found)
+        return seen
+
+    def _clips(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
+        """For a detector of clips, the stills of one video are one person's run, in the order of their numbers."""
+        keys, numbers = self.items["key"], self.items["frame"]
+        videos: dict[int, list[tuple[int, Face, np.ndarray]]] = {}
+        for entry in found:
+            videos.setdefault(keys.iat[entry[0]], []).append(entry)
+        for entries in videos.values():
+            entries.sort(key=lambda entry: (numbers.iat[entry[0]], entry[0]))
+            scoring = ClipScoring(self.scanner.detector, thumbnails=0)
+            for number, (_, face, crop) in enumerate(entries):
+                face.time_s = float(number)
+                scoring.add(face, crop)
+            (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
+            scores = {face.time_s: face for face in person.scores}
+            for row, face, _ in entries:
+                if face.time_s in scores:
+                    seen[row].people.append([scores[face.time_s]])
+                else:
+                    seen[row].reason = NO_RUN
+
+    def _scan(self, row: int, digest: str) -> Seen:
+        if self.items.member.iat[row]:
+            return Seen(reason="video inside a tar")
+        path = Path(str(self.items.path.iat[row]))
         with tempfile.TemporaryDirectory() as folder:
             try:
-                verdict = scanner.scan(damage.video(path, Path(folder)))
+                if self.damage and self.store:
+                    path = self.store.damaged(path, digest, self.damage)
+                elif self.damage:
+                    path = self.damage.video(path, Path(folder))
             except InputError as error:
-                return _Seen(row, reason=type(error).__name__)
-    if verdict.p_fake is None:
-        return _Seen(row, reason=verdict.error.type if verdict.error else verdict.label.value)
-    for track in verdict.tracks:
-        for face in track.scores:
-            face.heatmap = face.crop = None
-    return _Seen(row, [track.scores for track in verdict.tracks], verdict=verdict)
+                return Seen(reason=type(error).__name__)
+            verdict = self.scanner.scan(path)
+        if verdict.p_fake is None:
+            return Seen(reason=verdict.error.type if verdict.error else verdict.label.value)
+        for track in verdict.tracks:
+            for face in track.scores:
+                face.heatmap = face.crop = None
+        bits = verdict.video.bits_per_pixel if verdict.video else None
+        return Seen([track.scores for track in verdict.tracks], "", verdict.coverage.frames_sampled, bits)
 
 
-def _judge_videos(items: pd.DataFrame, seen: Sequence[_Seen], rule: Rule) -> pd.DataFrame:
+def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:
     """One row per video; fills in every face's P(fake) on the way."""
+    card = scanner.detector.card
     rows = []
     for _, group in items[items.reason == ""].groupby("key"):
         parts = [seen[row] for row in group.index]
-        verdict = parts[0].verdict if len(parts) == 1 else None
-        if verdict is None:
-            people = parts[0].people
-            if len(parts) > 1:
-                for part in parts:
-                    part.people = [[max((face for track in part.people for face in track), key=_suspicion)]]
-                people = [[face for part in parts for face in part.people[0]]]
-            persons = [Person(number, faces, parts[0].enough) for number, faces in enumerate(people, start=1)]
-            verdict = judge(persons, len(parts), rule)
+        people = parts[0].people
+        if len(parts) > 1:
+            for part in parts:
+                part.people = [[max((face for track in part.people for face in track), key=_suspicion)]]
+            people = [[face for part in parts for face in part.people[0]]]
+        persons = [
+            Person(number, faces, card.kind == "frame" or sum(face.usable for face in faces) >= card.frames)
+            for number, faces in enumerate(people, start=1)
+        ]
+        verdict = judge(persons, sum(part.frames for part in parts), scanner.rule, parts[0].bits_per_pixel)
         deciding = next(track for track in verdict.tracks if track.p_fake == verdict.p_fake)
         rows.append(
             {
@@ -264,7 +313,9 @@ def _judge_videos(items: pd.DataFrame, seen: Sequence[_Seen], rule: Rule) -> pd.
                 "verdict": verdict.label.value,
                 "faces": len(deciding.scores),
                 "height": float(np.median([face.box[3] for face in deciding.scores])),
+                "bits_per_pixel": parts[0].bits_per_pixel,
                 "problem": _commonest_problem(deciding),
+                "parts": track_parts(deciding.scores),
             }
         )
     return pd.DataFrame(rows, columns=pd.Index(VIDEOS)).set_index("key")
@@ -277,17 +328,17 @@ def _commonest_problem(track: TrackScore) -> str:
     return problem if 2 * times >= len(track.scores) else ""
 
 
-def _face_table(items: pd.DataFrame, seen: Sequence[_Seen]) -> pd.DataFrame:
+def _face_table(items: pd.DataFrame, seen: Mapping[int, Seen]) -> pd.DataFrame:
     rows = []
-    for one in seen:
+    for item, one in sorted(seen.items()):
         by_time: dict[float, list[FaceScore]] = {}
         for face in (face for track in one.people for face in track):
             by_time.setdefault(face.time_s, []).append(face)
         for _, faces in sorted(by_time.items()):
             face = max(faces, key=_suspicion)
-            label, key = items.label.iat[one.item], items.key.iat[one.item]
+            label, key = items.label.iat[item], items.key.iat[item]
             rows.append(
-                (one.item, key, label, face.time_s, face.logit, face.p_fake, face.quality, face.usable, face.box[3])
+                (item, key, label, face.time_s, face.logit, face.p_fake, face.quality, face.usable, face.box[3])
             )
     return pd.DataFrame(rows, columns=pd.Index(FACES))
 

@@ -142,11 +142,22 @@ def track_logit(scores: Sequence[FaceScore]) -> float:
     >>> track_logit([FaceScore(0, box, 0, 2.0, 1.0), FaceScore(1, box, 0, 5.0, 0.5), FaceScore(2, box, 0, 9, 1, False)])
     3.0
     """
+    chosen, weights = _deciding(scores)
+    return float(np.average([score.logit for score in chosen], weights=weights))
+
+
+def track_parts(scores: Sequence[FaceScore]) -> dict[str, float]:
+    """The parts of a track's score, each the mean over its faces as in `track_logit`; empty where there are none."""
+    chosen, weights = _deciding(scores)
+    return {
+        name: float(np.average([score.parts[name] for score in chosen], weights=weights)) for name in chosen[0].parts
+    }
+
+
+def _deciding(scores: Sequence[FaceScore]) -> tuple[list[FaceScore], list[float]]:
     chosen = [score for score in scores if score.usable] or list(scores)
     weights = [score.quality for score in chosen]
-    if sum(weights) <= 0:
-        weights = [1.0] * len(chosen)
-    return float(np.average([score.logit for score in chosen], weights=weights))
+    return chosen, weights if sum(weights) > 0 else [1.0] * len(chosen)
 
 
 def counts(usable_faces: int, frames_sampled: int) -> bool:
@@ -158,7 +169,7 @@ def counts(usable_faces: int, frames_sampled: int) -> bool:
     return usable_faces >= 1 and (usable_faces >= ENOUGH_FACES or usable_faces >= ENOUGH_SHARE * frames_sampled)
 
 
-def judge(people: Sequence[Person], frames_sampled: int, rule: Rule) -> Judgement:
+def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pixel: float | None = None) -> Judgement:
     """The verdict on a video.
 
     Args:
