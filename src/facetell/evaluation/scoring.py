@@ -171,6 +171,8 @@ class _Look:
 
     def __init__(self, items: pd.DataFrame, scanner: Scanner, damage: Damage | None, store: Store | None) -> None:
         self.items, self.scanner, self.damage, self.store = items, scanner, damage, store
+        self.videos: list[int] = items["key"].tolist()
+        self.numbers: list[int] = items["frame"].tolist()
         self.finder = FaceDetector()
         self.detector = "" if store is None else fingerprint(scanner.detector)
 
@@ -204,12 +206,8 @@ class _Look:
             if is_picture(_name(self.items, row)):
                 how = bool(self.items.crop.iat[row])
                 if self.scanner.detector.card.kind != "frame":  # judged in a run with the video's other stills
-                    video = self.items["key"].iat[row]
-                    how = [
-                        (self.items["frame"].iat[other].item(), digests[other])
-                        for other in digests
-                        if self.items["key"].iat[other] == video
-                    ]
+                    run = [other for other in digests if self.videos[other] == self.videos[row]]
+                    how = [(self.numbers[other], digests[other]) for other in run]
             keys[row] = key_of(STEPS, self.detector, done, how, digest)
         return keys
 
@@ -248,12 +246,11 @@ class _Look:
 
     def _clips(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
         """For a detector of clips, the stills of one video are one person's run, in the order of their numbers."""
-        keys, numbers = self.items["key"], self.items["frame"]
         videos: dict[int, list[tuple[int, Face, np.ndarray]]] = {}
         for entry in found:
-            videos.setdefault(keys.iat[entry[0]], []).append(entry)
+            videos.setdefault(self.videos[entry[0]], []).append(entry)
         for entries in videos.values():
-            entries.sort(key=lambda entry: (numbers.iat[entry[0]], entry[0]))
+            entries.sort(key=lambda entry: (self.numbers[entry[0]], entry[0]))
             scoring = ClipScoring(self.scanner.detector, thumbnails=0)
             for number, (_, face, crop) in enumerate(entries):
                 face.time_s = float(number)
