@@ -238,10 +238,8 @@ class TestUsage:
             rule(FIVE, Threshold(0.001, None, 300, "too few"), fpr=0.001)
         assert caught.value.advice == "It has 0.05."
 
-    def test_thresholds_none_of_which_could_be_measured(self) -> None:
-        with pytest.raises(UsageError) as caught:
-            rule(Threshold(0.01, None, 3, "too few"))
-        assert caught.value.advice == "It has none that could be measured."
+    def test_thresholds_none_of_which_could_be_measured_decide_nothing(self) -> None:
+        assert rule(Threshold(0.01, None, 3, "too few")).band() is None
 
     @pytest.mark.parametrize("prior", [0.0, 1.0, -1.0, 2.0, math.nan])
     def test_a_prior_is_a_probability(self, prior: float) -> None:

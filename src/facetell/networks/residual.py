@@ -26,7 +26,6 @@ class Residual(nn.Module):
 
     def forward(self, grey: Tensor) -> Tensor:
         """(N, T, H, W) -> (N, T, H, W), in the unit of its input."""
-        flat = grey.reshape(-1, 1, *grey.shape[2:])
-        edge = self.weight.shape[-1] // 2
-        blurred = functional.conv2d(functional.pad(flat, (edge,) * 4, mode="reflect"), self.weight)
-        return (flat - blurred).reshape(grey.shape)
+        edge, pictures = self.weight.shape[-1] // 2, grey.shape[1]
+        padded = functional.pad(grey, (edge,) * 4, mode="reflect")
+        return grey - functional.conv2d(padded, self.weight.expand(pictures, -1, -1, -1), groups=pictures)

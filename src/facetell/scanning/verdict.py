@@ -67,7 +67,7 @@ class Rule:
         """The rule of a detector's card.
 
         Args:
-            card: the detector's; without any threshold everything it scores is INCONCLUSIVE.
+            card: the detector's; without any measured threshold everything it scores is INCONCLUSIVE.
             fpr: share of real videos that may be called FAKE; one of those the card has a threshold for.
             prior: the share of fakes that P(fake) assumes, between 0 and 1.
 
@@ -78,8 +78,8 @@ class Rule:
             raise UsageError(f"The prior {prior:g} does not lie between 0 and 1.", "0.5 means that half are fake.")
         measured = sorted((t for t in card.thresholds if t.logit is not None), key=lambda t: -t.false_positive_rate)
         rates = [threshold.false_positive_rate for threshold in measured]
-        if card.thresholds and not any(math.isclose(rate, fpr) for rate in rates):
-            known = ", ".join(f"{rate:g}" for rate in rates) or "none that could be measured"
+        if rates and not any(math.isclose(rate, fpr) for rate in rates):
+            known = ", ".join(f"{rate:g}" for rate in rates)
             raise UsageError(
                 f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"It has {known}."
             )

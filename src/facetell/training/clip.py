@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,12 +16,14 @@ from facetell.data.cache import BOX, POINTS, FaceCache
 from facetell.detectors import DetectorCard
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
+from facetell.networks.background import behind
 from facetell.networks.cnn3d import Cnn3d
 from facetell.networks.gru import Gru
 from facetell.residual import FRAMES, SIDE
 from facetell.scanning.scoring import runs_of
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
+from facetell.training.faces import belongs_to
 from facetell.training.fit import require_both_classes
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from facetell.training.fit import Run
 
 MEAN, STD = (0.0,), (1 / 255,)  # the networks take grey levels
+Kind = Literal["clip", "series"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ClipRecipe(Recipe):
     """Recipe of `facetell train cnn3d` and `facetell train gru`."""
 
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
+    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
 
     @property
     def geometry(self) -> Geometry:
@@ -51,6 +55,11 @@ class Runs:
     labels: np.ndarray  # (N,) 1 = FAKE
     videos: pd.DataFrame  # (N rows) of the manifest
 
+    def take(self, chosen: np.ndarray) -> Runs:
+        """The runs of these numbers, which may occur repeatedly."""
+        videos = self.videos.iloc[chosen].reset_index(drop=True)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], videos=videos)
+
 
 def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frames: int = FRAMES) -> Runs:
     """Every run of `frames` faces of one track in a split; a shorter track is left out, nothing is padded.
@@ -60,9 +69,7 @@ def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frame
     """
     images, rows, offset = [], [], 0
     for cache in caches:
-        wanted = cache.faces[(cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy()].dropna(
-            subset=list(POINTS)
-        )
+        wanted = cache.faces[belongs_to(cache, split)].dropna(subset=list(POINTS))
         for _, track in wanted.sort_values("time_s").groupby(["item", "track"]):
             if len(track) < frames:
                 continue
@@ -131,45 +138,55 @@ class ClipTask:
 
     recipe = ClipRecipe
 
-    def __init__(self, name: str, network: type[nn.Module], kind: Literal["clip", "series"], description: str) -> None:
+    def __init__(self, name: str, network: type[nn.Module], kind: Kind, description: str) -> None:
         self.name, self.network, self.description = name, network, description
-        self.kind: Literal["clip", "series"] = kind
+        self.kind: Kind = kind
 
     def module(self, recipe: ClipRecipe) -> BinaryModule:
-        return BinaryModule(self.network(), recipe)
+        return BinaryModule(behind(self.network(), recipe.background, SIDE, recipe.scale, MEAN, STD), recipe)
 
     def data(self, recipe: ClipRecipe, caches: Sequence[FaceCache]) -> Data:
-        train = runs_from(caches, "train", recipe.geometry)
-        dev = runs_from(caches, "dev", recipe.geometry)
+        train, dev = (runs_from(caches, split, recipe.geometry) for split in ("train", "dev"))
+        return self.batches(recipe, train, dev)
+
+    def batches(self, recipe: ClipRecipe, train: Runs, dev: Runs) -> Data:
+        """What it trains and validates on, of these runs."""
         return Data(BalancedRuns(train, recipe.batch, recipe.seed), EveryRun(dev))
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
-        dev = runs_from(caches, "dev", run.recipe.geometry)
-        batches = EveryRun(dev)
-        logits = logits_of(run.module, batches)
-        sets = " and ".join(sorted(set(dev.videos.dataset)))
-        card = DetectorCard(
-            name=self.name,
-            version="1",
-            kind=self.kind,
-            input_size=SIDE,
-            channels=1,
-            frames=FRAMES,
-            geometry=run.recipe.geometry,
-            mean=MEAN,
-            std=STD,
-            outputs={"logit": "logit"},
-            training_data=f"{sets}, the train split; chosen on the dev split",
-            metrics={f"{sets}, dev split, runs of {FRAMES} faces": measured(logits, dev.labels, dev.videos)},
-            thresholds=thresholds_of(logits, dev.labels, f"runs of real faces of {sets}, dev split"),
-            licence="Apache-2.0 for the weights; the training data have licences of their own",
-            description=self.description,
-            limits=(f"A track needs {FRAMES} usable faces to count.",),
-        )
-        path = run.out / f"{self.name}.onnx"
-        example = torch.from_numpy(batches[0]["crops"])
-        export(run.module.network, example, ["logit"], card, path)
-        return path
+        return self.write(run, runs_from(caches, "dev", run.recipe.geometry))
+
+    def write(self, run: Run, dev: Runs) -> Path:
+        """The detector file, its numbers measured on these runs."""
+        return write_clip_detector(self.name, self.kind, self.description, run, dev)
+
+
+def write_clip_detector(name: str, kind: Kind, description: str, run: Run, dev: Runs) -> Path:
+    """`run.out/name.onnx`, of a network that takes grey levels (N, T, 1, S, S); its numbers are measured on `dev`."""
+    batches = EveryRun(dev)
+    logits = logits_of(run.module, batches)
+    sets = " and ".join(sorted(set(dev.videos.dataset)))
+    card = DetectorCard(
+        name=name,
+        version="1",
+        kind=kind,
+        input_size=SIDE,
+        channels=1,
+        frames=FRAMES,
+        geometry=run.recipe.geometry,
+        mean=MEAN,
+        std=STD,
+        outputs={"logit": "logit"},
+        training_data=f"{sets}, the train split; chosen on the dev split",
+        metrics={f"{sets}, dev split, runs of {FRAMES} faces": measured(logits, dev.labels, dev.videos)},
+        thresholds=thresholds_of(logits, dev.labels, f"runs of real faces of {sets}, dev split"),
+        licence="Apache-2.0 for the weights; the training data have licences of their own",
+        description=description,
+        limits=(f"A track needs {FRAMES} usable faces to count.",),
+    )
+    path = run.out / f"{name}.onnx"
+    export(run.module.network, torch.from_numpy(batches[0]["crops"]), ["logit"], card, path)
+    return path
 
 
 CNN3D = ClipTask("cnn3d", Cnn3d, "clip", "The paper's 3D-CNN on 20 grey faces minus their Gaussian blur.")

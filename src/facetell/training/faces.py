@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,13 @@ from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.forge.degrade import augment_pair
 from facetell.training.fit import require_both_classes
+
+SPLITS = {"train": ("train",), "dev": ("dev", "val", "validation")}  # ours -> what data sets call it
+
+
+def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
+    """Which faces of a cache stand in its train or its dev split, (N,) bool; a test split is never touched."""
+    return cache.manifest.split.isin(SPLITS[split]).to_numpy()[cache.faces["item"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,12 @@ class Crops:
         size = self.images.shape[1] - 2 * self.border
         return self.images[index, self.border : self.border + size, self.border : self.border + size]
 
+    def take(self, chosen: np.ndarray) -> Crops:
+        """The crops of these numbers, which may occur repeatedly; no fake knows its original any more."""
+        videos = self.videos.iloc[chosen].reset_index(drop=True)
+        originals = np.full(len(chosen), -1)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], videos=videos, originals=originals)
+
 
 def crops_of(
     caches: Sequence[FaceCache],
@@ -43,7 +56,7 @@ def crops_of(
     """All faces of a split, cut and decoded once; those without landmarks only where the geometry needs none.
 
     Args:
-        split: "train" or "dev", as the manifests have it.
+        split: "train" or "dev".
         size: side of the crops in pixels, without the border.
         border: pixels of surroundings on each side, for shifting; the scale stays the geometry's.
 
@@ -53,7 +66,7 @@ def crops_of(
     found: list[tuple[FaceCache, int]] = []
     places, rows, originals = [], [], []
     for cache in caches:
-        wanted = np.flatnonzero((cache.manifest.split.iloc[cache.faces["item"]] == split).to_numpy())
+        wanted = np.flatnonzero(belongs_to(cache, split))
         place = cache.faces.iloc[wanted][[*POINTS, *BOX]].to_numpy(np.float32)
         usable = np.ones(len(wanted), bool) if geometry.kind == "whole" else np.isfinite(place).all(axis=1)
         used = wanted[usable]

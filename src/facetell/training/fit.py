@@ -31,8 +31,8 @@ from torch.utils.data import DataLoader, Sampler, default_convert
 from facetell.errors import TrainingError
 from facetell.files import replacing
 from facetell.training.curves import draw_curves, write_curves
-from facetell.training.recipe import Recipe, make_recipe, parse_overrides, to_toml
-from facetell.training.tasks import SizedBatches, Task
+from facetell.training.recipe import CommonRecipe, Recipe, make_recipe, parse_overrides, to_toml
+from facetell.training.tasks import SizedBatches, Task, TrainsItself
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
@@ -51,7 +51,7 @@ class Module(L.LightningModule):
     settings: frozenset[str] = frozenset()  # buffers that the recipe sets, not the training
     validation: SizedBatches  # the task's own; set before the first validation
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: CommonRecipe) -> None:
         super().__init__()
         self.network = network
         self.recipe: Any = recipe  # the task's own kind
@@ -82,8 +82,8 @@ class Run:
 
 
 def fit(
-    task: Task,
-    recipe: Recipe,
+    task: Task | TrainsItself,
+    recipe: Any,
     caches: Sequence[FaceCache],
     out: str | Path,
     *,
@@ -109,6 +109,8 @@ def fit(
         OutputError: a file cannot be written.
     """
     out = Path(out)
+    if isinstance(task, TrainsItself):
+        return task.fit(recipe, caches, out)
     latest = _latest(out)
     if latest is not None and not resume:
         raise TrainingError(f"{out} already holds a training.", "Resume it with --resume, or choose another folder.")
@@ -247,7 +249,8 @@ def read_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("facetell", {}).get("format") != FORMAT:
         raise TrainingError(f"{path} is not a checkpoint of this version of facetell.", advice)
     if recipe is not None:
-        theirs, ours = state["facetell"]["recipe"], dataclasses.asdict(recipe)
+        ours = dataclasses.asdict(recipe)
+        theirs = dataclasses.asdict(type(recipe)()) | state["facetell"]["recipe"]  # keys younger than it: their default
         different = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         if different:
             raise TrainingError(

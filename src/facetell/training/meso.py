@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 
 from facetell.detectors import DetectorCard
 from facetell.faces.align import Geometry
+from facetell.networks.background import behind
 from facetell.networks.meso import SIZE, Meso
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import BalancedCrops, EveryCrop, crops_of
+from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 
@@ -33,6 +34,7 @@ class MesoRecipe(Recipe):
     hidden: Annotated[int, Range(1, 4096)] = 16
     dropout: Annotated[float, Range(0, 0.9)] = 0.25
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
+    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
     shift: Annotated[int, Range(0, 40)] = 8  # pixels of random shift, at most
     paired: Annotated[float, Range(0, 1)] = 0.5  # share of the fakes with their own original in the batch
     damaged: Annotated[float, Range(0, 1)] = 0.5  # share of the crops given mild JPEG, blur, noise or tone
@@ -50,18 +52,25 @@ class MesoTask:
 
     def module(self, recipe: MesoRecipe) -> BinaryModule:
         network = Meso(recipe.widths, recipe.hidden, recipe.dropout)
-        return BinaryModule(network.to(memory_format=torch.channels_last), recipe)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return BinaryModule(behind(network, recipe.background, SIZE, recipe.scale, MEAN, STD), recipe)
 
     def data(self, recipe: MesoRecipe, caches: Sequence[FaceCache]) -> Data:
         train = crops_of(caches, "train", recipe.geometry, SIZE, border=recipe.shift)
-        dev = crops_of(caches, "dev", recipe.geometry, SIZE)
+        return self.batches(recipe, train, crops_of(caches, "dev", recipe.geometry, SIZE))
+
+    def batches(self, recipe: MesoRecipe, train: Crops, dev: Crops) -> Data:
+        """What it trains and validates on, of these crops."""
         return Data(
             BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD),
             EveryCrop(dev, MEAN, STD),
         )
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
-        dev = crops_of(caches, "dev", run.recipe.geometry, SIZE)
+        return self.write(run, crops_of(caches, "dev", run.recipe.geometry, SIZE))
+
+    def write(self, run: Run, dev: Crops) -> Path:
+        """The detector file, its numbers measured on these crops."""
         batches = EveryCrop(dev, MEAN, STD)
         logits = logits_of(run.module, batches)
         sets = " and ".join(sorted(set(dev.videos.dataset)))

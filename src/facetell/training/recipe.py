@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from facetell.errors import RecipeError
 
-R = TypeVar("R", bound="Recipe")
+R = TypeVar("R", bound="CommonRecipe")
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -25,13 +25,20 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What every training needs. A task's recipe extends it: annotated fields with defaults are all it takes."""
+class CommonRecipe:
+    """What every training needs, whatever trains."""
 
     seed: Annotated[int, Range(0)] = 0
     steps: Annotated[int, Range(1)] = 1000  # length of the training; --max-minutes may end it sooner
-    batch: Annotated[int, Range(1)] = 32
     learning_rate: Annotated[float, Range(0)] = 3e-4
+    patience: Annotated[int, Range(0)] = 0  # validations without a better `monitor` that end the training; 0: never
+
+
+@dataclass(frozen=True)
+class Recipe(CommonRecipe):
+    """What a network's training needs. A task's recipe extends it: annotated fields with defaults are all it takes."""
+
+    batch: Annotated[int, Range(1)] = 32
     weight_decay: Annotated[float, Range(0)] = 0.01
     warmup: Annotated[int, Range(0)] = 100  # steps of linear warm-up
     hold: Annotated[float, Range(0, 1)] = 0.3  # share of the budget before the cosine decay sets in
@@ -40,7 +47,6 @@ class Recipe:
     validate_every: Annotated[int, Range(1)] = 100  # steps
     monitor: str = "loss"  # the validation metric that chooses the best weights
     mode: Literal["min", "max"] = "min"
-    patience: Annotated[int, Range(0)] = 0  # validations without a better `monitor` that end the training; 0: never
     checkpoint_minutes: Annotated[float, Range(0)] = 2.0
     keep: Annotated[int, Range(1)] = 2  # latest checkpoints kept, beside the best
 
@@ -114,7 +120,7 @@ def make_recipe(values: dict[str, Any], kind: type[R], source: str = "the recipe
     return kind(**checked)
 
 
-def to_toml(recipe: Recipe) -> str:
+def to_toml(recipe: CommonRecipe) -> str:
     """The recipe as TOML that `load_recipe` reads back to an equal one.
 
     >>> to_toml(Recipe(seed=3)).splitlines()[0]

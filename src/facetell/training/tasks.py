@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from facetell.errors import UsageError
-from facetell.training.recipe import Recipe
+from facetell.training.recipe import CommonRecipe
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
@@ -26,6 +26,7 @@ TASKS = {
     "cnn3d": Entry("facetell.training.clip:CNN3D", "cnn3d"),
     "frame": Entry("facetell.training.frame:TASK", "default"),
     "gru": Entry("facetell.training.clip:GRU", "gru"),
+    "lightgbm": Entry("facetell.training.boosting:TASK", "lightgbm"),
     "meso": Entry("facetell.training.meso:TASK", "meso"),
 }
 
@@ -59,7 +60,7 @@ class Task(Protocol):
     name: str
 
     @property
-    def recipe(self) -> type[Recipe]: ...
+    def recipe(self) -> type[CommonRecipe]: ...
 
     def module(self, recipe: Any) -> Module:
         """The network with its losses, randomly initialised from torch's global generator (seeded by `fit`)."""
@@ -74,7 +75,24 @@ class Task(Protocol):
         ...
 
 
-def get_task(name: str) -> Task:
+@runtime_checkable
+class TrainsItself(Protocol):
+    """A task without a torch training: `facetell.training.fit.fit` leaves it to the task. It takes seconds.
+
+    It is not resumed: started again, it gives the same result.
+    """
+
+    name: str
+
+    @property
+    def recipe(self) -> type[CommonRecipe]: ...
+
+    def fit(self, recipe: Any, caches: Sequence[FaceCache], out: Path) -> Run: ...
+
+    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path: ...
+
+
+def get_task(name: str) -> Task | TrainsItself:
     """The task of this name.
 
     Raises:
