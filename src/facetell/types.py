@@ -149,9 +149,10 @@ class FaceScore:
     quality: float  # the face's weight in its track, 0…1
     usable: bool = True
     problems: tuple[str, ...] = ()
-    heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over `crop`: where the face was altered
+    heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over the crop: where the face was altered
     crop: np.ndarray | None = None  # (H, W, 3) uint8: what the detector saw; kept for the most and least suspicious
     parts: Mapping[str, float] = field(default_factory=dict)  # the score's parts, such as "blend" and "texture": logits
+    heat_to_frame: np.ndarray | None = None  # (2, 3): the affine map from the heat map's cells to the frame's pixels
 
 
 @dataclass(eq=False, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,19 @@ def test_a_map_that_knows_the_place(tmp_path: Path, bright: Path) -> None:
     assert result["pairs"]["n"] == 1
     assert result["pairs"]["auc"]["value"] > 0.85
     assert result["pairs"]["auc_pooled"] == pytest.approx(result["pairs"]["auc"]["value"])
-    assert result["pairs"]["region_right"]["value"] == 1
+    assert result["pairs"]["region_named"]["value"] == result["pairs"]["region_right"]["value"] == 1
     assert result["altered_at"] == 0.25
 
 
 def test_a_map_that_points_elsewhere(tmp_path: Path, bright: Path) -> None:
     result = heatmap(manifest(tmp_path, mouth=patched("mouth", 0)), load_detector(bright), n_boot=0)
     assert result["pairs"]["auc"]["value"] < 0.3
-    assert result["pairs"]["region_right"]["value"] == 0
+
+
+def test_a_map_that_is_sure_of_nothing_names_no_part(tmp_path: Path, bright: Path) -> None:
+    pairs = heatmap(manifest(tmp_path, mouth=patched("mouth", 0)), load_detector(bright), n_boot=0)["pairs"]
+    assert pairs["region_named"] == {"value": 0.0, "ci95": None, "n": 1}
+    assert pairs["region_right"]["n"] == 0
 
 
 def test_what_one_map_for_all_faces_would_reach(tmp_path: Path, bright: Path) -> None:
@@ -140,6 +146,6 @@ def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:
     arguments = ["evaluate", "--data", tmp_path / "table.csv", "--detector", bright, "--suite", "heatmap", "-o", page]
     result = CliRunner().invoke(app, [str(word) for word in [*arguments, "--json", numbers, "--resamples", 20]])
     assert result.exit_code == 0, result.output
-    assert "labelled pairs" in result.output
+    assert re.search(r"labelled +1 ", result.output)
     assert json.loads(numbers.read_text())["heatmap"]["pairs"]["auc"]["value"] > 0.85
     assert "held against where the faces were altered" in page.read_text()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from facetell.errors import FileMissingError, NotVideoError, OutputError, UsageError
-from facetell.report.annotate import COMMENT, TONES, annotate
-from facetell.types import Label, Verdict
+from facetell.report.annotate import COMMENT, TONES, _Painter, annotate
+from facetell.types import FaceScore, Label, Verdict
 from tests import media
 from tests.report import made
 
@@ -206,3 +206,57 @@ def test_what_cannot_be_read_or_written_is_named_and_leaves_nothing(portrait_cli
     with pytest.raises(OutputError):
         annotate(portrait_clip, made.fake(), tmp_path / "no" / "folder" / "marked.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
+
+
+def heated(label: Label, hot: tuple[int, int] | None = (3, 1), shift: float = 0.0) -> list[FaceScore]:
+    """Two faces, a second apart, whose 4x4 heat map has one hot cell (row, column) and covers their box."""
+    scores = [made.face(time, 0.9, box=(40.0 + shift * time, 60.0, 120.0, 120.0)) for time in (0.0, 1.0)]
+    for score in scores:
+        if hot is not None:
+            score.heatmap = np.zeros((4, 4), np.float32)
+            score.heatmap[hot] = 1.0
+            x, y, w, h = score.box
+            score.heat_to_frame = np.array([[w / 4, 0, x + w / 8], [0, h / 4, y + h / 8]])
+    return scores
+
+
+def marked(label: Label, scores: list[FaceScore], time_s: float = 0.0, region: str | None = None) -> np.ndarray:
+    verdict = Verdict("a.mp4", label, p_fake=0.9, tracks=[made.track(1, label, scores, region=region)])
+    return _Painter(verdict).paint(grey(1)[0], time_s)
+
+
+def test_the_heat_map_glows_where_the_face_was_altered() -> None:
+    image = marked(Label.FAKE, heated(Label.FAKE))
+    red, green, blue = image[60 + 105, 40 + 45].astype(int)  # the middle of the hot cell
+    assert red > 170 > 128 > green > blue - 30
+    assert (image[60 + 45, 40 + 75] == 128).all()
+
+
+def test_the_heat_map_moves_with_the_face() -> None:
+    image = marked(Label.FAKE, heated(Label.FAKE, shift=80.0), time_s=0.5)
+    assert image[60 + 105, 80 + 45, 0] > 170
+    assert (image[60 + 105, 40 + 30] == 128).all()
+
+
+@pytest.mark.parametrize(("label", "hot"), [(Label.REAL, (3, 1)), (Label.FAKE, None)])
+def test_no_heat_over_real_people_and_without_a_map(label: Label, hot: tuple[int, int] | None) -> None:
+    assert (marked(label, heated(label, hot))[60 + 105, 40 + 45] == 128).all()
+
+
+def test_a_heat_map_that_reaches_beyond_the_picture() -> None:
+    scores = heated(Label.FAKE)
+    for score in scores:
+        assert score.heat_to_frame is not None
+        score.heat_to_frame[:, 2] += (-70, 100)
+    assert marked(Label.FAKE, scores).shape == grey(1)[0].shape
+    for score in scores:
+        assert score.heat_to_frame is not None
+        score.heat_to_frame[:, 2] += (5000, 5000)
+    assert (marked(Label.FAKE, scores)[60 + 105, 40 + 45] == 128).all()
+
+
+def test_the_tag_names_the_part_of_a_suspected_face() -> None:
+    without, named = (marked(Label.FAKE, heated(Label.FAKE, None), region=region) for region in (None, "mouth"))
+    assert (without != named).any()
+    real = [marked(Label.REAL, heated(Label.REAL, None), region=region) for region in (None, "mouth")]
+    np.testing.assert_array_equal(*real)

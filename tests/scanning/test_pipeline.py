@@ -173,7 +173,17 @@ class TestPictures:
 
     def test_none_are_kept_when_none_are_wanted(self, tmp_path: Path, portrait_clip: Path) -> None:
         (track,) = Scanner(saying(tmp_path, 1.0), thumbnails=0).scan(portrait_clip).tracks
-        assert all(score.crop is score.heatmap is None for score in track.scores)
+        assert all(score.crop is None for score in track.scores)
+
+    def test_every_face_keeps_its_heat_map_and_where_it_lies(self, tmp_path: Path, portrait_clip: Path) -> None:
+        (track,) = Scanner(saying(tmp_path, 1.0), thumbnails=0).scan(portrait_clip).tracks
+        for score in track.scores:
+            assert score.heatmap is not None
+            assert score.heat_to_frame is not None
+            side, (x, y, w, h) = score.heatmap.shape[0], score.box
+            middle = score.heat_to_frame @ [(side - 1) / 2, (side - 1) / 2, 1]
+            assert middle == pytest.approx([x + w / 2, y + h / 2], abs=0.15 * h)
+            assert np.linalg.norm(score.heat_to_frame[:, 0]) * side == pytest.approx(h, rel=0.25)
 
     def test_memory_is_bounded_and_the_extremes_survive(
         self, brightness_scanner: Scanner, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch

@@ -44,14 +44,15 @@ class Case:
     """One altered face as the detector saw it.
 
     row: of the manifest; kind: "pair" or the family of the blend; heat (h, h) float32; truth (GRID, GRID) int8: 1
-    altered, 0 not, −1 beyond the picture; right: the part of the face that the map names was altered.
+    altered, 0 not, −1 beyond the picture; right: the part of the face that the map names was altered, None if it names
+    none.
     """
 
     row: int
     kind: str
     heat: np.ndarray
     truth: np.ndarray
-    right: bool
+    right: bool | None
 
 
 def heatmap(
@@ -61,7 +62,7 @@ def heatmap(
     n_boot: int = 1000,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Pixel AUC of a detector's heat map against truth, and how often the part of the face that it names is right.
+    """Pixel AUC of a detector's heat map against truth, and how often the part of the face that it names was altered.
 
     Every fake still whose original is in the manifest gives a pair, every real still one self-blend; the ten families
     take turns. Where a pair hardly differs, or its rim differs, its truth is not known: it is skipped and counted.
@@ -75,9 +76,10 @@ def heatmap(
 
     Returns:
         `pairs` and `blends` (None where there are none), and `families`, family -> the same: `n` faces; `auc`, the mean
-        of each face's own pixel AUC, `fixed_map`, what the mean of all maps, laid over every face, would reach, and
-        `region_right`, the share of faces of which the named part was altered, each a value with interval and n;
-        `auc_pooled`, over the pixels of all faces together, with `auc_pooled_ci95`.
+        of each face's own pixel AUC, `fixed_map`, what the mean of all maps, laid over every face, would reach,
+        `region_named`, the share of faces of which the map names a part, and `region_right`, how many of those parts
+        were altered, each a value with interval and n; `auc_pooled`, over the pixels of all faces together, with
+        `auc_pooled_ci95`.
         `skipped`: reason -> stills; `resampled_by`; `altered_at`, the threshold of a pair's truth.
 
     Raises:
@@ -217,11 +219,12 @@ class _Look:
                 flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
                 borderValue=_OUTSIDE,
             )
-            parts = parts_of_crop(face.points, face.box, card.geometry, heat)
+            parts = parts_of_crop(face.points, face.box, card.geometry, heat.shape)
             cells = cv2.resize((truth == 1).astype(np.float32), heat.shape[::-1], interpolation=cv2.INTER_AREA)
             share = {part: cells[parts == part].mean() for part in np.unique(parts)}
-            right = share[region_of(heat, parts)] >= RIGHT * max(share.values())
-            cases.append(Case(row, kind, heat, truth.astype(np.int8), bool(right)))
+            region = region_of(heat, parts)
+            right = None if region is None else bool(share[region] >= RIGHT * max(share.values()))
+            cases.append(Case(row, kind, heat, truth.astype(np.int8), right))
         return cases
 
 
@@ -238,6 +241,7 @@ def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boo
         for weights in resamples(group, n_boot if group.max() else 0, np.random.default_rng(SEED))
     ]
     own, of_fixed = pixel_auc(altered, untouched), pixel_auc(*histograms(np.stack([fixed] * len(cases)), truths))
+    named = np.array([case.right is not None for case in cases])
     ranked = np.isfinite(own)  # a crop that was altered everywhere, or nowhere, ranks nothing
     return {
         "n": len(cases),
@@ -245,7 +249,8 @@ def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boo
         "fixed_map": mean(of_fixed[ranked], groups[ranked], n_boot),
         "auc_pooled": float(pixel_auc(altered.sum(0), untouched.sum(0))),
         "auc_pooled_ci95": np.quantile(np.concatenate(drawn), (0.025, 0.975)).tolist() if drawn else None,
-        "region_right": mean([case.right for case in cases], groups, n_boot),
+        "region_named": mean(named, groups, n_boot),
+        "region_right": mean([case.right for case in cases if case.right is not None], groups[named], n_boot),
     }
 
 

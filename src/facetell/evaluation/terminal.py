@@ -231,7 +231,7 @@ def _aggregation(aggregation: Mapping[str, Any]) -> list[Table]:
     return [rules, frames]
 
 
-HEATMAP = ("altered", "n", "AUC in a face", "of one fixed map", "AUC of all pixels", "named part right")
+HEATMAP = ("altered", "n", "AUC in a face", "of one fixed map", "AUC of all pixels", "part named", "of those right")
 
 
 def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -243,14 +243,14 @@ def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
     }
     return [
         (
-            name,
+            what,
             str(numbers["n"]),
             _valued(numbers["auc"]),
             _valued(numbers["fixed_map"]),
             _plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
-            _valued(numbers["region_right"]),
+            *(_valued(numbers[name]) for name in ("region_named", "region_right")),
         )
-        for name, numbers in rows.items()
+        for what, numbers in rows.items()
         if numbers
     ]
 

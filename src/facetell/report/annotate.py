@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import cv2
@@ -21,12 +21,14 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from facetell.errors import UsageError
 from facetell.files import replacing
-from facetell.report.text import probability
+from facetell.report.heat import glow
+from facetell.report.text import SUSPECTED, plain, probability
 from facetell.report.timing import longest_gap, runs
-from facetell.types import Box, FaceScore, Label, TrackScore, Verdict
+from facetell.types import FaceScore, Label, TrackScore, Verdict
 from facetell.video import VideoReader
 from facetell.video.source import Source
 
+T = TypeVar("T", float, np.ndarray)
 COMMENT = "annotated by facetell"
 PICTURES = (".png", ".jpg", ".jpeg")
 TONES = {
@@ -38,6 +40,7 @@ TONES = {
 }
 _CLOCK = Fraction(1, 90_000)  # seconds; exact for all usual frame rates
 _LONGEST_GLIDE = 2.0  # seconds over which a box may move in a straight line from face to face
+_OPAQUE = 0.5  # of the heat map where the detector is surest
 _HOLD = 0.25  # seconds for which a box stays before its first and after its last face
 _KEPT_SOUND = {"aac", "mp3", "opus", "flac"}  # what browsers play in an mp4
 
@@ -47,7 +50,8 @@ def annotate(path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathL
 
     A video becomes H.264 in an .mp4 that browsers play, upright, with each frame's own timestamp and its sound; a still
     becomes a .png or .jpg. Boxes move in a straight line between the sampled faces of a person where these are
-    neighbours, and are left out where nobody looked.
+    neighbours, and are left out where nobody looked. Over a person who is not called REAL lies the heat map, where the
+    detector has one.
 
     Raises:
         UsageError: `out` has not the suffix of what it would be.
@@ -82,13 +86,13 @@ class _Painter:
         self.caption = f"facetell: {verdict.label}{score}".replace("=>", ">").replace("=<", "<")
         self.tone = TONES[verdict.label]
 
-    def faces(self, time_s: float) -> Iterator[tuple[TrackScore, Box, FaceScore]]:
-        """Each person who is in the picture: where, and their score nearest in time."""
+    def faces(self, time_s: float) -> Iterator[tuple[TrackScore, FaceScore, FaceScore, float]]:
+        """Each person in the picture: their faces before and after, and how far it is from the one to the other."""
         for track, run in self.runs:
             if run[0].time_s - self.hold <= time_s <= run[-1].time_s + self.hold:
-                times = [score.time_s for score in run]
-                x, y, w, h = (float(np.interp(time_s, times, side)) for side in zip(*(s.box for s in run), strict=True))
-                yield track, (x, y, w, h), min(run, key=lambda score: abs(score.time_s - time_s))
+                place = float(np.interp(time_s, [score.time_s for score in run], np.arange(len(run))))
+                before = min(int(place), max(len(run) - 2, 0))
+                yield track, run[before], run[min(before + 1, len(run) - 1)], place - before
 
     def paint(self, image: np.ndarray, time_s: float) -> np.ndarray:
         """A copy of an (H, W, 3) RGB image with boxes, scores and the caption."""
@@ -96,17 +100,50 @@ class _Painter:
         height, width = image.shape[:2]
         letters = max(11, round(min(height, width) / 40))
         line = max(2, round(min(height, width) / 300))
-        for track, (x, y, w, h), score in self.faces(time_s):
+        for track, before, after, share in self.faces(time_s):
+            if track.label in SUSPECTED:
+                _lay_heat(image, before, after, share)
+            x, y, w, h = (_between(one, other, share) for one, other in zip(before.box, after.box, strict=True))
+            score = before if share < 0.5 else after
             tone = TONES[track.label]
             corners = (round(x), round(y)), (round(x + w), round(y + h))
             cv2.rectangle(image, *corners, (255, 255, 255), line + 2, cv2.LINE_AA)
             cv2.rectangle(image, *corners, tone, line, cv2.LINE_AA)
-            name = _tag(f"Person {track.id}  {track.label} {probability(track.p_fake)}", tone, letters)
+            where = f", strongest at the {plain(track.region)}" if track.region and track.label in SUSPECTED else ""
+            name = _tag(f"Person {track.id}  {track.label} {probability(track.p_fake)}{where}", tone, letters)
             _stamp(image, name, corners[0][0], corners[0][1] - name.shape[0])
             if len(track.scores) > 1:
                 _stamp(image, _tag(f"now {probability(score.p_fake)}", tone, letters), corners[0][0], corners[1][1])
         _stamp(image, _tag(self.caption, self.tone, letters), letters // 2, letters // 2)
         return image
+
+
+def _between(before: T, after: T, share: float) -> T:
+    return (1 - share) * before + share * after
+
+
+def _lay_heat(image: np.ndarray, before: FaceScore, after: FaceScore, share: float) -> None:
+    """Let the heat map between two faces of a person shine through the picture, where both have one."""
+    if before.heatmap is None or after.heatmap is None or before.heat_to_frame is None or after.heat_to_frame is None:
+        return
+    heat = _between(before.heatmap, after.heatmap, share)
+    matrix = _between(before.heat_to_frame, after.heat_to_frame, share)
+    height, width = heat.shape
+    corners = np.array([(x, y, 1) for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)]) @ matrix.T
+    left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, image.shape[1::-1])
+    if left >= right or top >= bottom:
+        return
+    matrix = matrix - np.array([[0, 0, left], [0, 0, top]])
+    strength = cv2.warpAffine(
+        heat.astype(np.float32), matrix, (int(right - left), int(bottom - top)), flags=cv2.INTER_CUBIC
+    )
+    colour = glow(strength)
+    opacity = colour[..., 3].astype(np.float32) * np.float32(_OPAQUE / 255)
+    under = image[top:bottom, left:right]
+    image[top:bottom, left:right] = cv2.blendLinear(
+        np.ascontiguousarray(colour[..., :3]), np.ascontiguousarray(under), opacity, 1 - opacity
+    )
 
 
 @cache

@@ -19,7 +19,8 @@ from markupsafe import Markup
 from PIL import Image
 
 import facetell
-from facetell.report.text import MEANING, clock, count, percent, plain, probability
+from facetell.report.heat import glow
+from facetell.report.text import MEANING, SUSPECTED, clock, count, percent, plain, probability
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
 
@@ -311,7 +312,7 @@ def _person(track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, 
         "p_fake": probability(track.p_fake),
         "when": clock(track.start_s) if once else f"{clock(track.start_s)} – {clock(track.end_s)}",
         "counts": track.counts,
-        "region": track.region if track.label in (Label.FAKE, Label.INCONCLUSIVE) else None,
+        "region": track.region if track.label in SUSPECTED else None,
         "chart": None if len(track.scores) < 2 else _chart(track, ids, end_s, gap),
         "rows": [{"title": title, "faces": [_face(score, ids[id(score)]) for score in faces]} for title, faces in rows],
         "others": [
@@ -373,13 +374,9 @@ def _jpeg(crop: np.ndarray, side: int) -> str:
 
 
 def _heat(heatmap: np.ndarray, shape: tuple[int, int]) -> str:
-    """The heat map as a red that is the more opaque, the surer the detector is."""
     scale = min(1.0, _PICTURE / max(shape))
     size = (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))
-    strength = np.clip(cv2.resize(heatmap.astype(np.float32), size, interpolation=cv2.INTER_CUBIC), 0, 1)
-    pixels = np.empty((*strength.shape, 4), np.uint8)
-    pixels[..., 0], pixels[..., 1], pixels[..., 2] = 255, 210 * (1 - strength), 30
-    pixels[..., 3] = 255 * strength
+    pixels = glow(cv2.resize(heatmap.astype(np.float32), size, interpolation=cv2.INTER_CUBIC))
     return _data_uri(Image.fromarray(pixels), "png", optimize=True)
 
 

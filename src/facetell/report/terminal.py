@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from facetell.report.text import clock, count, coverage, percent, plain, probability, threshold
+from facetell.report.text import SUSPECTED, clock, count, coverage, percent, plain, probability, threshold
 from facetell.types import Label, TrackScore, Verdict
 
 STYLES = {
@@ -112,7 +112,7 @@ def _people(tracks: Sequence[TrackScore]) -> Table:
 def _remark(track: TrackScore) -> str:
     if not track.counts:
         return "seen too briefly to count"
-    if track.region and track.label in (Label.FAKE, Label.INCONCLUSIVE):
+    if track.region and track.label in SUSPECTED:
         return f"strongest at the {plain(track.region)}"
     return ""
 

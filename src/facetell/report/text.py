@@ -14,6 +14,8 @@ MEANING = {
     Label.ERROR: "The file could not be judged.",
 }
 
+SUSPECTED = (Label.FAKE, Label.INCONCLUSIVE)  # whose heat map is pointed out
+
 
 def plain(text: str) -> str:
     """`text` on one line, without anything that steers a terminal, turns the direction of writing or is no character.

@@ -15,8 +15,9 @@ from facetell.scanning.verdict import Person
 from facetell.types import Box, Face, FaceScore, FaceTrack
 
 MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
-MAX_PICTURES = 64 * 2**20  # bytes of crops and heat maps kept for the report
+MAX_PICTURES = 64 * 2**20  # bytes of crops, and of heat maps, kept for the report
 REGION_FACES = 3  # whose heat maps say where a track looks altered
+SURE = 0.5  # of a heat map: a part of the face is named from here on; below, the name is wrong twice as often
 
 
 class Scoring(Protocol):
@@ -41,7 +42,8 @@ class FrameScoring:
         self._waiting: list[tuple[Face, np.ndarray]] = []
         self._logits: dict[Face, float] = {}
         self._parts: dict[Face, dict[str, float]] = {}
-        self._pictures: dict[Face, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._crops: dict[Face, np.ndarray] = {}
+        self._heats: dict[Face, np.ndarray] = {}
 
     def add(self, face: Face, crop: np.ndarray) -> None:
         """One face and its crop (H, W, 3) uint8."""
@@ -60,33 +62,38 @@ class FrameScoring:
         faces, crops = zip(*self._waiting, strict=True)
         self._waiting.clear()
         scores = self._detector.score(np.stack(crops))
-        maps = [None] * len(faces) if scores.heatmaps is None else list(scores.heatmaps)
         self._logits.update(zip(faces, scores.logits.tolist(), strict=True))
         self._parts.update(zip(faces, scores.parts_of_each(), strict=True))
-        self._pictures.update(
-            (face, (crop, None if heat is None else heat.copy()))  # a view would keep its whole batch alive
-            for face, crop, heat in zip(faces, crops, maps, strict=True)
-        )
-        self._prune()
+        self._crops.update(zip(faces, crops, strict=True))
+        if scores.heatmaps is not None:
+            # copies: a view would keep its whole batch alive
+            self._heats.update((face, heat.copy()) for face, heat in zip(faces, scores.heatmaps, strict=True))
+        self._prune(self._crops)
+        self._prune(self._heats)
 
-    def _prune(self) -> None:
-        """Over the limit, keep the pictures of the most and least suspicious quarters of all faces."""
-        size = sum(crop.nbytes + (0 if heat is None else heat.nbytes) for crop, heat in self._pictures.values())
-        if size > MAX_PICTURES:
-            ranked = sorted(self._pictures, key=self._logits.__getitem__)
+    def _prune(self, kept: dict[Face, np.ndarray]) -> None:
+        """Over the limit, keep those of the most and least suspicious quarters of all faces."""
+        if kept and len(kept) * next(iter(kept.values())).nbytes > MAX_PICTURES:
+            ranked = sorted(kept, key=self._logits.__getitem__)
             for face in ranked[len(ranked) // 4 : -len(ranked) // 4]:
-                del self._pictures[face]
+                del kept[face]
 
     def _person(self, track: FaceTrack) -> Person:
-        pictured = [face for face in track.faces if face in self._pictures]
-        shown = _extremes(pictured, self._logits, self._thumbnails)
+        geometry = self._detector.card.geometry
+        shown = _extremes([face for face in track.faces if face in self._crops], self._logits, self._thumbnails)
         scores = []
         for face in track.faces:
-            crop, heat = self._pictures[face] if face in shown else (None, None)
-            scores.append(face_score(face, self._logits[face], crop, heat, self._parts[face]))
-        worst = _extremes(pictured, self._logits, REGION_FACES)[:REGION_FACES]
-        heats = {face: heat for face in worst if (heat := self._pictures[face][1]) is not None}
-        return Person(track.id, scores, region=_region(heats, self._detector.card.geometry))
+            score = face_score(
+                face, self._logits[face], self._crops[face] if face in shown else None, self._parts[face]
+            )
+            if (heat := self._heats.get(face)) is not None:
+                score.heatmap = heat
+                if geometry.kind != "whole":
+                    score.heat_to_frame = heat_matrix(face.points, face.box, geometry, heat.shape)
+            scores.append(score)
+        mapped = [face for face in track.faces if face in self._heats]
+        worst = _extremes(mapped, self._logits, REGION_FACES)[:REGION_FACES]
+        return Person(track.id, scores, region=_region({face: self._heats[face] for face in worst}, geometry))
 
 
 class ClipScoring:
@@ -163,7 +170,6 @@ def face_score(
     face: Face,
     logit: float,
     crop: np.ndarray | None = None,
-    heatmap: np.ndarray | None = None,
     parts: Mapping[str, float] | None = None,
 ) -> FaceScore:
     """A face's score before it is judged: the raw logit; P(fake) comes with the rule that judges it."""
@@ -175,7 +181,6 @@ def face_score(
         quality=1.0 if face.quality is None else face.quality.weight,
         usable=face.usable,
         problems=() if face.quality is None else face.quality.problems,
-        heatmap=heatmap,
         crop=crop,
         parts=parts or {},
     )
@@ -189,31 +194,48 @@ def _extremes(faces: Sequence[Face], logits: dict[Face, float], number: int) -> 
 
 
 def _region(heats: Mapping[Face, np.ndarray], geometry: Geometry) -> str | None:
-    """The part of the face where the mean of these heat maps is strongest; None without maps or landmarks."""
+    """The part of the face where the mean of these heat maps is strongest, if `region_of` names one."""
     if not heats or geometry.kind == "whole":
         return None
     face = next(iter(heats))
-    return region_of(np.mean(list(heats.values()), axis=0), parts_of_crop(face.points, face.box, geometry, heats[face]))
+    return region_of(
+        np.mean(list(heats.values()), axis=0), parts_of_crop(face.points, face.box, geometry, heats[face].shape)
+    )
 
 
-def region_of(heat: np.ndarray, parts: np.ndarray) -> str:
-    """The part of the face in which a heat map (h, w) is strongest; `parts` are those of `parts_of_crop`."""
-    return str(parts.flat[np.argmax(heat)])
+def region_of(heat: np.ndarray, parts: np.ndarray) -> str | None:
+    """The part of the face in which a heat map (h, w) is strongest; None if it is sure of none.
+
+    Args:
+        heat: in 0…1.
+        parts: as `parts_of_crop` gives them.
+
+    >>> parts = np.array([["eyes"], ["mouth"]])
+    >>> region_of(np.array([[0.1], [0.8]]), parts), region_of(np.array([[0.1], [0.3]]), parts)
+    ('mouth', None)
+    """
+    return str(parts.flat[np.argmax(heat)]) if heat.max() >= SURE else None
 
 
-def parts_of_crop(points: np.ndarray, box: Box, geometry: Geometry, heat: np.ndarray) -> np.ndarray:
-    """The part of the face that lies under each cell of a square heat map (h, h) of a crop: (h, h) of words.
+def parts_of_crop(points: np.ndarray, box: Box, geometry: Geometry, shape: tuple[int, ...]) -> np.ndarray:
+    """The part of the face that lies under each cell of a heat map (h, w) over the face's crop: (h, w) of words.
 
     >>> from facetell.faces.align import TEMPLATE
-    >>> parts_of_crop(TEMPLATE + 64, (14, 14, 100, 100), Geometry("landmarks", 1.1), np.zeros((3, 3)))[:, 1].tolist()
+    >>> parts_of_crop(TEMPLATE + 64, (14, 14, 100, 100), Geometry("landmarks", 1.1), (3, 1))[:, 0].tolist()
     ['forehead', 'nose', 'mouth']
     """
-    side = heat.shape[0]
-    to_picture = crop_matrix(points, box, geometry, side)
-    to_units = np.linalg.inv(np.vstack([similarity(points), [0, 0, 1]])) @ np.vstack([to_picture, [0, 0, 1]])
-    rows, columns = np.mgrid[:side, :side]
-    places = np.stack([columns.ravel(), rows.ravel(), np.ones(side * side)], 1) @ to_units.T / FACE_HEIGHT
-    return np.array([part_of_face(x, y) for x, y, _ in places]).reshape(side, side)
+    to_picture = np.vstack([heat_matrix(points, box, geometry, shape), [0, 0, 1]])
+    to_units = np.linalg.inv(np.vstack([similarity(points), [0, 0, 1]])) @ to_picture
+    rows, columns = np.indices(shape).reshape(2, -1)
+    places = np.stack([columns, rows, np.ones_like(rows)], 1) @ to_units.T / FACE_HEIGHT
+    return np.array([part_of_face(x, y) for x, y, _ in places]).reshape(shape)
+
+
+def heat_matrix(points: np.ndarray, box: Box, geometry: Geometry, shape: tuple[int, ...]) -> np.ndarray:
+    """The affine map (2, 3) from the cells of a heat map (h, w) over a face's crop to the picture's pixels."""
+    height, width = shape
+    to_crop = np.array([[1 / width, 0, 0.5 / width - 0.5], [0, 1 / height, 0.5 / height - 0.5], [0, 0, 1]])
+    return crop_matrix(points, box, geometry, 1) @ to_crop
 
 
 def part_of_face(x: float, y: float) -> str:
