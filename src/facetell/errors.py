@@ -54,6 +54,10 @@ class LimitError(InputError):
     """The file asks for more pixels, frames, streams, memory or time than is allowed."""
 
 
+class ReaderCrashError(InputError):
+    """The process that reads files broke down on this one, or could not be started."""
+
+
 # What is written ----------------------------------------------------------------------------------------------------
 
 

@@ -221,6 +221,7 @@ class Verdict:
     detector: DetectorInfo | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds
     error: ErrorInfo | None = None
+    unprotected: tuple[str, ...] = ()  # protections against hostile files that this platform does not offer
 
     def to_dict(self) -> dict:
         """The verdict as plain JSON types, in the schema `facetell/1` (docs/json.md)."""

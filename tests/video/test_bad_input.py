@@ -13,7 +13,7 @@ import pytest
 from av.stream import Disposition
 
 from facetell.errors import DamagedVideoError, FacetellError, FileMissingError, InputError, LimitError, NotVideoError
-from facetell.video import VideoReader, probe, source
+from facetell.video import Limits, VideoReader, probe
 from tests import media
 
 
@@ -128,13 +128,17 @@ def test_one_frame_and_sixteen_pixels(tmp_path: Path) -> None:
         assert [frame.image.shape for frame in video] == [(16, 16, 3)] * 3
 
 
-def test_too_many_pixels_or_packets_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MAX_PACKETS", 99)
-    with pytest.raises(LimitError, match="more than 99 frames"):
-        probe(clip)
-    monkeypatch.setattr(source, "MAX_PIXELS", 320 * 240 - 1)
-    with pytest.raises(LimitError, match="320×240"):
-        probe(clip)
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        (Limits(frames=59), "more than 59 frames"),
+        (Limits(pixels=320 * 240 - 1), "320×240"),
+        (Limits(streams=1), "more than 1 streams"),
+    ],
+)
+def test_too_many_pixels_frames_or_streams_are_refused(portrait_clip: Path, limits: Limits, complaint: str) -> None:
+    with pytest.raises(LimitError, match=complaint):
+        VideoReader(portrait_clip, limits=limits)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from facetell.types import Provenance
 from facetell.video import probe, provenance
-from facetell.video.provenance import FORGED_MARK
+from facetell.video.origin import FORGED_MARK
 from tests import media
 
 

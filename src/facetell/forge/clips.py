@@ -20,7 +20,7 @@ from facetell.forge.presets import PRESETS, Preset
 from facetell.forge.swap import Blending, swap
 from facetell.types import Frame, VideoInfo
 from facetell.video import VideoReader, probe, provenance
-from facetell.video.provenance import FORGED_MARK
+from facetell.video.origin import FORGED_MARK
 
 AnyPath = str | os.PathLike[str]
 Forge = Callable[[Frame, np.ndarray | None], blend.Forged]  # a frame and its face's points, if it has one to forge

@@ -20,7 +20,7 @@ from PIL import Image
 
 import facetell
 from facetell.report.heat import glow
-from facetell.report.text import MEANING, SUSPECTED, clock, count, percent, plain, probability
+from facetell.report.text import MEANING, SUSPECTED, clock, count, percent, plain, probability, unprotected
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
 
@@ -193,6 +193,8 @@ def _coverage(verdict: Verdict) -> list[tuple[str, str]]:
     rows += [(f"– {gate}", f"{number:,}") for gate, number in seen.problems.items()]
     if seen.corrupt_packets:
         rows.append(("Corrupt packets", f"{seen.corrupt_packets:,} skipped"))
+    if said := unprotected(verdict):
+        rows.append(("Protection", said))
     return rows
 
 

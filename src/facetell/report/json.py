@@ -59,6 +59,7 @@ def verdict_to_dict(verdict: Verdict) -> dict:
         "detector": None if verdict.detector is None else asdict(verdict.detector),
         "seconds": {stage: round(float(seconds), 4) for stage, seconds in verdict.seconds.items()},
         "error": None if verdict.error is None else asdict(verdict.error),
+        "unprotected": list(verdict.unprotected),
     }
 
 

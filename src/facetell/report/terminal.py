@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from facetell.report.text import SUSPECTED, clock, count, coverage, percent, plain, probability, threshold
+from facetell.report.text import SUSPECTED, clock, count, coverage, percent, plain, probability, threshold, unprotected
 from facetell.types import Label, TrackScore, Verdict
 
 STYLES = {
@@ -61,6 +61,8 @@ def block(verdict: Verdict) -> RenderableType:
     else:
         lines.append(Text(coverage(verdict), style="dim"))
     lines += [_point(note, style="yellow") for note in verdict.provenance.notes]
+    if said := unprotected(verdict):
+        lines.append(Text(said, style="dim"))
     if verdict.detector is not None:
         lines.append(Text(_spoken_by(verdict), style="dim"))
     return Group(Text(plain(verdict.path), style="bold"), *(Padding.indent(part, 2) for part in lines))

@@ -95,6 +95,17 @@ def coverage(verdict: Verdict) -> str:
     return text
 
 
+def unprotected(verdict: Verdict) -> str:
+    """Which protections against hostile files were not active, in one sentence; empty if all were.
+
+    >>> unprotected(Verdict("a", Label.REAL, unprotected=("a limit on memory",)))
+    'read without a limit on memory, which this system does not offer'
+    """
+    if not verdict.unprotected:
+        return ""
+    return f"read without {', '.join(map(plain, verdict.unprotected))}, which this system does not offer"
+
+
 def threshold(verdict: Verdict) -> str:
     """What FAKE took, in one sentence; empty where no threshold was used.
 

@@ -21,7 +21,8 @@ from facetell.files import sha256_of
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
 from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
-from facetell.video import VideoReader, parse_plan, provenance
+from facetell.video import Limits, ReaderPool, parse_plan
+from facetell.video.limits import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Scanner:
         device: an ONNX Runtime provider by its short name, for the detector.
         thumbnails: how many of each person's most and least suspicious faces keep their picture in the verdict.
         progress: called after each frame.
+        limits: on reading one file.
 
     Raises:
         DetectorError: a detector that is unknown, altered or unfit.
@@ -63,8 +65,10 @@ class Scanner:
         device: str = "cpu",
         thumbnails: int = 3,
         progress: Progress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         _check_span(start_s, end_s)
+        self._readers = ReaderPool(limits, start=True)  # gets ready while the detector is loaded
         self.detector = detector if isinstance(detector, Detector) else load_detector(detector, device)
         card = self.detector.card
         self.plan = parse_plan(plan or ("uniform:20" if card.kind == "frame" else f"clips:1x{card.frames}@5"))
@@ -92,6 +96,7 @@ class Scanner:
         except FacetellError as error:
             log.debug("%s cannot be judged", name, exc_info=True)
             verdict.error = ErrorInfo(type(error).__name__, str(error))
+        verdict.unprotected = self._readers.missing
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
         return verdict
 
@@ -102,10 +107,9 @@ class Scanner:
     def _scan(self, verdict: Verdict, watch: Stopwatch) -> None:
         """Fill in a verdict that still says ERROR; its label is set last."""
         with watch("probe"):
-            reader = VideoReader(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
+            reader = self._readers.open(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
+            verdict.video, verdict.provenance = reader.info, reader.provenance()
         with reader, ThreadPoolExecutor(1) as pool:
-            verdict.video = reader.info
-            origin = pool.submit(provenance, verdict.path, reader.info)
             sha256 = pool.submit(sha256_of, verdict.path)
             card = self.detector.card
             scoring = (FrameScoring if card.kind == "frame" else ClipScoring)(self.detector, self.thumbnails)
@@ -133,10 +137,9 @@ class Scanner:
                 tracks = tracker.tracks()
             with watch("score"):
                 people = scoring.people(tracks)
-            with watch("hash"):  # what is left of it: tags and hash are read while the frames are looked at
-                verdict.provenance = origin.result()
+            with watch("hash"):  # what is left of it: the file is hashed while the frames are looked at
                 verdict.sha256 = sha256.result()
-        judgement = judge(people, tally.frames, self.rule)
+        judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel)
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
         verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
         verdict.label = judgement.label

@@ -11,13 +11,15 @@ import numpy as np
 from av.error import FFmpegError
 
 from facetell.errors import DamagedVideoError, UsageError
-from facetell.types import Frame
-from facetell.video import stills
+from facetell.types import Frame, Provenance
+from facetell.video import origin, stills
 from facetell.video.ahead import Ahead
+from facetell.video.file import AGAIN, InputFile, opened
+from facetell.video.header import describe
+from facetell.video.limits import DEFAULT_LIMITS, Limits
 from facetell.video.picture import Renderer, orientation_of
 from facetell.video.plans import DEFAULT_PLAN, Plan, parse_plan
-from facetell.video.probe import describe
-from facetell.video.source import PacketTable, Source, check_size
+from facetell.video.source import PacketTable, Source
 
 _SHORT = 600  # frames: decoding no more than this, nothing is gained by taking keyframes instead
 _AHEAD_BYTES = 128 * 2**20
@@ -30,10 +32,11 @@ class VideoReader:
     RGB. Memory stays bounded: the decoder runs at most `ahead` frames ahead.
 
     Args:
-        path: the file.
+        path: the file; an open one is closed with this reader.
         plan: which frames; see `facetell.video.plans`.
         start_s, end_s: look only at this part, in seconds from the first frame.
-        ahead: frames decoded before they are asked for; fewer when they are huge.
+        ahead: frames decoded before they are asked for; fewer when they are huge; 0: without a thread.
+        limits: what the file may hold.
 
     Attributes:
         info: VideoInfo.
@@ -51,33 +54,35 @@ class VideoReader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | InputFile,
         plan: str | Plan = DEFAULT_PLAN,
         *,
         start_s: float | None = None,
         end_s: float | None = None,
         ahead: int = 4,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         plan = parse_plan(plan) if isinstance(plan, str) else plan
-        self.name = os.fspath(path)
+        self.file = opened(path)
+        self.name = self.file.name
         self._source: Source | None = None
         self._running: Ahead[Frame] | None = None
-        if stills.is_picture(path):
-            picture = stills.open_picture(path)
-            self.info = picture.info
-            self._frames = _picture_frames(picture, self._chosen(plan, picture.times, start_s, end_s))
-        else:
-            self._source = Source(path)
-            try:
+        try:
+            if stills.is_picture(self.file):
+                picture = stills.open_picture(self.file, limits)
+                self.info = picture.info
+                self._frames = _picture_frames(picture, self._chosen(plan, picture.times, start_s, end_s))
+            else:
+                self._source = Source(self.file, limits)
                 table, first = self._source.scan()
                 self.info = describe(self._source, table, first)
                 wanted = self._chosen(plan, table.times, start_s, end_s)
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
                 self._frames = _video_frames(self._source, table, wanted, plan, render)
-            except BaseException:  # pragma: boundary  cleans up and raises on
-                self._source.close()
-                raise
-        self._ahead = max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
+        except BaseException:  # pragma: boundary  cleans up and raises on
+            self.close()
+            raise
+        self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
 
     def _chosen(self, plan: Plan, times: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
         low = 0 if start_s is None else int(np.searchsorted(times, start_s, "left"))
@@ -102,7 +107,15 @@ class VideoReader:
     def decode_seconds(self) -> float:
         return self._running.seconds if self._running else 0.0
 
+    def provenance(self) -> Provenance:
+        """What the file says of its own making; to be asked before the frames."""
+        if self._source is None:
+            return origin.of_picture(self.file)
+        return origin.of_video(self._source, self.info)
+
     def __iter__(self) -> Iterator[Frame]:
+        if not self._ahead:
+            return self._frames
         if self._running is None:
             self._running = Ahead(self._frames, self._ahead)
         return self._running
@@ -119,6 +132,7 @@ class VideoReader:
             self._running.close()
         if self._source is not None:
             self._source.close()
+        self.file.close()
 
 
 def _picture_frames(picture: stills.Picture, wanted: np.ndarray) -> Generator[Frame, None, None]:
@@ -136,7 +150,7 @@ def _video_frames(
     number = 0
     decoded = _by_timestamp(source, table, wanted, fed) if table.exact else _by_counting(source, table, wanted)
     for place, frame in decoded:
-        check_size(source.name, frame.width, frame.height)  # it may change on the way
+        source.limits.check_size(source.name, frame.width, frame.height)  # it may change on the way
         try:
             image = render(frame)
         except FFmpegError as error:
@@ -148,7 +162,7 @@ def _video_frames(
     if not number:
         raise DamagedVideoError(
             f"{source.name} is damaged: none of the {len(wanted)} frames wanted can be decoded.",
-            "Fetch the file again.",
+            AGAIN,
         )
 
 

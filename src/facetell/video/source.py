@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain, dropwhile
-from pathlib import Path
 
 import av
 import numpy as np
@@ -18,10 +16,10 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from facetell.errors import DamagedVideoError, FileMissingError, InputError, LimitError, NotVideoError
+from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
+from facetell.video.file import AGAIN, InputFile, opened
+from facetell.video.limits import DEFAULT_LIMITS, Limits
 
-MAX_PIXELS = 8192 * 8192
-MAX_PACKETS = 5_000_000
 THREADS = min(4, os.cpu_count() or 1)
 
 # Containers of sound and video in one plain file; none of the playlists, manifests and scripts that name other files.
@@ -33,45 +31,8 @@ _CONTAINERS = (
 _SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 _PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails
 _FAR = 300  # packets: a gap worth a seek; reading through a smaller one is as fast
-_AGAIN = "Fetch the file again."
+_HEAD = 4096  # bytes of the first packet, where encoders write their settings
 _TRIES = 1000  # packets: how far to look for a first frame
-
-
-def check_file(path: str | os.PathLike[str]) -> Path:
-    """The path, if it leads to a readable file with something in it.
-
-    Raises:
-        FileMissingError: nothing there, or not a regular file, or not readable.
-        NotVideoError: an empty file.
-    """
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-    except IsADirectoryError as error:
-        raise FileMissingError(f"{name} is a folder.", "Give the files in it.") from error
-    except FileNotFoundError as error:
-        raise FileMissingError(f"{name} does not exist.", "Check the path.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FileMissingError(f"{name} cannot be read: {reason}.", "Check the path and its permissions.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise FileMissingError(f"{name} is not a regular file.", "Save the video to a file first.")
-    if status.st_size == 0:
-        raise NotVideoError(f"{name} is empty.", _AGAIN)
-    return Path(path)
-
-
-def check_size(name: str, width: int, height: int) -> None:
-    """Refuse pictures larger than 8192×8192 pixels' worth.
-
-    Raises:
-        LimitError: too many pixels.
-    """
-    if width * height > MAX_PIXELS:
-        raise LimitError(
-            f"{name} is {width}×{height} pixels large; 8192×8192 pixels in all are allowed.", "Scale it down first."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,27 +67,42 @@ class PacketTable:
 class Source:
     """An open video file and its main video stream: the largest that is neither cover art nor a thumbnail.
 
+    Args:
+        path: the file; an open one is closed with this source.
+        limits: what it may hold.
+
     Raises:
         FileMissingError, NotVideoError, DamagedVideoError, LimitError: at opening.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = check_file(path)
-        self.name = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str] | InputFile, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.file = opened(path)
+        self.name = self.file.name
+        self.limits = limits
         self.corrupt_packets = 0
-        self._open()
+        self.head = b""  # the first packet, once it was read
+        try:
+            self._open()
+        except InputError:
+            self.file.close()
+            raise
 
     def _open(self) -> None:
-        options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+        options = {
+            "protocol_whitelist": "none",  # the file itself is handed over open; nothing else can be
+            "format_whitelist": _CONTAINERS,
+            "max_streams": str(self.limits.streams + 1),
+        }
         try:
-            self.container = av.open(
-                f"file:{self.path.absolute()}", container_options=options, metadata_errors="replace"
-            )
+            self.container = av.open(self.file.open(), "r", container_options=options, metadata_errors="replace")
+        except MemoryError as error:
+            raise self._too_much() from error
         except FFmpegError as error:
             raise self._refusal() from error
         try:
             self.stream = self._main_stream()
-            check_size(self.name, self.stream.codec_context.width, self.stream.codec_context.height)
+            context = self.stream.codec_context
+            self.limits.check_size(self.name, context.width, context.height)
         except InputError:
             self.container.close()
             raise
@@ -139,26 +115,33 @@ class Source:
         self._guessing = False
 
     def _refusal(self) -> InputError:
-        with self.path.open("rb") as file:
-            head = file.read(8)
+        head = self.file.read(0, 8)
         if head[4:] == b"ftyp" or head[:4] in (b"\x1a\x45\xdf\xa3", b"RIFF"):
-            return DamagedVideoError(f"{self.name} is cut off or damaged: nothing in it can be found.", _AGAIN)
+            return DamagedVideoError(f"{self.name} is cut off or damaged: nothing in it can be found.", AGAIN)
         return NotVideoError(f"{self.name} is neither a video nor a picture that facetell can read.")
+
+    def _too_much(self) -> LimitError:
+        return LimitError(f"{self.name} asks for more memory or streams than is allowed.", "See --max-memory.")
 
     def _main_stream(self) -> VideoStream:
         streams = self.container.streams
+        if len(streams) > self.limits.streams:
+            raise LimitError(
+                f"{self.name} has more than {self.limits.streams} streams.", "Raise --max-streams if that is meant so."
+            )
         moving = [stream for stream in streams.video if not stream.disposition & _PICTURE_ONLY]
         if not moving:
             kind = "sound" if streams.audio else "data"
             raise NotVideoError(f"{self.name} holds {kind}, but no video.", "Give a file with a picture.")
         known = [stream for stream in moving if stream.codec_context is not None and stream.codec_context.width]
         if not known:
-            raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", _AGAIN)
+            raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", AGAIN)
         return max(known, key=lambda s: (s.frames != 1, s.codec_context.width * s.codec_context.height))
 
     def close(self) -> None:
         self._packets = iter(())  # the generator refers to this source: decoders would outlive it until a collection
         self.container.close()
+        self.file.close()
 
     def scan(self) -> tuple[PacketTable, av.VideoFrame]:
         """Read all packets of the video once, decoding only until a first frame comes; then rewind.
@@ -169,8 +152,11 @@ class Source:
         """
         pts, flags, first, stated = array("q"), bytearray(), None, True
         for place, packet in enumerate(self._packets):
-            if place == MAX_PACKETS:
-                raise LimitError(f"{self.name} has more than {MAX_PACKETS:,} frames.", "Cut it into parts.")
+            if place == self.limits.frames:
+                raise LimitError(
+                    f"{self.name} has more than {place:,} frames.", "Cut it into parts, or raise --max-frames."
+                )
+            self.head = self.head or bytes(packet)[:_HEAD]
             if first is None and place < _TRIES:
                 frames = self.decode(packet)
                 if not frames and packet.is_keyframe and not packet.is_discard:
@@ -182,9 +168,9 @@ class Source:
         if first is None:
             first = next(iter(self.drain()), None)
         if first is None:
-            raise DamagedVideoError(f"{self.name} is damaged: no frame of it can be decoded.", _AGAIN)
+            raise DamagedVideoError(f"{self.name} is damaged: no frame of it can be decoded.", AGAIN)
         # AVI numbers its packets in the order of decoding and leaves the order of presentation to the decoder.
-        exact = stated and len(set(pts)) == len(pts) and self.container.format.name != "avi"
+        exact = stated and len(np.unique(pts)) == len(pts) and self.container.format.name != "avi"
         bits = np.frombuffer(flags, np.uint8)
         table = PacketTable(
             time_base=(self.stream.time_base if stated else None) or 1 / Fraction(self.stream.guessed_rate or 25),
@@ -194,7 +180,7 @@ class Source:
             exact=exact,
         )
         if not table.is_shown.any():
-            raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", _AGAIN)
+            raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
         self._seek(table, 0)
         self.corrupt_packets = 0
         return table, first
@@ -248,6 +234,8 @@ class Source:
             if packet is not None and packet.is_corrupt:
                 raise InvalidDataError(0, "cut off by the end of the file or a gap in it")
             frames = context.decode(packet)
+        except MemoryError as error:
+            raise self._too_much() from error
         except FFmpegError:
             self.corrupt_packets += 1
             self._guessing = True

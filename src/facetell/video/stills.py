@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import import_module
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from facetell.errors import DamagedVideoError, LimitError
 from facetell.types import VideoInfo
-from facetell.video.source import check_file, check_size
+from facetell.video.file import AGAIN, InputFile
+from facetell.video.limits import DEFAULT_LIMITS, Limits
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # the frames of an MPO, TIFF or HEIC are other pictures
+_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> degrees clockwise
 _ORIENTATION = 0x0112  # EXIF tag
 _SHORTEST_S = 0.02  # browsers show a frame that claims less for longer; this only keeps times ascending
 _BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 
 
-def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins like one of the picture formats, whatever its name.
+def load_formats() -> None:
+    """Make Pillow know the formats that are read here, and load nothing else later on."""
+    import pillow_heif
 
-    Raises:
-        FileMissingError, NotVideoError: nothing to read there.
-    """
-    with check_file(path).open("rb") as file:
-        head = file.read(12)
+    pillow_heif.register_heif_opener()
+    for name in _PLUGINS:
+        import_module(f"PIL.{name}ImagePlugin")
+
+
+def is_picture(file: InputFile) -> bool:
+    """Whether the file begins like one of the picture formats, whatever its name."""
+    head = file.read(0, 12)
     if head[4:8] == b"ftyp":
         return head[8:] in _BRANDS
     return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
@@ -41,29 +48,30 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 class Picture:
     """A picture file; an animated one has several frames, each shown from its time on."""
 
-    name: str
+    file: InputFile
     info: VideoInfo
     times: np.ndarray  # (n,) seconds
 
     def frames(self, wanted: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
         """The time and the upright (H, W, 3) uint8 RGB image of the frames of these numbers, which ascend."""
-        with opened(self.name) as image:
+        with opened(self.file) as image:
             for number in wanted.tolist():
                 image.seek(number)
                 yield float(self.times[number]), _rgb(image)
 
 
-def open_picture(path: str | os.PathLike[str]) -> Picture:
+def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
     """Read a picture's header, and all frames' durations if it is animated.
 
     Raises:
-        FileMissingError, DamagedVideoError, LimitError.
+        DamagedVideoError, LimitError.
     """
-    name = os.fspath(path)
-    with opened(name) as image:
-        check_size(name, *image.size)
+    with opened(file) as image:
+        limits.check_size(file.name, *image.size)
         steps = [0.0]
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
+            if getattr(image, "n_frames", 1) > limits.frames:
+                raise LimitError(f"{file.name} has more than {limits.frames:,} frames.", "Raise --max-frames.")
             steps = [_seconds(frame) for frame in ImageSequence.Iterator(image)]
             image.seek(0)
         rotation = _ROTATIONS.get(image.getexif().get(_ORIENTATION, 1), 0)
@@ -81,30 +89,28 @@ def open_picture(path: str | os.PathLike[str]) -> Picture:
             pixel_format=image.mode,
             bit_depth=16 if image.mode.startswith("I") else 8,
             variable_frame_rate=len({round(step, 3) for step in steps}) > 1,
-            size_bytes=os.stat(name).st_size,
+            size_bytes=file.size,
             is_still=len(steps) == 1,
         )
-    return Picture(name, info, np.cumsum([0.0, *steps[:-1]]))
+    return Picture(file, info, np.cumsum([0.0, *steps[:-1]]))
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def opened(file: InputFile) -> Iterator[Image.Image]:
     """Pillow's image, with what goes wrong while it is read as named errors.
 
     Raises:
         DamagedVideoError, LimitError.
     """
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    name = os.fspath(path)
+    load_formats()
+    name = file.name
     try:
-        with Image.open(name) as image:
+        with file.open() as content, Image.open(content, formats=_FORMATS) as image:
             yield image
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
-        raise DamagedVideoError(f"{name} is damaged: {error}.", "Fetch the file again.") from error
+        raise DamagedVideoError(f"{name} is damaged: {error}.", AGAIN) from error
 
 
 def _seconds(frame: Image.Image) -> float:

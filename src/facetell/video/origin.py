@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -14,6 +15,7 @@ from PIL import ExifTags
 
 from facetell.types import Provenance, VideoInfo
 from facetell.video import stills
+from facetell.video.file import InputFile, opened
 from facetell.video.source import Source
 
 FORGED_MARK = "forged by facetell"  # written into the comment of everything that facetell forges
@@ -49,25 +51,39 @@ def provenance(path: str | os.PathLike[str], info: VideoInfo) -> Provenance:
     Raises:
         FileMissingError, NotVideoError, DamagedVideoError, LimitError.
     """
-    if picture := stills.is_picture(path):
-        tags, notes = _picture_tags(path), list[str]()
-    else:
-        source = Source(path)
-        try:
-            tags, notes = _video_tags(source), _oddities(source, info)
-        finally:
-            source.close()
-    lower = {key.lower(): value for key, value in tags.items()}
-    device = " ".join(dict.fromkeys(filter(None, (_first(lower, _MAKERS), _first(lower, _MODELS)))))
-    encoder, created = _first(lower, _ENCODERS), _first(lower, _CREATED)
-    if info.variable_frame_rate and not device and not picture:
+    with closing(opened(path)) as file:
+        if stills.is_picture(file):
+            return of_picture(file)
+        with closing(Source(file)) as source:
+            source.scan()
+            return of_video(source, info)
+
+
+def of_video(source: Source, info: VideoInfo) -> Provenance:
+    """The same, of a video whose packets were read."""
+    tags, notes = _video_tags(source), _oddities(source, info)
+    found = _named(tags)
+    if info.variable_frame_rate and not found.device:
         notes.append(
             "The frame rate varies, but no phone or camera is named: perhaps a recording of a screen or a call."
         )
-    notes = [*_marks(tags), *_credentials(Path(path)), *notes]
-    if not device and not created and not picture:
+    notes = [*_marks(tags), *_credentials(source.file), *notes]
+    if not found.device and not found.created:
         notes.append("Neither camera nor time of recording is named, as is usual after an upload or a re-encoding.")
-    return Provenance(encoder, created, device or None, tags, tuple(notes))
+    return replace(found, notes=tuple(notes))
+
+
+def of_picture(file: InputFile) -> Provenance:
+    """The same, of a picture."""
+    tags = _picture_tags(file)
+    return replace(_named(tags), notes=(*_marks(tags), *_credentials(file)))
+
+
+def _named(tags: dict[str, str]) -> Provenance:
+    """Encoder, time and device, as far as the tags name them."""
+    lower = {key.lower(): value for key, value in tags.items()}
+    device = " ".join(dict.fromkeys(filter(None, (_first(lower, _MAKERS), _first(lower, _MODELS)))))
+    return Provenance(_first(lower, _ENCODERS), _first(lower, _CREATED), device or None, tags)
 
 
 def _first(tags: Mapping[str, str], names: tuple[str, ...]) -> str | None:
@@ -90,13 +106,12 @@ def _video_tags(source: Source) -> dict[str, str]:
 
 def _encoder_settings(source: Source) -> str | None:
     """What x264 and x265 write into the first packet of a stream."""
-    first = next(iter(source.container.demux(source.stream)), None)
-    found = first is not None and re.search(rb"x26[45][ (-][\x20-\x7e]{8,}", bytes(first))
+    found = re.search(rb"x26[45][ (-][\x20-\x7e]{8,}", source.head)
     return found[0].decode("ascii") if found else None
 
 
-def _picture_tags(path: str | os.PathLike[str]) -> dict[str, str]:
-    with stills.opened(path) as image:
+def _picture_tags(file: InputFile) -> dict[str, str]:
+    with stills.opened(file) as image:
         exif = image.getexif()
         tags: dict[str, object] = {
             str(ExifTags.TAGS.get(key, key)): value
@@ -139,9 +154,9 @@ def _oddities(source: Source, info: VideoInfo) -> list[str]:
     return notes
 
 
-def _credentials(path: Path) -> Iterator[str]:
+def _credentials(given: InputFile) -> Iterator[str]:
     """Content credentials (C2PA) by their presence alone; their signatures are not checked."""
-    with path.open("rb") as file:
+    with given.open() as file:
         head = file.read(_SOME_BYTES)
         manifest = next((_read(file, *span) for span in _manifests(file)), b"")
     if manifest:

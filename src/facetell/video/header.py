@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from fractions import Fraction
+from pathlib import PurePath
 
 import av
 import numpy as np
@@ -12,8 +14,9 @@ from av.video.reformatter import ColorTrc
 
 from facetell.types import AudioInfo, VideoInfo
 from facetell.video import stills
+from facetell.video.file import opened
 from facetell.video.picture import orientation_of, square_size
-from facetell.video.source import PacketTable, Source, check_size
+from facetell.video.source import PacketTable, Source
 
 _TRANSFERS: dict[int, str] = {
     ColorTrc.BT709: "bt709",
@@ -36,13 +39,11 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     Raises:
         FileMissingError, NotVideoError, DamagedVideoError, LimitError.
     """
-    if stills.is_picture(path):
-        return stills.open_picture(path).info
-    source = Source(path)
-    try:
-        return describe(source, *source.scan())
-    finally:
-        source.close()
+    with closing(opened(path)) as file:
+        if stills.is_picture(file):
+            return stills.open_picture(file).info
+        with closing(Source(file)) as source:
+            return describe(source, *source.scan())
 
 
 def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoInfo:
@@ -51,7 +52,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
     orientation = orientation_of(frame)
     pixel_aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
     width, height = square_size(frame.width, frame.height, pixel_aspect)
-    check_size(source.name, width, height)
+    source.limits.check_size(source.name, width, height)
     if orientation.swap:
         width, height = height, width
     steps = np.diff(table.times)
@@ -73,7 +74,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         variable_frame_rate=variable,
         pixel_aspect=pixel_aspect,
         bit_rate=stream.bit_rate or source.container.bit_rate or None,
-        size_bytes=source.path.stat().st_size,
+        size_bytes=source.file.size,
         audio=_audio(source.container),
     )
 
@@ -81,7 +82,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
 def _container(source: Source) -> str:
     """One of the names FFmpeg has for the format: the file's own suffix if it is among them."""
     names = source.container.format.name.split(",")
-    suffix = source.path.suffix[1:].lower()
+    suffix = PurePath(source.name).suffix[1:].lower()
     return suffix if suffix in names else names[0]
 
 

@@ -1,0 +1,362 @@
+"""Files read in a process of its own: the owner's side, which never parses a byte of them.
+
+The reading process (`facetell.video.worker`) is handed open files and gives back frames in shared memory. It serves
+many files, one at a time; when it crashes, hangs or wants too much, that file has a named error, and a new process
+serves the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facetell import errors
+from facetell.errors import FacetellError, InputError, LimitError, ReaderCrashError, UsageError
+from facetell.types import AudioInfo, Frame, Provenance, VideoInfo
+from facetell.video import sandbox
+from facetell.video.file import InputFile
+from facetell.video.limits import DEFAULT_LIMITS, Limits
+from facetell.video.plans import DEFAULT_PLAN, Plan
+from facetell.video.wire import Wire
+
+if TYPE_CHECKING:
+    from facetell.video.reader import VideoReader
+
+log = logging.getLogger(__name__)
+SUPPORTED = os.name == "posix"
+
+_START_S = 60.0  # until a new process must be ready
+_DYING_S = 5.0
+_SLOTS = 4
+_SLOT_BYTES = 64 * 2**20  # all slots together, unless two take more
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
+_BOOT = """
+import json, sys
+control, memory, sys.path, limits = json.loads(sys.argv[1])
+from facetell.video.limits import Limits
+from facetell.video.worker import main
+main(control, memory, Limits(**limits))
+"""
+
+
+class ReaderPool:
+    """Reading processes, started when needed and used again: make it once, open many files, also from several threads.
+
+    Where the platform has none (Windows), files are read in this very process.
+
+    Args:
+        limits: on reading one file.
+        start: start a process at once, so that it gets ready while other things are made.
+
+    Attributes:
+        missing: protections that this platform does not offer; known once a file was read.
+
+    >>> with ReaderPool().open("clip.mp4", "uniform:20") as reader:  # doctest: +SKIP
+    ...     print(reader.info, [frame.time_s for frame in reader])
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, start: bool = False) -> None:
+        self.limits = limits
+        self.missing: tuple[str, ...] = () if SUPPORTED else sandbox.ALL
+        self._idle = [Worker(limits)] if start and SUPPORTED else []
+
+    def open(
+        self,
+        path: str | os.PathLike[str],
+        plan: str | Plan = DEFAULT_PLAN,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> IsolatedReader | VideoReader:
+        """A reader of one file, as `VideoReader` with these arguments.
+
+        Raises:
+            FileMissingError, NotVideoError, DamagedVideoError, UsageError: as `VideoReader` does.
+            LimitError: more time, memory, pixels, frames or streams than allowed.
+            ReaderCrashError: the reading process broke down.
+        """
+        if not SUPPORTED:
+            from facetell.video.reader import VideoReader
+
+            return VideoReader(path, plan, start_s=start_s, end_s=end_s, limits=self.limits)
+        with closing(InputFile(path)) as file:
+            worker = self._take()
+            reader = IsolatedReader(worker, file, self._idle.append)
+            self.missing = worker.missing
+            reader.ask(file, str(plan), start_s, end_s)
+        return reader
+
+    def _take(self) -> Worker:
+        while True:
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                return Worker(self.limits)
+            if worker.process.poll() is None:
+                return worker
+            worker.end()  # it died with nothing to do
+
+
+class Worker:
+    """A reading process, perhaps not yet ready.
+
+    Raises:
+        ReaderCrashError: it cannot be started.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.missing: tuple[str, ...] = ()  # protections
+        self._ready = False
+        self._size = 0  # of the shared memory, bytes
+        self._slots: list[np.ndarray] = []
+        self._memory = _shared_memory()
+        own, other = socket.socketpair()
+        start = json.dumps([other.fileno(), self._memory, sys.path, asdict(limits)])
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, start],
+                pass_fds=(other.fileno(), self._memory),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
+                env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError as error:
+            own.close()
+            os.close(self._memory)
+            raise ReaderCrashError(f"The process that reads files cannot be started: {error.strerror}.") from error
+        finally:
+            other.close()
+        self._wire = Wire(own)
+        self.end = weakref.finalize(self, _end, self.process, own, self._memory)
+
+    def await_ready(self) -> None:
+        """Wait until the process has shut itself in.
+
+        Raises:
+            ReaderCrashError: it did not come so far.
+        """
+        if self._ready:
+            return
+        try:
+            self.missing = tuple(map(str, self.hear(_START_S)["missing"]))
+        except (TimeoutError, FacetellError) as error:
+            self.end()
+            raise ReaderCrashError("The process that reads files cannot be started.", "See --verbose.") from error
+        self._ready = True
+
+    def say(self, message: dict[str, Any], *files: int) -> None:
+        with suppress(OSError):  # what became of the process shows when it is listened to
+            self._wire.send(message, files)
+
+    def hear(self, seconds: float) -> dict[str, Any]:
+        """The next message.
+
+        Raises:
+            TimeoutError: none came in this time.
+            ValueError: something came that is no message.
+            LimitError, ReaderCrashError: the process is gone.
+        """
+        self._wire.socket.settimeout(max(seconds, 0.001))
+        got = self._wire.receive()
+        if got is None:
+            raise self._obituary()
+        message, files = got
+        for file in files:
+            os.close(file)
+        if not isinstance(message, dict):
+            raise ValueError("no message")
+        if "crash" in message:
+            log.debug("in the reading process: %r", message["crash"])
+            raise self._obituary()
+        return message
+
+    def make_slots(self, size: int) -> int:
+        """Shared memory for frames of `size` bytes; how many there can be at once."""
+        count = min(max(_SLOT_BYTES // size, 2), _SLOTS)
+        if count * size > self._size:
+            self._size = count * size
+            os.ftruncate(self._memory, self._size)
+        whole = np.frombuffer(mmap.mmap(self._memory, self._size, prot=mmap.PROT_READ), np.uint8)
+        self._slots = [whole[slot * size : (slot + 1) * size] for slot in range(count)]
+        return count
+
+    def picture(self, slot: int, height: int, width: int) -> np.ndarray:
+        """The (H, W, 3) uint8 picture in a slot; read only, and until the slot is free again.
+
+        Raises:
+            ValueError, IndexError, TypeError: there is no such picture.
+        """
+        return self._slots[slot][: height * width * 3].reshape(height, width, 3)
+
+    def _obituary(self) -> FacetellError:
+        """What it died of."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_DYING_S)
+        code = self.process.poll()
+        self.end()
+        if code is not None and -code == signal.SIGXCPU:
+            return LimitError("It takes more processor time to read than is allowed.", "See --max-cpu.")
+        cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return ReaderCrashError(f"The process that read it broke down ({cause}).", "It may be made to do harm.")
+
+
+class IsolatedReader:
+    """Iterates over a file's sampled frames, which another process decodes; else as `VideoReader`.
+
+    A frame's picture is read only, and lasts until the next frame is asked for.
+
+    Attributes:
+        info: VideoInfo.
+        corrupt_packets: packets the decoder refused; known at the end.
+    """
+
+    def __init__(self, worker: Worker, file: InputFile, done: Callable[[Worker], None]) -> None:
+        self.name = file.name
+        self.corrupt_packets = 0
+        self._worker: Worker | None = worker
+        self._done = done
+        self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
+        worker.await_ready()
+
+    def ask(self, file: InputFile, plan: str, start_s: float | None, end_s: float | None) -> None:
+        """Hand the file over, and learn what it is."""
+        assert self._worker is not None
+        self._worker.say({"name": self.name, "plan": plan, "start_s": start_s, "end_s": end_s}, file.descriptor)
+        with self._sense():
+            message = self._hear(self._worker)
+            self.info = _info(message["info"])
+            self._origin = _origin(message["origin"])
+        extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
+        self._allowed, self._left = self._allowed + extra, self._left + extra
+
+    def provenance(self) -> Provenance:
+        """What the file says of its own making."""
+        return self._origin
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (worker := self._worker) is not None:
+            with self._sense():
+                message, frame = self._hear(worker), None
+                if "memory" in message:
+                    worker.say({"slots": worker.make_slots(self._checked_size(message["memory"]))})
+                elif "slot" in message:
+                    image = worker.picture(message["slot"], *message["size"])
+                    frame = Frame(int(message["number"]), float(message["time_s"]), image)
+                else:
+                    self.corrupt_packets = int(message["corrupt_packets"])
+                    self._worker = None
+                    self._done(worker)
+            if frame is not None:
+                yield frame
+                worker.say({"free": message["slot"]})
+
+    def __enter__(self) -> IsolatedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the process; one that is not done with the file is ended. May be called more than once."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    def _hear(self, worker: Worker) -> dict[str, Any]:
+        """The next message, if it is no error, in what is left of the time for waiting."""
+        start = time.monotonic()
+        try:
+            message = worker.hear(self._left)
+        except TimeoutError as error:
+            self.close()
+            raise LimitError(
+                f"{self.name} takes more than {self._allowed:.0f} s to read.", "See --max-time."
+            ) from error
+        except (LimitError, ReaderCrashError) as error:
+            self._worker = None
+            raise type(error)(f"{self.name} cannot be read: {error.message}", error.advice) from error
+        self._left -= time.monotonic() - start
+        if "error" in message:
+            error = _error(message["error"])
+            if isinstance(error, LimitError):  # it may be short of memory: not fit for another file
+                self.close()
+            else:
+                self._worker = None
+                self._done(worker)
+            raise error
+        return message
+
+    def _checked_size(self, size: int) -> int:
+        assert self._worker is not None
+        if not 0 < size <= 3 * self._worker.limits.pixels:
+            raise ValueError(f"a picture of {size} bytes")
+        return size
+
+    @contextmanager
+    def _sense(self) -> Iterator[None]:
+        """A process that makes no sense is ended: a file may have taken it over."""
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+            self.close()
+            raise ReaderCrashError(
+                f"{self.name} cannot be read: the process that reads it makes no sense.", "It may be made to do harm."
+            ) from error
+
+
+def _shared_memory() -> int:
+    """The descriptor of memory without a name."""
+    if sys.platform == "linux":
+        return os.memfd_create("facetell")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _end(process: subprocess.Popen[bytes], wire: socket.socket, memory: int) -> None:
+    wire.close()
+    os.close(memory)
+    process.kill()
+    process.wait()
+
+
+def _info(fields: dict[str, Any]) -> VideoInfo:
+    rate, audio = fields["frame_rate"], fields["audio"]
+    return VideoInfo(
+        **fields
+        | {
+            "frame_rate": None if rate is None else Fraction(rate),
+            "pixel_aspect": Fraction(fields["pixel_aspect"]),
+            "audio": None if audio is None else AudioInfo(**audio),
+        }
+    )
+
+
+def _origin(fields: dict[str, Any]) -> Provenance:
+    return Provenance(
+        fields["encoder"], fields["created"], fields["device"], dict(fields["tags"]), tuple(fields["notes"])
+    )
+
+
+def _error(fields: dict[str, str]) -> FacetellError:
+    kind = getattr(errors, fields["type"], None)
+    if not (isinstance(kind, type) and issubclass(kind, InputError | UsageError)):
+        raise ValueError(f"an error of type {fields['type']!r}")
+    return kind(fields["message"], fields["advice"])

@@ -1,0 +1,66 @@
+"""What a reading process and its owner say to each other: JSON, one message a line, and open files beside it.
+
+Nothing that comes back is ever run or unpickled: a reading process that was taken over can lie about its file, no more.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+from typing import Any
+
+MAX_MESSAGE = 4 * 2**20  # bytes
+_CHUNK = 2**16
+_FILES = 4
+
+
+class Wire:
+    """One end of a socket.
+
+    >>> left, right = (Wire(end) for end in socket.socketpair())
+    >>> left.send({"frame": 1})
+    >>> right.receive()
+    ({'frame': 1}, [])
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._buffer = b""
+        self._files: list[int] = []
+
+    def send(self, message: dict[str, Any], files: tuple[int, ...] = ()) -> None:
+        """A message whose fractions become texts.
+
+        Raises:
+            OSError: the other end is gone, or takes nothing in the socket's time.
+        """
+        line = json.dumps([message, len(files)], default=str).encode("ascii") + b"\n"
+        sent = 0
+        if files:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+            sent = self.socket.sendmsg([line], rights)
+        self.socket.sendall(line[sent:])
+
+    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next message with the files that came along; None when the other end is gone.
+
+        Raises:
+            TimeoutError: nothing came in the socket's time.
+            ValueError: something other than a message came.
+        """
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_MESSAGE:
+                raise ValueError("a message without end")
+            try:
+                data, files, _, _ = socket.recv_fds(self.socket, _CHUNK, _FILES)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._buffer += data
+            self._files += files
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message, count = json.loads(line)
+        files, self._files = self._files[:count], self._files[count:]
+        return message, files
