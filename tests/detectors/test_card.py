@@ -5,17 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, DetectorCard, Threshold
+from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
 
 
 def full_card() -> DetectorCard:
     return card(
-        outputs={"logit": "y", "heatmap": "m", "blend": "b"},
+        outputs={"logit": "y", "heatmap": "m", "blend": "b", "texture": "t"},
         metrics={"dev": {"auc": 0.9, "auc_ci95": [0.88, 0.92], "n_real": 100}},
         calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
         thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
+        scope=Scope(60.0, 0.002, {"blend": Calibration("temperature", 2.0), "texture": Calibration()}, 1.5),
         provisional=False,
         description="Sees the mean – or “nothing”.",
         limits=("Only a test.",),
@@ -28,7 +29,7 @@ def test_a_card_survives_the_journey_through_json() -> None:
 
 
 def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
-    assert full_card().parts == {"blend": "b"}
+    assert full_card().parts == {"blend": "b", "texture": "t"}
     assert full_card().heatmap == "m"
     assert card().heatmap is None
 
@@ -57,6 +58,8 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
         ({"outputs": {"heatmap": "h"}}, "outputs must name the logit"),
         ({"outputs": {"logit": "l", "blend": None}}, "outputs other than heatmap must have a name"),
         ({"outputs": ["logit"]}, "'outputs' must be a table"),
+        ({"scope": {"face_height": 60, "views": {"blend": {}}}}, "views must be two"),
+        ({"scope": {"face_height": 60, "views": {"x": {}, "y": {}}, "views_apart": 1}}, "must be parts of the score"),
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),
         (
             {"thresholds": [{"false_positive_rate": 1, "logit": 0, "n_real": 9, "source": ""}]},

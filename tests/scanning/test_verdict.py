@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, Threshold
+from facetell.detectors import Calibration, Scope, Threshold
 from facetell.errors import UsageError
 from facetell.scanning.verdict import Person, Rule, counts, judge, sigmoid, track_logit
 from facetell.types import FaceScore, Label
@@ -59,6 +59,61 @@ class TestTracks:
     )
     def test_what_is_long_enough_to_count(self, usable: int, sampled: int, expected: bool) -> None:
         assert counts(usable, sampled) is expected
+
+
+VIEWS = {"blend": Calibration(), "texture": Calibration("temperature", temperature=2.0)}
+
+
+class TestScope:
+    """Faces are 50 pixels high; without a scope, a logit of 9 is FAKE and one of -9 REAL."""
+
+    @pytest.mark.parametrize("logit", [-9.0, 9.0])
+    @pytest.mark.parametrize(
+        ("scope", "bits_per_pixel", "complaint"),
+        [
+            (Scope(60.0), None, "50 pixels high; the detector was calibrated on faces from 60 up"),
+            (Scope(10.0, 0.01), 0.004, "0.004 bits on a pixel; the detector was calibrated on videos from 0.01 up"),
+            (Scope(10.0, None, VIEWS, 1.5), None, "views of the face disagree strongly (blend and texture)"),
+        ],
+    )
+    def test_beyond_it_nothing_is_decided(
+        self, logit: float, scope: Scope, bits_per_pixel: float | None, complaint: str
+    ) -> None:
+        judgement = judge([self.person(logit)], 20, self.rule(scope), bits_per_pixel)
+        assert judgement.label is judgement.tracks[0].label is Label.INCONCLUSIVE
+        assert judgement.p_fake == sigmoid(logit)
+        assert complaint in judgement.reasons[0]
+
+    @pytest.mark.parametrize(
+        ("scope", "bits_per_pixel"),
+        [
+            (None, 0.001),
+            (Scope(50.0), 0.001),
+            (Scope(10.0, 0.01), 0.01),
+            (Scope(10.0, 0.01), None),  # a still, or a file that does not say
+            (Scope(10.0, None, VIEWS, 2.0), None),
+        ],
+    )
+    def test_within_it_nothing_changes(self, scope: Scope | None, bits_per_pixel: float | None) -> None:
+        assert judge([self.person(9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.FAKE
+        assert judge([self.person(-9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.REAL
+
+    def test_a_fake_person_is_found_beside_one_who_cannot_be_judged(self) -> None:
+        small = Person(1, [FaceScore(float(i), (0.0, 0.0, 9.0, 9.0), math.nan, 12.0, 1.0) for i in range(5)])
+        assert judge([small, person(2, *[9.0] * 5)], 20, self.rule(Scope(40.0))).label is Label.FAKE
+        judgement = judge([small, person(2, *[-9.0] * 5)], 20, self.rule(Scope(40.0)))
+        assert judgement.label is Label.INCONCLUSIVE
+        assert "Person 1" in judgement.reasons[0]
+
+    def person(self, logit: float) -> Person:
+        """Views that lie 2 apart once they are comparable."""
+        someone = person(1, *[logit] * 5)
+        for score in someone.scores:
+            score.parts = {"blend": 1.0, "texture": -2.0}
+        return someone
+
+    def rule(self, scope: Scope | None) -> Rule:
+        return rule(scope=scope, outputs={"logit": "logit", "blend": "b", "texture": "t"})
 
 
 class TestLabels:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import JsonOption, Verbose, check_outputs, talk, write
+from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, talk, write
 
 
 def calibrate(
@@ -24,6 +24,7 @@ def calibrate(
     condition: Annotated[
         str, typer.Option(help="Damage that is measured beside the clean data; a name of the robustness suite.")
     ] = "CRF 32",
+    scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
@@ -42,6 +43,7 @@ def calibrate(
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
     from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import calibration
     from facetell.files import sha256_of
     from facetell.report.card import card_page
@@ -56,11 +58,12 @@ def calibrate(
     development = manifest_from(data, split=split)
     sources = {"/".join(path.resolve().with_suffix("").parts[-2:]): path for path in reals}
     manifests = {name: manifest_from([path], Options(label=0)) for name, path in sources.items()}
+    store = None if scores is None else Store(scores)
     conditions = {"clean": None, condition: SUITE[condition]}
     with counting(2 * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:
-        scored = {name: score(development, scanner, workers, advance, kind) for name, kind in conditions.items()}
+        scored = {name: score(development, scanner, workers, advance, kind, store) for name, kind in conditions.items()}
         measured = {
-            f"{source} ({name})": score(manifest, scanner, workers, advance, kind)
+            f"{source} ({name})": score(manifest, scanner, workers, advance, kind, store)
             for source, manifest in manifests.items()
             for name, kind in conditions.items()
         }

@@ -23,6 +23,13 @@ JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
 ]
 
+ScoresOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores", metavar="DIR", help="Keep raw scores and damaged copies here; run again, only look at what is new."
+    ),
+]
+
 
 class Verbs(typer.core.TyperGroup):
     """The root command: a named error ends in one line on standard error and exit code 2, without a traceback."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import JsonOption, Verbose, check_outputs, talk, write
+from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, talk, write
 from facetell.errors import UsageError
 
 
@@ -43,6 +43,7 @@ def evaluate(
         str | None, typer.Option(help="First group: the video that a picture is a still of.")
     ] = None,
     group_regex: Annotated[str | None, typer.Option(help="First group: what belongs together.")] = None,
+    scores: ScoresOption = None,
     resamples: Annotated[int, typer.Option(min=0, help="For the 95 % intervals.")] = 1000,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     device: Annotated[str, typer.Option(help="An ONNX Runtime provider.")] = "cpu",
@@ -64,6 +65,7 @@ def evaluate(
     from facetell.evaluation.robustness import SUITE, robustness
     from facetell.evaluation.scoring import Scored, score
     from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import report
     from facetell.scanning import Scanner
 
@@ -78,11 +80,12 @@ def evaluate(
     scanner = Scanner(detector, sample, device=device)
     if suite == "heatmap":
         check_heatmap(scanner.detector.card)
+    store = None if scores is None else Store(scores)
     rival = None if against is None else Scanner(against, sample, device=device)
 
     def scored_by(scanner: Scanner) -> Scored:
         with counting(len(manifest), quiet) as advance:
-            return score(manifest, scanner, workers, advance)
+            return score(manifest, scanner, workers, advance, store=store)
 
     scored = scored_by(scanner)
     result = summary(scored, scanner, resamples)
@@ -91,11 +94,11 @@ def evaluate(
         result["against"] = compare(scored, other)
     if suite == "aggregation":
         with counting(len(manifest), quiet) as advance:
-            mirrored = score(manifest, scanner, workers, advance, SUITE["mirrored"])
+            mirrored = score(manifest, scanner, workers, advance, SUITE["mirrored"], store)
         result["aggregation"] = aggregation(scored, mirrored, resamples)
     if suite == "robustness":
         with counting(len(manifest) * len(SUITE), quiet) as advance:
-            result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance)
+            result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance, store)
     if suite == "heatmap":
         with counting(len(manifest), quiet) as advance:
             result["heatmap"] = heatmap(manifest, scanner.detector, workers, resamples, advance)

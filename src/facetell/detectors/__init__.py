@@ -1,6 +1,6 @@
 """Face crops become scores: a detector is one ONNX file that describes itself."""
 
-from facetell.detectors.card import Calibration, DetectorCard, Threshold, read_card
+from facetell.detectors.card import Calibration, DetectorCard, Scope, Threshold, read_card
 from facetell.detectors.detector import Detector, Scores, load_detector
 from facetell.detectors.file import pack
 from facetell.detectors.zoo import shipped
@@ -9,6 +9,7 @@ __all__ = [
     "Calibration",
     "Detector",
     "DetectorCard",
+    "Scope",
     "Scores",
     "Threshold",
     "load_detector",

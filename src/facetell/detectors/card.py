@@ -81,6 +81,36 @@ class Threshold:
             raise ValueError("n_real must not be negative")
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a detector was calibrated on. Beyond it nobody measured what a score means, so nothing is decided there.
+
+    Args:
+        face_height: the least that the median face of a person may measure, pixels.
+        bits_per_pixel: the least that a video's stream may spend; None if no video was calibrated on.
+        views: two parts of the score, each with the calibration that makes its logits comparable with the other's.
+        views_apart: the most that the two calibrated logits may differ; None without views.
+
+    >>> views = {"blend": Calibration(), "texture": Calibration("temperature", temperature=2.0)}
+    >>> Scope(60.0, 0.002, views, 1.5).apart({"blend": 1.0, "texture": -2.0})
+    2.0
+    """
+
+    face_height: float
+    bits_per_pixel: float | None = None
+    views: Mapping[str, Calibration] = field(default_factory=dict)
+    views_apart: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.views) != (0 if self.views_apart is None else 2):
+            raise ValueError("views must be two, with the most that they may be apart, or none")
+
+    def apart(self, parts: Mapping[str, float]) -> float:
+        """How far the two views of a face, or of a person's faces, lie from each other; there must be views."""
+        first, second = (calibration(parts[name]) for name, calibration in self.views.items())
+        return abs(first - second)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCard:
     """Everything needed to run a detector and to judge how far to trust it. Label 1 = FAKE.
@@ -112,6 +142,7 @@ class DetectorCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
+    scope: Scope | None = None  # None: a card from before it was measured
     provisional: bool = True  # thresholds were read off few or unrepresentative real faces
     description: str = ""
     limits: tuple[str, ...] = ()  # known limits, plain sentences
@@ -135,6 +166,10 @@ class DetectorCard:
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }
+        views = set() if self.scope is None else self.scope.views.keys()
+        rules["scope.views must be parts of the score, of kind 'frame'"] = views <= self.parts.keys() and (
+            not views or self.kind == "frame"
+        )
         measured = sorted((t.false_positive_rate, t.logit) for t in self.thresholds if t.logit is not None)
         rules["thresholds must rise, not fall, from one false-positive rate to a smaller one"] = all(
             rate < next_rate and logit >= next_logit for (rate, logit), (next_rate, next_logit) in pairwise(measured)

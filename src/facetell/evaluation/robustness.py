@@ -14,6 +14,7 @@ import pandas as pd
 from facetell.evaluation.metrics import mean, paired
 from facetell.evaluation.protocol import resampling_unit, verdicts
 from facetell.evaluation.scoring import Scored, score
+from facetell.evaluation.store import Store
 from facetell.forge import degrade, pixels
 from facetell.forge.clips import degrade_file
 from facetell.forge.presets import PRESETS, Preset
@@ -95,6 +96,7 @@ def robustness(
     workers: int = 1,
     n_boot: int = 1000,
     progress: Callable[[int], None] | None = None,
+    store: Store | None = None,
     suite: dict[str, Degradation] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score the manifest once for every degradation and hold it against the clean scores of the same videos.
@@ -107,7 +109,7 @@ def robustness(
     return {
         name: {
             "description": kind.description,
-            **_held_against(clean, score(manifest, scanner, workers, progress, kind), n_boot),
+            **_held_against(clean, score(manifest, scanner, workers, progress, kind, store), n_boot),
         }
         for name, kind in (suite or SUITE).items()
     }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facetell.detectors import Calibration, DetectorCard, Threshold
+from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import UsageError
 from facetell.types import FaceScore, Label, TrackScore
 
@@ -55,12 +55,13 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What turns logits into labels: a detector's calibration and thresholds, the false-positive rate, the prior."""
+    """What turns logits into labels: the detector's calibration, thresholds and scope, the asked rate, the prior."""
 
     calibration: Calibration
     thresholds: tuple[Threshold, ...]  # measured ones, the highest rate first; empty: the detector states none
     fpr: float
     prior: float
+    scope: Scope | None = None  # None: the detector does not say what it was calibrated on
 
     @classmethod
     def of(cls, card: DetectorCard, fpr: float = 0.01, prior: float = 0.5) -> Rule:
@@ -83,7 +84,7 @@ class Rule:
             raise UsageError(
                 f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"It has {known}."
             )
-        return cls(card.calibration, tuple(measured), fpr, prior)
+        return cls(card.calibration, tuple(measured), fpr, prior, card.scope)
 
     def p_fake(self, calibrated: float) -> float:
         """P(fake) of a calibrated logit, at the prior."""
@@ -176,17 +177,21 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
         people: those seen in it, each with at least one scored face.
         frames_sampled: how many frames were looked at.
         rule: how to decide.
+        bits_per_pixel: of the video's stream; None for a still, and where the file does not say.
     """
     if not people:
         return Judgement(Label.NO_FACE, None, None, (f"No face was found in {_count(frames_sampled, 'frame')}.",), [])
     long_enough = [p.enough and counts(sum(s.usable for s in p.scores), frames_sampled) for p in people]
     band = rule.band(sum(long_enough))
-    tracks = [_track(p, c, rule, band) for p, c in zip(people, long_enough, strict=True)]
+    doubts = {person.id: beyond(person.scores, rule.scope, bits_per_pixel) for person in people}
+    tracks = [_track(p, c, rule, band, doubts[p.id]) for p, c in zip(people, long_enough, strict=True)]
     usable = [track for track in tracks if any(score.usable for score in track.scores)]
     deciding = [track for track in tracks if track.counts] or usable or tracks
-    most = max(deciding, key=lambda track: track.logit)
+    most = max(deciding, key=lambda track: (track.label is Label.FAKE, track.logit))
     reasons = (
-        _why_undecided(people, tracks, band) if not most.counts or band is None else _why(tracks, most, band, rule)
+        _why_undecided(people, tracks, band)
+        if not most.counts or band is None
+        else _why(tracks, most, band, rule, doubts[most.id])
     )
     return Judgement(
         label=most.label,
@@ -197,13 +202,36 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
     )
 
 
-def _track(person: Person, counting: bool, rule: Rule, band: Band | None) -> TrackScore:
+def beyond(scores: Sequence[FaceScore], scope: Scope | None, bits_per_pixel: float | None) -> str:
+    """Why a person's score means nothing known, as one sentence; "" within what the detector was calibrated on.
+
+    >>> beyond([FaceScore(0, (0.0, 0.0, 30.0, 40.0), 0, 1.0, 1.0)], Scope(face_height=64.0), None)
+    'The face is 40 pixels high; the detector was calibrated on faces from 64 up.'
+    """
+    if scope is None:
+        return ""
+    chosen, _ = _deciding(scores)
+    height = float(np.median([score.box[3] for score in chosen]))
+    if height < scope.face_height:
+        least = f"{scope.face_height:.0f}"
+        return f"The face is {height:.0f} pixels high; the detector was calibrated on faces from {least} up."
+    if bits_per_pixel is not None and scope.bits_per_pixel is not None and bits_per_pixel < scope.bits_per_pixel:
+        return (
+            f"The video spends {bits_per_pixel:.2g} bits on a pixel; the detector was calibrated on videos from "
+            f"{scope.bits_per_pixel:.2g} up."
+        )
+    if scope.views and scope.views_apart is not None and scope.apart(track_parts(scores)) > scope.views_apart:
+        return f"The detector's views of the face disagree strongly ({' and '.join(scope.views)})."
+    return ""
+
+
+def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt: str) -> TrackScore:
     for score in person.scores:
         score.p_fake = rule.p_fake(rule.calibration(score.logit))
     logit = rule.calibration(track_logit(person.scores))
     return TrackScore(
         id=person.id,
-        label=Label.INCONCLUSIVE if band is None or not counting else band.label(logit),
+        label=Label.INCONCLUSIVE if band is None or doubt or not counting else band.label(logit),
         start_s=person.scores[0].time_s,
         end_s=person.scores[-1].time_s,
         p_fake=rule.p_fake(logit),
@@ -214,7 +242,7 @@ def _track(person: Person, counting: bool, rule: Rule, band: Band | None) -> Tra
     )
 
 
-def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule) -> Iterable[str]:
+def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule, doubt: str) -> Iterable[str]:
     """Plain sentences on a verdict that a track long enough has decided."""
     score, fake, real = most.p_fake, rule.p_fake(band.fake_from), rule.p_fake(band.real_below)
     people = sum(track.counts for track in tracks)
@@ -223,6 +251,8 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
         yield f"{who} scores {score:.2f}; from {fake:.2f} up a face is clearly fake."
     elif most.label is Label.REAL:
         yield f"{who} scores {score:.2f}; below {real:.2f} a face is clearly real."
+    elif doubt:
+        yield f"{who} scores {score:.2f}, which cannot decide. {doubt}"
     else:
         yield f"{who} scores {score:.2f}, between clearly real (below {real:.2f}) and clearly fake (from {fake:.2f})."
     if people > 1:
