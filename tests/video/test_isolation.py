@@ -1,0 +1,302 @@
+"""Reading in a process of its own: the same frames, and whatever becomes of that process costs one file."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facetell.errors import DamagedVideoError, FileMissingError, LimitError, NotVideoError, ReaderCrashError, UsageError
+from facetell.video import Limits, ReaderPool, VideoReader, isolation, provenance
+from facetell.video.isolation import IsolatedReader
+from tests import media
+
+pytestmark = pytest.mark.skipif(not isolation.SUPPORTED, reason="needs POSIX: reading is not isolated elsewhere")
+
+VIDEOS = [
+    (".mp4", {"codec": "libx264", "audio": True}),
+    (".mov", {"codec": "libx265", "rotation": 90}),
+    (".webm", {"codec": "libvpx-vp9", "audio": True}),
+    (".mkv", {"codec": "libsvtav1"}),
+    (".avi", {"codec": "mpeg4"}),
+    (".ts", {"codec": "libx264", "interlaced": True}),
+    (".mpg", {"codec": "mpeg2video"}),
+    (".mov", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    (".mp4", {"codec": "libx265", "pix_fmt": "yuv420p10le", "colour": {"color_trc": 16, "colorspace": 9}}),
+]
+
+
+@pytest.fixture(scope="module")
+def pool() -> ReaderPool:
+    return ReaderPool()
+
+
+def running(pool: ReaderPool) -> isolation.Worker:
+    (worker,) = pool._idle
+    return worker
+
+
+def opened(pool: ReaderPool, path: Path, plan: str = "uniform:20", **span: float) -> IsolatedReader:
+    reader = pool.open(path, plan, **span)
+    assert isinstance(reader, IsolatedReader)
+    return reader
+
+
+def same_frames(pool: ReaderPool, path: Path, plan: str = "uniform:7") -> None:
+    """What the pool reads is what a reader in this process reads, to the bit."""
+    with VideoReader(path, plan) as plain:
+        expected = list(plain)
+    with opened(pool, path, plan) as reader:
+        assert reader.info == plain.info
+        assert reader.provenance() == provenance(path, plain.info)
+        count = 0
+        for frame, other in zip(reader, expected, strict=True):
+            assert (frame.number, frame.time_s) == (other.number, other.time_s)
+            assert np.array_equal(frame.image, other.image)
+            count += 1
+        assert count == len(expected) > 0
+        assert reader.corrupt_packets == plain.corrupt_packets
+
+
+class TestSameAsWithin:
+    @pytest.mark.parametrize(("suffix", "options"), VIDEOS, ids=lambda value: str(value)[:40])
+    def test_videos(self, pool: ReaderPool, suffix: str, options: dict, tmp_path: Path) -> None:
+        same_frames(pool, media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(20), **options))
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".heic", ".avif"])
+    def test_pictures(self, pool: ReaderPool, suffix: str, tmp_path: Path) -> None:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        same_frames(pool, media.write_picture(tmp_path / f"picture{suffix}", media.person(1)))
+
+    def test_pictures_with_exif_transparency_and_motion(self, pool: ReaderPool, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "Maker"
+        same_frames(pool, media.write_picture(tmp_path / "turned.jpg", media.person(), exif=exif))
+        clear = Image.fromarray(media.person()).convert("RGBA")
+        clear.putalpha(90)
+        clear.save(tmp_path / "clear.png")
+        same_frames(pool, tmp_path / "clear.png")
+        images = [Image.fromarray(image) for image in media.portrait_frames(5)]
+        for suffix in ("gif", "webp", "png"):
+            images[0].save(tmp_path / f"moving.{suffix}", save_all=True, append_images=images[1:], duration=80)
+            same_frames(pool, tmp_path / f"moving.{suffix}")
+
+    def test_a_size_that_changes_on_the_way(self, pool: ReaderPool, tmp_path: Path) -> None:
+        """Raw H.264 of two sizes, one after the other: the shared memory grows while frames are under way."""
+        parts = [
+            media.write_video(tmp_path / f"{width}.h264", media.portrait_frames(30, (width, width * 3 // 4)))
+            for width in (160, 640)
+        ]
+        path = tmp_path / "both.h264"
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+        same_frames(pool, path, "every:1")
+
+    def test_errors_are_the_same(self, pool: ReaderPool, portrait_clip: Path, tmp_path: Path) -> None:
+        with pytest.raises(FileMissingError, match=r"missing\.mp4 does not exist"):
+            pool.open(tmp_path / "missing.mp4")
+        (tmp_path / "text.mp4").write_text("not a video\n" * 100)
+        with pytest.raises(NotVideoError, match=r"text\.mp4"):
+            pool.open(tmp_path / "text.mp4")
+        with pytest.raises(UsageError, match="has only 60 frames"):
+            pool.open(portrait_clip, "at:150")
+        (tmp_path / "cut.mp4").write_bytes(portrait_clip.read_bytes()[:9000])
+        with pytest.raises(DamagedVideoError, match=r"cut\.mp4"):
+            pool.open(tmp_path / "cut.mp4")
+
+    def test_many_files_and_threads_share_few_processes(self, portrait_clip: Path) -> None:
+        pool = ReaderPool()
+
+        def count(_: int) -> int:
+            with pool.open(portrait_clip, "every:10") as reader:
+                return sum(1 for _ in reader)
+
+        assert [count(k) for k in range(5)] == [6] * 5
+        first = running(pool).process.pid
+        with ThreadPoolExecutor(3) as threads:
+            assert list(threads.map(count, range(9))) == [6] * 9
+        assert first in {worker.process.pid for worker in pool._idle}
+        assert len(pool._idle) <= 3
+
+
+class TestHarm:
+    """A process that dies, hangs or lies: a named error, and the next file is read."""
+
+    def healthy(self, pool: ReaderPool, path: Path) -> bool:
+        with pool.open(path, "every:10") as reader:
+            return len(list(reader)) == 6
+
+    def strike(self, reader: IsolatedReader, how: signal.Signals) -> None:
+        for frame in reader:
+            if frame.number == 3 and reader._worker:
+                os.kill(reader._worker.process.pid, how)
+
+    @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+    def test_a_crash(self, how: signal.Signals, portrait_clip: Path) -> None:
+        pool = ReaderPool()
+        with opened(pool, portrait_clip, "every:1") as reader, pytest.raises(ReaderCrashError, match=how.name):
+            self.strike(reader, how)
+        assert not pool._idle
+        assert self.healthy(pool, portrait_clip)
+
+    def test_a_hang(self, portrait_clip: Path) -> None:
+        pool = ReaderPool(Limits(seconds=0.5, share=1e-9))
+        assert self.healthy(pool, portrait_clip)
+        os.kill(running(pool).process.pid, signal.SIGSTOP)
+        start = time.monotonic()
+        with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than . s to read"):
+            pool.open(portrait_clip)
+        assert time.monotonic() - start < 5
+        assert self.healthy(pool, portrait_clip)
+
+    def test_time_the_owner_takes_does_not_count(self, portrait_clip: Path) -> None:
+        pool = ReaderPool(Limits(seconds=0.5, share=1e-9))
+        assert self.healthy(pool, portrait_clip)
+        with pool.open(portrait_clip, "uniform:3") as reader:
+            for _ in reader:
+                time.sleep(0.4)
+
+    def test_a_death_while_idle_goes_unnoticed(self, portrait_clip: Path) -> None:
+        pool = ReaderPool()
+        assert self.healthy(pool, portrait_clip)
+        process = running(pool).process
+        process.kill()
+        process.wait()
+        assert self.healthy(pool, portrait_clip)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    def test_a_memory_hog(self, portrait_clip: Path, tmp_path: Path) -> None:
+        Image.new("RGB", (7000, 7000)).save(tmp_path / "huge.png")
+        pool = ReaderPool(Limits(memory_mb=250))
+        with pytest.raises(LimitError, match="250 MiB"):
+            list(pool.open(tmp_path / "huge.png"))
+        assert self.healthy(pool, portrait_clip)
+
+    def test_processor_time(self, portrait_clip: Path) -> None:
+        pool = ReaderPool(Limits(cpu_seconds=1))
+        with opened(pool, portrait_clip, "every:1") as reader, pytest.raises(LimitError, match="processor time"):
+            self.strike(reader, signal.SIGXCPU)  # what the limit sends
+        assert self.healthy(pool, portrait_clip)
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            {},
+            {"info": 1},
+            {"info": {"container": "mp4"}, "origin": {}},
+            {"error": {"type": "SystemExit", "message": "", "advice": ""}},
+            {"error": {"type": "FacetellError", "message": "", "advice": ""}},
+            {"error": "no"},
+            {"slot": 5, "number": 0, "time_s": 0, "size": [9, 9]},
+            [],
+        ],
+    )
+    def test_a_lie(self, lie: object, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.boot(monkeypatch, f"wire.send({{'missing': []}}); wire.receive(); wire.send({lie!r}); wire.receive()")
+        with pytest.raises(ReaderCrashError, match=r"portrait\.mp4"):
+            ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            {"memory": 10**12},
+            {"memory": -1},
+            {"memory": "much"},
+            {"slot": 0, "number": 0, "time_s": 0.0, "size": [90, 90]},
+            {"slot": "a", "number": 0, "time_s": 0.0, "size": [1, 1]},
+            {"end": 1},
+        ],
+    )
+    def test_a_lie_about_frames(self, lie: object, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with VideoReader(portrait_clip) as plain:
+            from dataclasses import asdict
+
+            truth = {"info": asdict(plain.info), "origin": asdict(plain.provenance())}
+        truth["info"] |= {"frame_rate": "30", "pixel_aspect": "1"}
+        said = f"wire.send({{'missing': []}}); wire.receive(); wire.send({truth!r}); wire.send({lie!r}); wire.receive()"
+        self.boot(monkeypatch, said)
+        with ReaderPool().open(portrait_clip) as reader, pytest.raises(ReaderCrashError, match="makes no sense"):
+            list(reader)
+
+    @pytest.mark.parametrize("noise", [b"\xff\xfe\n", b"[1, 2]\n", b"x" * 5_000_000])
+    def test_noise(self, noise: bytes, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        count, byte = len(noise), noise[:1]
+        data = f"{byte!r} * {count}" if count > 99 else repr(noise)
+        said = f"wire.send({{'missing': []}}); wire.receive(); wire.socket.sendall({data}); wire.receive()"
+        self.boot(monkeypatch, said)
+        with pytest.raises(ReaderCrashError, match=r"portrait\.mp4"):
+            ReaderPool().open(portrait_clip)
+
+    def test_a_process_that_does_not_start(self, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.boot(monkeypatch, "raise SystemExit(3)")
+        with pytest.raises(ReaderCrashError, match="cannot be started"):
+            ReaderPool().open(portrait_clip)
+        monkeypatch.setattr(sys, "executable", "/missing/python")
+        with pytest.raises(ReaderCrashError, match="cannot be started"):
+            ReaderPool().open(portrait_clip)
+
+    def boot(self, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+        """Let reading processes say this instead."""
+        lines = (
+            "import json, socket, sys",
+            "control, memory, sys.path, limits = json.loads(sys.argv[1])",
+            "from facetell.video.wire import Wire",
+            "wire = Wire(socket.socket(fileno=control))",
+            said,
+        )
+        monkeypatch.setattr(isolation, "_BOOT", "\n".join(lines))
+
+
+class TestNothingIsLeft:
+    def test_no_process_and_no_file(self, portrait_clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "text.mp4").write_text("no video")
+        gc.collect()
+        before = len(os.listdir("/dev/fd"))
+        pool = ReaderPool()
+        for _ in range(3):
+            with pool.open(portrait_clip, "every:1") as reader:
+                next(iter(reader))  # and stop there
+            with pool.open(portrait_clip, "every:10") as reader:
+                list(reader)
+            with pytest.raises(NotVideoError):
+                pool.open(tmp_path / "text.mp4")
+        process = running(pool).process
+        del pool, reader
+        gc.collect()
+        assert process.poll() is not None
+        assert len(os.listdir("/dev/fd")) == before
+
+    def test_it_ends_with_its_owner(self, portrait_clip: Path) -> None:
+        code = (
+            "import os, signal, sys; from facetell.video import ReaderPool; pool = ReaderPool()\n"
+            "with pool.open(sys.argv[1]) as reader: list(reader)\n"
+            "print(pool._idle[0].process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        owner = subprocess.run([sys.executable, "-c", code, portrait_clip], capture_output=True, text=True)
+        reader = int(owner.stdout)
+        for _ in range(100):
+            try:
+                os.kill(reader, 0)
+            except ProcessLookupError:
+                return
+            if Path(f"/proc/{reader}/stat").exists() and Path(f"/proc/{reader}/stat").read_text().split()[2] == "Z":
+                return
+            time.sleep(0.05)
+        pytest.fail("the reading process is still there")
+
+    def test_the_owner_never_loads_what_parses_files(self, portrait_clip: Path) -> None:
+        code = (
+            "import sys; from facetell.video import ReaderPool\n"
+            "with ReaderPool().open(sys.argv[1]) as reader: list(reader)\n"
+            "print(*(name for name in ('av', 'PIL', 'pillow_heif', 'cv2') if name in sys.modules))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, portrait_clip], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == []
