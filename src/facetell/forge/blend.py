@@ -17,6 +17,7 @@ from facetell.forge import masks, pixels
 
 VISIBLE = 6.0  # grey levels, locally averaged, by which a fake must differ somewhere from its twin
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+_FACE_COARSER = 0.85  # share; generators draw less detail than cameras, so a pasted face is hardly ever the finer part
 _TRIES = 6
 
 
@@ -54,14 +55,16 @@ class SelfBlend:
         inner = family in masks.INNER
         recolours = rng.random() < (0.5 if inner else 0.9) or strength > 2
         still = rng.random() < 0.15 and not inner
+        alters_face = rng.random() < 0.6
+        coarser = rng.random() < _FACE_COARSER  # what is pasted, beside what it is pasted into
         return cls(
             family=family,
             jitter=rng.normal(0, 1.2, (64, 2)) + rng.normal(0, 1.0, 2),
             grow=rng.uniform(0.9, 1.1),
             bend=rng.normal(0, 1.2 if inner else 2.5, (8, 8, 2)).astype(np.float32),
             colour=_draw_colour(rng, strength) if recolours else None,
-            detail=_draw_detail(rng) if rng.random() < (0.6 if inner else 0.85) else None,
-            alters_face=rng.random() < 0.5,
+            detail=_draw_detail(rng, coarser == alters_face) if rng.random() < (0.7 if inner else 0.85) else None,
+            alters_face=alters_face,
             shift=0 if inner or still else complex(rng.uniform(-4, 4), rng.uniform(-2, 2)),
             scale=1.0 if inner or still else rng.uniform(0.95, 1.05),
             warp=_draw_warp(rng, strength) if inner else None,
@@ -321,14 +324,17 @@ def _draw_colour(rng: np.random.Generator, strength: float) -> np.ndarray:
     )
 
 
-def _draw_detail(rng: np.random.Generator) -> tuple[str, tuple]:
+def _draw_detail(rng: np.random.Generator, coarser: bool) -> tuple[str, tuple]:
+    """A change of detail as a function of `pixels` and its arguments: detail lost, or edges sharpened."""
+    if not coarser:
+        return "sharpen", (rng.uniform(0.2, 1.0), rng.uniform(0.8, 2.0))
     kind = rng.random()
-    if kind < 0.4:
-        return "lose_detail", (1 / rng.uniform(1.5, 4), int(rng.choice(pixels.DOWN)), int(rng.choice(pixels.UP)))
-    if kind < 0.65:
-        return "sharpen", (rng.uniform(0.3, 1.2), rng.uniform(0.8, 2.5))
-    if kind < 0.85:
+    if kind < 0.35:
+        return "lose_detail", (1 / rng.uniform(1.3, 3.5), int(rng.choice(pixels.DOWN)), int(rng.choice(pixels.UP)))
+    if kind < 0.6:
         return "restore", (1 / rng.uniform(1.2, 3), rng.uniform(0.3, 1.2))
+    if kind < 0.9:
+        return "regenerate", (rng.uniform(0.5, 1.2), pixels.decoder_kernel(rng))
     return "jpeg", (int(rng.integers(30, 80)),)
 
 

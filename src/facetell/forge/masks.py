@@ -41,6 +41,7 @@ PARTS: dict[str, Points] = {
     "right eye": np.array(_EYE + _BROW, np.float32) * np.array([-1, 1], np.float32),
     "lower jaw": _mirrored(_JAW[3:]),
     "nose base": _mirrored(_NOSE[4:]),
+    "square": _mirrored([(-38, -32), (-38, 56)]),
 }
 ANCHORS = np.array([(-17.5, 0), (17.5, 0), (0, 21), (-14.5, 39), (14.5, 39)], np.float32)
 
@@ -50,6 +51,7 @@ FAMILIES: dict[str, tuple[tuple[tuple[str, ...], float], ...]] = {
     "jaw": ((("jaw", "brows"), 1.0),),
     "inner": ((("brows", "nose", "mouth"), 1.1),),
     "parts": ((("left eye",), 1.2), (("right eye",), 1.2), (("nose",), 1.25), (("mouth",), 1.25)),
+    "square": ((("square",), 1.0),),  # the whole crop of a swapper of fixed size, put back with a blurred border
     "mouth": ((("mouth",), 1.6),),
     "lower": ((("lower jaw", "nose base"), 1.0),),
     "eyes": ((("left eye", "right eye"), 1.25),),
@@ -57,7 +59,7 @@ FAMILIES: dict[str, tuple[tuple[tuple[str, ...], float], ...]] = {
     "right eye": ((("right eye",), 1.4),),
     "nose": ((("nose",), 1.5),),
 }
-WHOLE = ("face", "jaw", "inner", "parts")
+WHOLE = ("face", "jaw", "inner", "parts", "square")
 INNER = ("mouth", "lower", "eyes", "left eye", "right eye", "nose")
 
 

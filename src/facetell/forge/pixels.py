@@ -82,3 +82,35 @@ def restore(image: np.ndarray, factor: float, amount: float) -> np.ndarray:
     """
     coarse = lose_detail(image, factor, cv2.INTER_AREA, cv2.INTER_CUBIC)
     return sharpen(cv2.bilateralFilter(coarse, 5, 25, 3), amount, 1.2)
+
+
+def decoder_kernel(rng: np.random.Generator) -> np.ndarray:
+    """A (4, 4) float32 kernel for `regenerate`: near to linear interpolation, as a trained decoder's is, never quite."""
+    linear = np.array([1, 3, 3, 1]) / 4
+    kernel = np.outer(linear, linear) * (1 + rng.uniform(0, 0.03) * rng.standard_normal((4, 4)))
+    return (kernel * (4 / kernel.sum())).astype(np.float32)
+
+
+def regenerate(image: np.ndarray, scale: float, kernel: np.ndarray) -> np.ndarray:
+    """The picture as if it came out of a decoder: no detail above its grid, and the grid's own faint chequers.
+
+    Transposed convolutions with stride 2 leave such patterns (Odena et al., "Deconvolution and Checkerboard Artifacts",
+    Distill 2016), and copies of the spectrum (Durall et al., "Watch Your Up-Convolution", CVPR 2020).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        scale: of the decoder's output against the picture.
+        kernel: (4, 4) float32 of the last transposed convolution, as `decoder_kernel` draws it.
+
+    >>> flat = np.full((32, 32, 3), 90, np.uint8)
+    >>> regenerate(flat, 1.0, np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 16)[16, 16].tolist()
+    [90, 90, 90]
+    """
+    height, width = image.shape[:2]
+    coarse = max(2, round(width * scale / 2)), max(2, round(height * scale / 2))
+    small = cv2.resize(image, coarse, interpolation=cv2.INTER_AREA)
+    fine = np.zeros((2 * coarse[1], 2 * coarse[0], 3), np.uint8)
+    fine[::2, ::2] = small
+    # The taps on a pixel and its left neighbour are 0 and -2: the coarse grid's centres lie between two fine pixels.
+    fine = cv2.filter2D(fine, -1, kernel, anchor=(2, 2), borderType=cv2.BORDER_REFLECT_101)
+    return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)
