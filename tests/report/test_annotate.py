@@ -258,5 +258,5 @@ def test_a_heat_map_that_reaches_beyond_the_picture() -> None:
 def test_the_tag_names_the_part_of_a_suspected_face() -> None:
     without, named = (marked(Label.FAKE, heated(Label.FAKE, None), region=region) for region in (None, "mouth"))
     assert (without != named).any()
-    real = [marked(Label.REAL, heated(Label.REAL, None), region=region) for region in (None, "mouth")]
-    np.testing.assert_array_equal(*real)
+    without, named = (marked(Label.REAL, heated(Label.REAL, None), region=region) for region in (None, "mouth"))
+    np.testing.assert_array_equal(without, named)

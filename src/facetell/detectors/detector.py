@@ -83,13 +83,16 @@ class Detector:
         logits, heatmaps = whole.pop("logit"), whole.pop("heatmap", None)
         return Scores(logits, heatmaps, whole)
 
-    def _run(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
+    def normalised(self, crops: np.ndarray) -> np.ndarray:
+        """What the network gets of uint8 crops (…, H, W, 3): (…, C, H, W) float32, (x / 255 - mean) / std."""
         pixels = crops.astype(np.float32)
         if self.card.channels == 1:
             pixels = pixels.mean(axis=-1, keepdims=True)
-        pixels = np.moveaxis(pixels * self._gain - self._shift, -1, -3)
+        return np.ascontiguousarray(np.moveaxis(pixels * self._gain - self._shift, -1, -3))
+
+    def _run(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
         try:
-            outputs = [np.asarray(o) for o in self._session.run(names, {INPUT: np.ascontiguousarray(pixels)})]
+            outputs = [np.asarray(o) for o in self._session.run(names, {INPUT: self.normalised(crops)})]
         except RUNTIME_ERRORS as error:
             raise DetectorFileError(f"The network in {self.path} cannot run on these faces.") from error
         for name, output in zip(names, outputs, strict=True):
