@@ -84,10 +84,10 @@ def test_boosted_trees_in_their_file_score_as_lightgbm_does(cache, tmp_path, bac
     with torch.inference_mode():
         statistics = next(module for module in run.module.network.modules() if isinstance(module, nn.Sequential))[0]
         features = statistics(torch.from_numpy(grey_levels(runs.images))).numpy()
-    expected = booster.predict(features, raw_score=True)
+    expected = np.asarray(booster.predict(features, raw_score=True))
     logits = load_detector(path).score(runs.images).logits
     np.testing.assert_allclose(logits, expected, atol=1e-4)
-    assert (logits[runs.labels == 1].min()) > logits[runs.labels == 0].max()
+    assert logits[runs.labels == 1].min() > logits[runs.labels == 0].max()
     for name in ("recipe.toml", "curves.csv", "curves.png", "importances.png"):
         assert (tmp_path / name).stat().st_size > 0
 

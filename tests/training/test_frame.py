@@ -124,6 +124,16 @@ def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path:
     assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
 
 
+def test_a_noise_pattern_classifier_takes_ordinary_crops(cache: FaceCache, tmp_path: Path):
+    run = fit(TASK, replace(TINY, input="residual", background="mean"), [cache], tmp_path, device="cpu")
+    detector = load_detector(TASK.export(run, [cache]))
+    face = np.stack([cache.read(0)[:64, :64]])
+    flat = np.full_like(face, 90)
+    dark, light = (detector.score(picture).logits for picture in (flat, flat + 100))
+    np.testing.assert_allclose(dark, light, atol=1e-4)  # evenly lit, nothing is left but texture
+    assert abs(detector.score(face).logits - dark) > 1e-4
+
+
 def test_a_resumed_training_equals_an_uninterrupted_one(cache: FaceCache, tmp_path: Path):
     whole = fit(TASK, TINY, [cache], tmp_path / "whole", device="cpu")
     fit(TASK, TINY, [cache], tmp_path / "parts", device="cpu")

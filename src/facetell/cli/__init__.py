@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facetell import __version__
-from facetell.cli import average, calibrate, data, evaluate, forge, inspect, models, scan, train
+from facetell.cli import average, calibrate, data, evaluate, forge, inspect, models, reproduce, scan, train
 from facetell.cli.common import Verbs
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(train.train)
 app.command()(average.average)
+app.add_typer(reproduce.app, name="reproduce")
 
 
 def main() -> None:

@@ -15,6 +15,10 @@ def train(
     data: Annotated[list[Path], typer.Option("--data", metavar="CACHE", help="Face cache; may be given repeatedly.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")],
     recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Recipe; by default the network's.")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="TIMM", help="For frame: a timm model.")] = None,
+    input: Annotated[
+        str | None, typer.Option(metavar="rgb|residual", help="For frame: what the backbone sees.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in DIR.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="End after so long, schedule run down.")] = None,
@@ -31,7 +35,9 @@ def train(
 
         task = get_task(name)
 
-    loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, settings or [])
+    given = {"backbone": backbone, "input": input}
+    overrides = [*(f"{key}={value}" for key, value in given.items() if value is not None), *(settings or [])]
+    loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, overrides)
     caches = [FaceCache.open(folder) for folder in data]
     run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
     path = task.export(run, caches)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from facetell.residual import KERNEL, SIGMA
+
+SPREAD = 4.0  # grey levels, about the residual's standard deviation: backbones want numbers around 1
 
 
 class Residual(nn.Module):
@@ -29,3 +33,26 @@ class Residual(nn.Module):
         edge, pictures = self.weight.shape[-1] // 2, grey.shape[1]
         padded = functional.pad(grey, (edge,) * 4, mode="reflect")
         return grey - functional.conv2d(padded, self.weight.expand(pictures, -1, -1, -1), groups=pictures)
+
+
+class ResidualPicture(nn.Module):
+    """Coloured crops become the residual of their grey, three channels alike: what a noise pattern classifier sees.
+
+    Args:
+        std: of the crops' normalisation. Its mean is of no matter: a blur leaves constants as they are.
+
+    >>> ResidualPicture((0.5, 0.5, 0.5))(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 3, 64, 64])
+    """
+
+    gain: Tensor
+
+    def __init__(self, std: Sequence[float]) -> None:
+        super().__init__()
+        self.residual = Residual()
+        self.register_buffer("gain", 255 / SPREAD * torch.tensor(std)[:, None, None])
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised -> (N, 3, H, W)."""
+        grey = (crops * self.gain).mean(dim=1, keepdim=True)
+        return self.residual(grey).expand(-1, 3, -1, -1)

@@ -61,8 +61,13 @@ class Runs:
         return replace(self, images=self.images[chosen], labels=self.labels[chosen], videos=videos)
 
 
-def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frames: int = FRAMES) -> Runs:
+def runs_from(
+    caches: Sequence[FaceCache], split: str, geometry: Geometry, frames: int = FRAMES, both: bool = True
+) -> Runs:
     """Every run of `frames` faces of one track in a split; a shorter track is left out, nothing is padded.
+
+    Args:
+        both: insist on both classes.
 
     Raises:
         TrainingError: no track is long enough, or not both classes have one.
@@ -85,7 +90,8 @@ def runs_from(caches: Sequence[FaceCache], split: str, geometry: Geometry, frame
         )
     videos = pd.concat([cache.manifest for cache in caches], ignore_index=True).iloc[rows].reset_index(drop=True)
     labels = videos.label.to_numpy(np.int64)
-    require_both_classes(labels, f"The split {split!r}, in tracks of {frames} faces,")
+    if both:
+        require_both_classes(labels, f"The split {split!r}, in tracks of {frames} faces,")
     return Runs(np.stack(images), labels, videos)
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
 
 FORMAT = "facetell-checkpoint/1"
+DRAWN_EVERY = 30.0  # seconds, at least, between two pictures of the curves: drawing takes as long as some steps
 
 
 class Module(L.LightningModule):
@@ -357,6 +358,7 @@ class _Curves(Callback):
         self.rows: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}
         self.outputs: list[dict[str, np.ndarray]] = []
+        self.drawn = -math.inf
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -390,7 +392,15 @@ class _Curves(Callback):
         self.rows.append(row)
         self.sums, self.count = {}, 0
         write_curves(self.rows, self.out / "curves.csv")
+        if time.monotonic() - self.drawn > DRAWN_EVERY:
+            self._draw()
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
         draw_curves(self.rows, self.out / "curves.png")
+        self.drawn = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self.sums), "count": self.count, "rows": list(self.rows), "metrics": dict(self.metrics)}

@@ -24,7 +24,10 @@ from facetell.evaluation.metrics import metrics
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, paste_part, self_blend
 from facetell.forge.degrade import augment_pair, h264
-from facetell.networks.frame import MASK_STRIDE, FrameNet, mask_vote
+from facetell.forge.swap import swap
+from facetell.networks.background import behind
+from facetell.networks.frame import MASK_STRIDE, FrameNet, fold_norms, mask_vote
+from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.export import export
 from facetell.training.fit import Module, Run, read_checkpoint
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face, left in the picture first again
 ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
 RIM = 0.06  # share of the crop's side at its border; a pair that differs there is not aligned
+DONORS = 16  # faces among which a swap looks for one in the same pose (Face X-ray, Li et al., CVPR 2020)
 TRIES = 100  # draws before a training gives up finding a pair
 LARGEST = 288  # pixels, the longer side of a picture that is forged; larger ones are reduced first
 OUTPUTS = ("logit", "blend", "texture", "mask", "heatmap")
@@ -57,12 +61,16 @@ class FrameRecipe(Recipe):
     weights: str = "package"  # of the backbone: "package", "hub", "none" or a file
     start: str = ""  # a checkpoint of an earlier training whose weights to begin with
     tune: Literal["all", "norms"] = "all"
+    fold: bool = False  # put the batch norms into the convolutions and train without them
+    input: Literal["rgb", "residual"] = "rgb"  # residual: the grey face minus its blur, a noise pattern classifier
+    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
     size: Annotated[int, Range(32, 512)] = 192
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
     drop: Annotated[float, Range(0, 0.9)] = 0.2
     teach: Literal["apart", "alike"] = "apart"  # alike: every fake teaches both logits
     kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
     inner: Annotated[float, Range(0, 1)] = 0.4  # of self-blends: inner-face families
+    swaps: Annotated[float, Range(0, 1)] = 0.0  # share of the blends that take another person's face
     strength: Annotated[tuple[float, float], Range(0, 1)] = (0.2, 1.0)  # worst damage at the start and at the end
     h264: Annotated[float, Range(0, 1)] = 0.2  # share of the pairs
     jitter_scale: Annotated[float, Range(0, 1)] = 0.2  # e^±this
@@ -86,6 +94,9 @@ class FrameModule(Module):
     def __init__(self, recipe: FrameRecipe) -> None:
         network = FrameNet(recipe.backbone, recipe.size, recipe.weights, recipe.tune, recipe.drop)
         network.join.copy_(torch.tensor(recipe.join))
+        if recipe.input == "residual":
+            network.stem = ResidualPicture(network.std)
+        network.stem = behind(network.stem, recipe.background, recipe.size, recipe.scale, network.mean, network.std)
         super().__init__(network.to(memory_format=torch.channels_last), recipe)  # pyright: ignore[reportCallIssue]
         self.mean, self.std = network.mean, network.std
 
@@ -226,6 +237,8 @@ class TrainingPairs:
                 "No labelled fake with its original is in the training split.",
                 "Prepare a data set with originals, or train on self-blends alone: --set kinds=[1,0,0].",
             )
+        eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
+        self.shapes = (faces.points - faces.points.mean(axis=1, keepdims=True)) / eyes[:, None, None]
         # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.
         count = np.bincount(faces.source[self.reals], minlength=len(faces.sources))
         self.odds = np.cumsum(1 / np.sqrt(count[faces.source[self.reals]]))
@@ -268,20 +281,36 @@ class TrainingPairs:
     def _blend(self, rng: np.random.Generator) -> tuple[Forged, np.ndarray, bool]:
         for _ in range(TRIES):
             face = int(self.reals[np.searchsorted(self.odds, rng.random())])
-            real, points = _reduced(self.faces.read(face), self.faces.points[face])
+            real, points = self._read(face)
             try:
+                if rng.random() < self.recipe.swaps:
+                    blending = "seamless" if rng.random() < 0.4 else "soft"
+                    return swap(real, points, *self._read(self._donor(face, rng)), blending), points, True
                 return self_blend(real, points, rng, inner=self.recipe.inner), points, True
-            except ForgeError:  # too flat a picture to show a blend, or points outside it
+            except ForgeError:  # too flat a picture to show a blend, or a face that is cut off
                 continue
         raise TrainingError(f"None of {TRIES} real faces in a row can be blended.", "Look at them: data explore.")
+
+    def _donor(self, face: int, rng: np.random.Generator) -> int:
+        """Of a few other real faces of the same source the one that holds its head most alike, as Face X-ray does."""
+        cache = self.faces.where[:, 0]
+        first, last = np.searchsorted(cache[self.reals], [cache[face], cache[face] + 1])
+        others = self.reals[rng.integers(first, last, DONORS)]
+        others = others[others != face]
+        if not len(others):
+            raise ForgeError("There is no other face in this source.", "Take more sources.")
+        distance = np.linalg.norm(self.shapes[others] - self.shapes[face], axis=(1, 2))
+        return int(others[distance.argmin()])
+
+    def _read(self, face: int) -> tuple[np.ndarray, np.ndarray]:
+        return _reduced(self.faces.read(face), self.faces.points[face])
 
     def _labelled(self, rng: np.random.Generator, kind: Kind) -> tuple[Forged, np.ndarray, bool]:
         """A labelled fake and its original, or the original with a part of the fake; never a pair that is alike."""
         for _ in range(TRIES):
             face = int(rng.choice(self.fakes))
-            fake, _ = _reduced(self.faces.read(face), self.faces.points[face])
-            original = int(self.faces.pair[face])
-            real, points = _reduced(self.faces.read(original), self.faces.points[original])
+            fake, _ = self._read(face)
+            real, points = self._read(int(self.faces.pair[face]))
             if fake.shape != real.shape:
                 continue
             mask = difference_mask(fake, real)
@@ -386,13 +415,20 @@ class FrameTask:
 
     def module(self, recipe: FrameRecipe) -> FrameModule:
         module = FrameModule(recipe)
+        folded = False
         if recipe.start:
+            state = read_checkpoint(Path(recipe.start))
+            folded = recipe.fold and state["facetell"]["recipe"].get("fold", False)
+            if folded:
+                fold_norms(module.network.backbone)
             try:
-                module.load_state_dict(read_checkpoint(Path(recipe.start))["state_dict"])
+                module.load_state_dict(state["state_dict"])
             except RuntimeError as error:
                 raise TrainingError(f"The weights in {recipe.start} do not fit this recipe's network.") from error
             module.network.join.copy_(torch.tensor(recipe.join))
-        return module
+        if recipe.fold and not folded:
+            fold_norms(module.network.backbone)
+        return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
         train, dev = Faces(caches, train=True), Faces(caches, train=False)
@@ -430,7 +466,7 @@ class FrameTask:
             thresholds=worst,
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",
-            description=f"{recipe.backbone} at {recipe.size} px: a blend logit, a texture logit and a mask.",
+            description=f"{recipe.backbone}, {recipe.input}, {recipe.size} px: blend and texture logits and a mask.",
             limits=LIMITS,
         )
         example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))

@@ -1,0 +1,135 @@
+"""What the models of the paper are trained and scored on, out of folders of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from facetell.data.cache import FaceCache
+from facetell.data.layouts import read
+from facetell.data.layouts.base import PICTURES
+from facetell.data.manifest import FAKE, REAL, manifest_of
+from facetell.data.prepare import Settings, prepare
+from facetell.errors import DataError, LayoutError
+from facetell.faces.align import Geometry
+from facetell.networks.meso import SIZE
+from facetell.residual import FRAMES
+from facetell.training.clip import Runs, runs_from
+from facetell.training.faces import Crops, crops_of
+
+RUN = f"clips:1x{FRAMES}@5"
+PAPER_FRAME = "at:150"
+REAL_SHARE = 0.2  # of the sample of crops, as in DFDC itself
+BORDER = 8  # pixels around the crops, at least the recipe's shift
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What was found: manifests of clips with both classes, of clips of one class, of face crops, of other stills."""
+
+    clips: pd.DataFrame
+    scored: pd.DataFrame
+    crops: pd.DataFrame
+    stills: pd.DataFrame
+    weights: list[Path] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+
+def find(folders: Sequence[Path], crops: int, seed: int) -> Sources:
+    """Data sets and MesoNet weight files in these folders, or one level below them.
+
+    Args:
+        crops: size of the sample of face crops, one in five of them real; all where there are fewer.
+
+    Raises:
+        DataError: no clips, or no face crops, with both classes.
+    """
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in ("clips", "scored", "crops", "stills")}
+    weights, unused = [], []
+    for folder, rows in _data_sets(folders):
+        files = sorted(folder.glob("*.h5"))
+        weights += files
+        if rows is None:
+            unused += [] if files else [folder.name]
+        else:
+            found[_role(rows)].append(rows)
+    tables = {name: pd.concat(parts, ignore_index=True) if parts else manifest_of([]) for name, parts in found.items()}
+    for name, what in (("clips", "video clips"), ("crops", "face crops (DFDC's layout)")):
+        if set(tables[name].label) != {REAL, FAKE}:
+            raise DataError(f"There are no {what} with real and fake ones in {', '.join(map(str, folders))}.")
+    tables["crops"] = _sample(tables["crops"], crops, seed)
+    return Sources(**tables, weights=weights, unused=unused)
+
+
+def _data_sets(folders: Sequence[Path]) -> Iterator[tuple[Path, pd.DataFrame | None]]:
+    for folder in folders:
+        try:
+            yield folder, manifest_of(read(folder).items)
+        except LayoutError:
+            for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+                try:
+                    yield child, manifest_of(read(child).items)
+                except LayoutError:
+                    yield child, None
+
+
+def _role(rows: pd.DataFrame) -> str:
+    names = rows.member.where(rows.member != "", rows.path)
+    if names.str.lower().str.endswith(tuple(PICTURES)).all():
+        return "crops" if rows.crop.all() else "stills"
+    return "clips" if rows.label.nunique() == 2 else "scored"
+
+
+def _sample(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    wanted = {REAL: round(size * REAL_SHARE), FAKE: size - round(size * REAL_SHARE)}
+    chosen = [rng.permutation(np.flatnonzero(rows.label == label))[:number] for label, number in wanted.items()]
+    return rows.iloc[np.sort(np.concatenate(chosen))].reset_index(drop=True)
+
+
+class Material:
+    """Runs and crops of the sources, cut once and kept; the caches lie in `folder`."""
+
+    def __init__(self, sources: Sources, folder: Path, say: Callable[[str], None]) -> None:
+        self.sources, self.folder, self.say = sources, folder, say
+        self.runs = cache(self._runs)
+        self.scored_runs = cache(self._scored_runs)
+        self.crops = cache(self._crops)
+        self.paper_frames = cache(self._paper_frames)
+
+    def _runs(self, scale: float) -> Runs:
+        """One run of 20 faces of every clip that has one: of its first track that is long enough."""
+        return _first_of_each(runs_from([self._cache("clips", RUN)], "train", Geometry("landmarks", scale)))
+
+    def _scored_runs(self, scale: float) -> Runs:
+        cache = self._cache("scored", RUN)
+        return _first_of_each(runs_from([cache], "train", Geometry("landmarks", scale), both=False))
+
+    def _crops(self, scale: float) -> Crops:
+        cache = self._cache("crops", RUN)
+        return crops_of([cache], "train", Geometry("landmarks", scale), SIZE, border=BORDER)
+
+    def _paper_frames(self, scale: float) -> Crops | None:
+        """The face in frame 150, counted from 0, of every clip that is long enough; None unless of both classes."""
+        cache = self._cache("clips", PAPER_FRAME)
+        if set(cache.manifest.label.iloc[cache.faces["item"]]) != {REAL, FAKE}:
+            return None
+        return crops_of([cache], "train", Geometry("landmarks", scale), SIZE)
+
+    def _cache(self, name: str, plan: str) -> FaceCache:
+        place = self.folder / f"{name}-{plan.replace(':', '-').replace('@', '-')}"
+        rows = getattr(self.sources, name).assign(split="train")  # protocols deal the rows out later
+        if not (place / "faces.parquet").is_file():
+            self.say(f"cutting the faces of {len(rows)} {name} ({plan})")
+        prepare(rows, place, Settings(plan=plan), workers=1)
+        return FaceCache.open(place)
+
+
+def _first_of_each(runs: Runs) -> Runs:
+    key = runs.videos.dataset + ":" + runs.videos.video
+    return runs.take(np.flatnonzero(~key.duplicated()))
