@@ -32,14 +32,14 @@ def inspect(
 
     from rich.console import Console
 
-    from facetell.video import probe, provenance
+    from facetell.video import ReaderPool
 
+    readers = ReaderPool()
     console = Console(quiet=json == STDOUT, highlight=False)
     results: list[dict[str, Any]] = []
     for file in files:
         try:
-            info = probe(file)
-            origin = provenance(file, info)
+            info, origin = readers.probe(file)
         except FacetellError as error:
             problem = {"type": type(error).__name__, "message": str(error)}
             results.append({"path": file, "video": None, "provenance": None, "error": problem})

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
 from facetell.errors import FacetellError, OutputError
+from facetell.video.file import files_in
+from facetell.video.limits import DEFAULT_LIMITS as LIMITS
+from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
     from facetell.detectors import DetectorCard
+    from facetell.report.journal import Journal
+    from facetell.scanning import Scanner
     from facetell.types import Verdict
 
 THUMBNAILS = 3  # most and least suspicious faces of each person that the page shows
 
 
+def _limit(metavar: str, text: str) -> Any:
+    return typer.Option(metavar=metavar, help=text, min=0, rich_help_panel="Limits on reading one file")
+
+
 def scan(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="Videos or pictures.", metavar="FILE...")],
+    files: Annotated[list[str], typer.Argument(help="Videos or pictures, or folders of them.", metavar="FILE...")],
     sample: Annotated[
         str | None,
         typer.Option(metavar="PLAN", help="Frames to look at: uniform:20 (default), every:5, at:150, seconds:30."),
@@ -44,13 +53,22 @@ def scan(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line per file, no progress bar.")] = False,
     verbose: Verbose = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
+    max_seconds: Annotated[float, _limit("SECONDS", "Waiting for it, and half of its length.")] = LIMITS.seconds,
+    max_cpu: Annotated[float, _limit("SECONDS", "Processor time, and half of its length.")] = LIMITS.cpu_seconds,
+    max_memory: Annotated[int, _limit("MIB", "Memory of the process that reads it.")] = LIMITS.memory_mb,
+    max_pixels: Annotated[int, _limit("N", "Pixels of one picture.")] = LIMITS.pixels,
+    max_frames: Annotated[int, _limit("N", "Frames in it, looked at or not.")] = LIMITS.frames,
+    max_streams: Annotated[int, _limit("N", "Streams in it.")] = LIMITS.streams,
 ) -> None:
     """Say whether faces in videos or pictures were manipulated.
+
+    A run that is cut short goes on where it was if it writes a --json or --csv file and no --html: run the same again.
 
     Exit code: 2 if any file could not be judged or shows no face, else 1 if any is FAKE, else 0.
     """
     if verbose:
         talk(context)
+    files = [file for path in files for file in files_in(path)]
     check_outputs([json, csv, html, None if len(files) > 1 else annotate], files)
 
     from rich.console import Console
@@ -59,17 +77,29 @@ def scan(
     from facetell.report import terminal
     from facetell.scanning import Scanner
 
-    scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails=THUMBNAILS if html else 0)
+    limits = Limits(
+        seconds=max_seconds,
+        cpu_seconds=max_cpu,
+        memory_mb=max_memory,
+        pixels=max_pixels,
+        frames=max_frames,
+        streams=max_streams,
+    )
+    thumbnails = THUMBNAILS if html else 0
+    scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails, limits=limits)
+    journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none
+    if journal:
+        complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
     markings = None if annotate is None else _Markings(annotate, several=len(files) > 1)
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False)
     verdicts: list[Verdict] = []
     with ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
-        for verdict in scanner.scan_many(files):
+        for verdict, fresh in _verdicts(files, scanner, journal):
             verdicts.append(verdict)
             problem = verdict.error and verdict.error.message
             if markings and not problem:
-                problem = markings.add(verdict)
+                problem = markings.add(verdict, fresh)
             with progress.aside():
                 if quiet:
                     console.print(terminal.line(verdict), soft_wrap=True, markup=False)
@@ -82,6 +112,8 @@ def scan(
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
     _report(verdicts, scanner.detector.card, json, csv, html)
+    if journal is not None:
+        journal.remove()
     if markings and markings.failed:
         raise typer.Exit(2)
     raise typer.Exit(0 if exit_zero else exit_code(verdicts))
@@ -100,6 +132,29 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     if labels & {Label.ERROR, Label.NO_FACE}:
         return 2
     return 1 if Label.FAKE in labels else 0
+
+
+def _journal(outputs: list[str | None], scanner: Scanner) -> Journal | None:
+    """What is finished, kept beside the first report that becomes a file."""
+    from facetell.report.journal import Journal
+
+    files = [output for output in outputs if output and output != STDOUT and not Path(output).is_char_device()]
+    return Journal(f"{files[0]}.journal", scanner.settings) if files else None
+
+
+def _verdicts(files: Sequence[str], scanner: Scanner, journal: Journal | None) -> Iterator[tuple[Verdict, bool]]:
+    """Each file's verdict, and whether it is new; a new one is finished when the next is asked for."""
+    from facetell.report.journal import stamp_of
+
+    for file in files:
+        if journal is not None and (finished := journal.get(file)):
+            yield finished, False
+            continue
+        stamp = stamp_of(file)
+        verdict = scanner.scan(file)
+        yield verdict, True
+        if journal is not None:
+            journal.add(verdict, stamp)
 
 
 def _report(
@@ -144,12 +199,15 @@ class _Markings:
                     f"The folder {target} cannot be made: {error.strerror}.", "Several videos need a folder."
                 ) from error
 
-    def add(self, verdict: Verdict) -> str | None:
-        """Write the marked copy of one file; if that fails, the reason."""
+    def add(self, verdict: Verdict, fresh: bool) -> str | None:
+        """Write the marked copy of one file, unless one stands from an earlier run; if that fails, the reason."""
         from facetell.report.annotate import annotate
 
+        place = self._place(verdict) if self._several else self._target
+        if not fresh and place.exists():
+            return None
         try:
-            annotate(verdict.path, verdict, self._place(verdict) if self._several else self._target)
+            annotate(verdict.path, verdict, place)
         except FacetellError as error:
             self.failed = True
             return str(error)

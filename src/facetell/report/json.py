@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from typing import Any
 
 import facetell
-from facetell.types import Coverage, FaceScore, TrackScore, Verdict, VideoInfo
+from facetell.types import (
+    AudioInfo,
+    Coverage,
+    DetectorInfo,
+    ErrorInfo,
+    FaceScore,
+    Label,
+    Provenance,
+    TrackScore,
+    Verdict,
+    VideoInfo,
+)
 
 SCHEMA = "facetell/1"
 
@@ -61,6 +73,50 @@ def verdict_to_dict(verdict: Verdict) -> dict:
         "error": None if verdict.error is None else asdict(verdict.error),
         "unprotected": list(verdict.unprotected),
     }
+
+
+def verdict_from_dict(fields: Mapping[str, Any]) -> Verdict:
+    """The verdict that `verdict_to_dict` wrote, less its pictures.
+
+    >>> from facetell.types import Label
+    >>> verdict_from_dict(verdict_to_dict(Verdict("a.mp4", Label.NO_FACE))).label
+    <Label.NO_FACE: 'NO_FACE'>
+    """
+    video, detector, error = fields["video"], fields["detector"], fields["error"]
+    return Verdict(
+        **dict(fields)
+        | {
+            "label": Label(fields["label"]),
+            "reasons": tuple(fields["reasons"]),
+            "coverage": Coverage(**fields["coverage"]),
+            "tracks": [_read_track(track) for track in fields["tracks"]],
+            "video": None if video is None else _read_video(video),
+            "provenance": Provenance(**fields["provenance"] | {"notes": tuple(fields["provenance"]["notes"])}),
+            "detector": None if detector is None else DetectorInfo(**detector),
+            "error": None if error is None else ErrorInfo(**error),
+            "unprotected": tuple(fields["unprotected"]),
+        }
+    )
+
+
+def _read_track(fields: Mapping[str, Any]) -> TrackScore:
+    scores = [
+        FaceScore(**score | {"box": tuple(score["box"]), "problems": tuple(score["problems"])})
+        for score in fields["scores"]
+    ]
+    return TrackScore(**dict(fields) | {"label": Label(fields["label"]), "scores": scores})
+
+
+def _read_video(fields: Mapping[str, Any]) -> VideoInfo:
+    rate, audio = fields["frame_rate"], fields["audio"]
+    return VideoInfo(
+        **dict(fields)
+        | {
+            "frame_rate": None if rate is None else Fraction(rate).limit_denominator(1001),
+            "pixel_aspect": Fraction(fields["pixel_aspect"]).limit_denominator(1001),
+            "audio": None if audio is None else AudioInfo(**audio),
+        }
+    )
 
 
 def _coverage(coverage: Coverage) -> dict:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+import facetell
 from facetell.detectors import Detector, load_detector
 from facetell.errors import FacetellError, UsageError
 from facetell.faces.align import crop_face
@@ -77,6 +78,19 @@ class Scanner:
         self.thumbnails = thumbnails
         self.progress = progress
         self._faces = FaceDetector()
+
+    @property
+    def settings(self) -> dict[str, str | float | None]:
+        """What verdicts depend on beside the file itself."""
+        return {
+            "facetell": facetell.__version__,
+            "detector": self.detector.info.sha256,
+            "plan": str(self.plan),
+            "false_positive_rate": self.rule.fpr,
+            "prior": self.rule.prior,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+        }
 
     def scan(self, path: str | os.PathLike[str]) -> Verdict:
         """Judge one file; what cannot be judged gives a verdict labelled ERROR that names the reason."""

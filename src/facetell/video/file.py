@@ -10,6 +10,12 @@ from typing import Any, BinaryIO
 from facetell.errors import FileMissingError, NotVideoError
 
 AGAIN = "Fetch the file again."
+_NO_FILE = "Give the files in it, or a folder with videos or pictures."
+_SUFFIXES = (  # of what is taken for a video or picture in a folder
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf"),
+    *(".ogv", ".3gp", ".3g2", ".mxf", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"),
+    *(".heif", ".avif"),
+)
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:
@@ -27,7 +33,9 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         raise FileMissingError(f"{name} does not exist.", "Check the path.") from error
     except (OSError, ValueError) as error:
         if os.path.isdir(path):  # where folders cannot even be opened
-            raise FileMissingError(f"{name} is a folder.", "Give the files in it.") from error
+            raise FileMissingError(
+                f"{name} is a folder.", "Give the files in it, or a folder with videos or pictures."
+            ) from error
         reason = getattr(error, "strerror", None) or error
         raise FileMissingError(f"{name} cannot be read: {reason}.", "Check the path and its permissions.") from error
     status = os.fstat(file)
@@ -35,7 +43,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         return file
     os.close(file)
     if stat.S_ISDIR(status.st_mode):
-        raise FileMissingError(f"{name} is a folder.", "Give the files in it.")
+        raise FileMissingError(f"{name} is a folder.", _NO_FILE)
     if not stat.S_ISREG(status.st_mode):
         raise FileMissingError(f"{name} is not a regular file.", "Save the video to a file first.")
     raise NotVideoError(f"{name} is empty.", AGAIN)
@@ -100,6 +108,26 @@ class _At(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
+
+
+def files_in(path: str) -> list[str]:
+    """The videos and pictures in a folder and the folders in it, by their suffix, in order of name; else the path.
+
+    Hidden files are left out. A folder that cannot be listed, or holds none, stands for itself: it is no file.
+
+    >>> files_in("clip.mp4")
+    ['clip.mp4']
+    """
+    if not os.path.isdir(path):
+        return [path]
+    found: list[str] = []
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=closed.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")]
+        found += [os.path.join(folder, name) for name in seen]
+    found += [os.fspath(error.filename) for error in closed]
+    return sorted(found) or [path]
 
 
 def opened(given: str | os.PathLike[str] | InputFile) -> InputFile:

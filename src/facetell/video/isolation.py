@@ -102,6 +102,18 @@ class ReaderPool:
             reader.ask(file, str(plan), start_s, end_s)
         return reader
 
+    def probe(self, path: str | os.PathLike[str]) -> tuple[VideoInfo, Provenance]:
+        """What a file is and what it says of its own making, without its frames; the same errors."""
+        if not SUPPORTED:
+            from facetell.video.reader import VideoReader
+
+            with VideoReader(path, limits=self.limits) as within:
+                return within.info, within.provenance()
+        with closing(InputFile(path)) as file, IsolatedReader(self._take(), file, self._idle.append) as reader:
+            reader.ask(file, None, None, None)
+            list(reader)
+            return reader.info, reader.provenance()
+
     def _take(self) -> Worker:
         while True:
             try:
@@ -236,8 +248,8 @@ class IsolatedReader:
         self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
         worker.await_ready()
 
-    def ask(self, file: InputFile, plan: str, start_s: float | None, end_s: float | None) -> None:
-        """Hand the file over, and learn what it is."""
+    def ask(self, file: InputFile, plan: str | None, start_s: float | None, end_s: float | None) -> None:
+        """Hand the file over, and learn what it is; without a plan there will be no frames."""
         assert self._worker is not None
         self._worker.say({"name": self.name, "plan": plan, "start_s": start_s, "end_s": end_s}, file.descriptor)
         with self._sense():

@@ -22,6 +22,7 @@ from facetell.errors import FacetellError, LimitError
 from facetell.video import sandbox, stills
 from facetell.video.file import InputFile
 from facetell.video.limits import Limits
+from facetell.video.plans import DEFAULT_PLAN
 from facetell.video.reader import VideoReader
 from facetell.video.wire import Wire
 
@@ -119,11 +120,12 @@ def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any],
     frames.all_free()
     sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, None, None))
     span = {"start_s": question["start_s"], "end_s": question["end_s"]}
-    with VideoReader(file, question["plan"], **span, ahead=0, limits=limits) as reader:
+    plan = question["plan"]
+    with VideoReader(file, plan or DEFAULT_PLAN, **span, ahead=0, limits=limits) as reader:
         info = reader.info
         sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, info.duration_s, info.frame_count))
         wire.send({"info": asdict(info), "origin": asdict(reader.provenance())})
-        for frame in reader:
+        for frame in reader if plan else ():
             slot = frames.put(frame.image)
             size = frame.image.shape[:2]
             wire.send({"slot": slot, "number": frame.number, "time_s": frame.time_s, "size": size})

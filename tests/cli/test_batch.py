@@ -1,0 +1,228 @@
+"""Many files: folders, and runs that are cut short at any moment."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from facetell.report import journal
+from facetell.video.file import files_in
+from tests import media
+from tests.detectors.networks import saying
+
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(saying(tmp_path_factory.mktemp("real"), -5.0))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six pictures of a face, and what does not belong to them."""
+    folder = tmp_path / "in"
+    (folder / "more").mkdir(parents=True)
+    first = media.write_picture(folder / "0.jpg", media.astronaut())
+    for number in range(1, COUNT):
+        shutil.copy(first, folder / ("more" if number > 3 else ".") / f"{number}.JPG")
+    (folder / "notes.txt").write_text("not a picture")
+    shutil.copy(first, folder / ".hidden.jpg")
+    return folder
+
+
+def scan(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["scan", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stderr
+
+
+def labels(path: Path) -> list[str]:
+    return [verdict["label"] for verdict in json.loads(path.read_text())["verdicts"]]
+
+
+class TestFolders:
+    def test_what_is_in_a_folder_is_scanned_in_order(self, folder: Path, real: str, tmp_path: Path) -> None:
+        code, _ = scan(folder, "--detector", real, "--json", tmp_path / "out.json")
+        assert code == 0
+        found = [verdict["path"] for verdict in json.loads((tmp_path / "out.json").read_text())["verdicts"]]
+        assert [Path(path).name.lower() for path in found] == [f"{number}.jpg" for number in range(COUNT)]
+
+    def test_an_empty_one_is_an_error_and_the_rest_is_scanned(self, folder: Path, real: str, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        code, _ = scan(tmp_path / "empty", folder, "--detector", real, "--json", tmp_path / "out.json")
+        assert code == 2
+        assert labels(tmp_path / "out.json") == ["ERROR"] + ["REAL"] * COUNT
+
+    @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs a folder one may not read")
+    def test_a_closed_one_within_is_not_passed_over(self, folder: Path) -> None:
+        (folder / "more").chmod(0)
+        assert str(folder / "more") in files_in(str(folder))
+        (folder / "more").chmod(0o755)
+
+    def test_links_do_not_lead_round_in_circles(self, folder: Path) -> None:
+        (folder / "loop").symlink_to(folder, target_is_directory=True)
+        assert len(files_in(str(folder))) == COUNT
+
+
+class TestCutShort:
+    def test_killed_at_any_moment_a_second_run_goes_on(self, folder: Path, real: str, tmp_path: Path) -> None:
+        out, table = tmp_path / "out.json", tmp_path / "out.csv"
+        kept = tmp_path / "out.json.journal"
+        command = [sys.executable, "-m", "facetell", "scan", folder, "--detector", real, "--json", out, "--csv", table]
+        whole = 0
+        for lines in (1, 2, 4):  # of the journal, after which the run is killed
+            run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + 120
+            while not (kept.exists() and kept.read_bytes().count(b"\n") >= lines):
+                assert run.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+            assert not out.exists()
+            assert not table.exists()
+            now = kept.read_bytes().count(b"\n")
+            assert now >= max(lines, whole)
+            whole = now
+        code, said = scan(folder, "--detector", real, "--json", out, "--csv", table)
+        assert code == 0
+        assert f"{whole - 1} of {COUNT} files were finished in an earlier run" in said
+        assert labels(out) == ["REAL"] * COUNT
+        assert len(table.read_text().splitlines()) == 1 + COUNT
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.csv", "out.json"]
+
+    def test_what_goes_on_says_what_an_unbroken_run_says(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.full_after(monkeypatch, 4)
+        assert scan(folder, "--detector", real, "--json", tmp_path / "out.json")[0] == 2
+        monkeypatch.undo()
+        assert scan(folder, "--detector", real, "--json", tmp_path / "out.json")[0] == 0
+        assert scan(folder, "--detector", real, "--json", tmp_path / "unbroken.json")[0] == 0
+        both = [json.loads((tmp_path / name).read_text())["verdicts"] for name in ("out.json", "unbroken.json")]
+        for verdict in both[0] + both[1]:
+            del verdict["seconds"]
+        assert both[0] == both[1]
+
+    def test_a_full_disk_ends_the_run_and_keeps_what_was_finished(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.full_after(monkeypatch, 3)
+        code, said = scan(folder, "--detector", real, "--csv", tmp_path / "out.csv")
+        assert code == 2
+        assert "No space left on device" in said
+        assert "run the same again" in said
+        assert not (tmp_path / "out.csv").exists()
+        monkeypatch.undo()
+        code, said = scan(folder, "--detector", real, "--csv", tmp_path / "out.csv")
+        assert code == 0
+        assert f"2 of {COUNT} files" in said
+        assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + COUNT
+
+    def test_a_report_that_cannot_be_written_leaves_the_journal(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", self.fails)
+            code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json")
+        assert code == 2
+        assert "Read-only file system" in said
+        assert not (tmp_path / "out.json").exists()
+        code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json")
+        assert f"{COUNT} of {COUNT} files" in said
+        assert labels(tmp_path / "out.json") == ["REAL"] * COUNT
+
+    def test_a_vanished_output_folder_is_said_at_once(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "target"
+        target.mkdir()
+        add = journal.Journal.add
+        added: list[str] = []
+
+        def vanish(self: journal.Journal, verdict: object, stamp: object) -> None:
+            if len(added) == 2:
+                shutil.rmtree(target)
+            added.append("one")
+            add(self, verdict, stamp)  # pyright: ignore[reportArgumentType]
+
+        monkeypatch.setattr(journal.Journal, "add", vanish)
+        code, said = scan(folder, "--detector", real, "--json", target / "out.json")
+        monkeypatch.undo()
+        assert code == 2
+        assert "is gone" in said
+        assert len(added) == 3
+        target.mkdir()
+        shutil.move(said.split(" is in ")[1].split(":")[0], target / "out.json.journal")
+        code, said = scan(folder, "--detector", real, "--json", target / "out.json")
+        assert (code, f"2 of {COUNT} files" in said) == (0, True)
+
+    @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs a folder one may not write to")
+    def test_a_read_only_output_folder_is_said_before_anything_is_scanned(
+        self, folder: Path, real: str, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "target"
+        target.mkdir(mode=0o555)
+        code, said = scan(folder, "--detector", real, "--json", target / "out.json")
+        assert (code, "cannot be written" in said) == (2, True)
+
+    def test_other_options_begin_anew(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.full_after(monkeypatch, 4)
+        scan(folder, "--detector", real, "--json", tmp_path / "out.json")
+        monkeypatch.undo()
+        code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json", "--prior", 0.1)
+        assert (code, said) == (0, "")
+
+    def test_marked_copies_are_not_made_twice(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
+        self.full_after(monkeypatch, 4)
+        scan(folder, *options)
+        monkeypatch.undo()
+        times = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
+        assert scan(folder, *options)[0] == 0
+        after = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
+        assert len(after) == COUNT
+        assert sum(after.get(path) == time for path, time in times.items()) == 3
+
+    def full_after(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+        """Let the disk be full after so many lines of the journal."""
+        left = [writes]
+
+        def fsync(_: int) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(journal.os, "fsync", fsync)
+
+    def fails(self, *_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_limits_are_options(folder: Path, real: str, tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(30), audio=True)
+    for option, value, complaint in (
+        ("--max-pixels", 1000, "1,000 pixels"),
+        ("--max-frames", 10, "more than 10 frames"),
+        ("--max-streams", 1, "more than 1 streams"),
+        ("--max-memory", 100, "100 MiB"),
+    ):
+        code, said = scan(clip, "--detector", real, option, value)
+        assert (code, complaint in said) == (2, True), said
+    code, said = scan(clip, "--detector", real, "--max-seconds", 0)
+    assert (code, "lets nothing be read" in said) == (2, True)
