@@ -20,8 +20,11 @@ from facetell.evaluation import heatmap as module
 from facetell.evaluation.heatmap import heatmap, histograms, pixel_auc
 from facetell.faces.detect import FaceDetector
 from facetell.forge import masks
+from facetell.report.card import card_page
+from facetell.report.heat import worth
 from tests import media
 from tests.detectors import networks
+from tests.evaluation import made
 
 
 def dim() -> np.ndarray:
@@ -149,3 +152,36 @@ def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:
     assert re.search(r"labelled +1 ", result.output)
     assert json.loads(numbers.read_text())["heatmap"]["pairs"]["auc"]["value"] > 0.85
     assert "held against where the faces were altered" in page.read_text()
+
+
+def test_calibrating_with_pairs_writes_it_into_the_card(tmp_path: Path) -> None:
+    detector = made.detector(tmp_path, outputs={"logit": "logit", "heatmap": "heatmap"})
+    (tmp_path / "people").mkdir()
+    made.stills(tmp_path / "people", people=12).to_csv(tmp_path / "dev.csv", index=False)
+    (tmp_path / "pairs").mkdir()
+    manifest(tmp_path / "pairs", mouth=patched("mouth", 220)).to_csv(tmp_path / "pairs.csv", index=False)
+    out = tmp_path / "calibrated.onnx"
+    words = [
+        detector,
+        "--data",
+        tmp_path / "dev.csv",
+        "--reals",
+        tmp_path / "people",
+        "--pairs",
+        tmp_path / "pairs.csv",
+    ]
+    result = CliRunner().invoke(app, ["calibrate", *map(str, words), "-o", str(out), "--condition", "JPEG 50", "-q"])
+    assert result.exit_code == 0, result.output
+    card = load_detector(out).card
+    assert card.metrics["heatmap"]["pairs"]["auc"]["value"] > 0.85
+    assert "has been measured" in worth(card)
+    assert re.search(r"\| labelled pairs \| 1 \| 0\.[89]\d\d \|", out.with_suffix(".md").read_text())
+    told = CliRunner().invoke(app, ["models", "--detector", str(out)])
+    assert "has been measured" in " ".join(told.output.split())
+
+
+def test_a_card_without_it_says_so(bright: Path, tmp_path: Path) -> None:
+    card = load_detector(bright).card
+    assert "has not been measured" in card_page(card, "00")
+    assert worth(networks.card()) == ""
+    assert "heat map" not in card_page(networks.card(), "00")

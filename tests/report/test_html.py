@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -131,6 +132,13 @@ def test_hostile_text_stays_text() -> None:
     assert "[red]" in text
     assert "{{7*7}}" in text
     text.encode("utf-8")
+
+
+@pytest.mark.parametrize(("metrics", "words"), [({}, "has not been measured"), ({"heatmap": {}}, "has been measured")])
+def test_page_says_whether_the_heat_map_was_measured(metrics: dict, words: str) -> None:
+    hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics=metrics)
+    assert words in flat(Document(page([made.fake()], hot)).text)
+    assert "heat map is right" not in flat(Document(page([made.fake()], card())).text)
 
 
 def test_page_says_what_matters() -> None:

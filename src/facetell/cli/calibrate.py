@@ -18,6 +18,10 @@ def calibrate(
         list[Path], typer.Option(metavar="DIR|TAR", help="Real faces of one source each, none of them trained on.")
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.onnx", help="The detector file to write.")],
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR|TAR", help="Stills of fakes beside their originals: measure the heat map on them."),
+    ] = None,
     json: JsonOption = None,
     split: Annotated[str | None, typer.Option(help="Only the rows of this split of the development data.")] = None,
     sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
@@ -31,6 +35,7 @@ def calibrate(
     verbose: Verbose = False,
 ) -> None:
     """Fit probabilities on half of the development groups, report on the other, read thresholds off real faces."""
+    from dataclasses import replace
     from json import dumps
 
     from rich.console import Console
@@ -40,6 +45,7 @@ def calibrate(
     from facetell.detectors import pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
+    from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
     from facetell.evaluation.sources import manifest_from
@@ -51,10 +57,13 @@ def calibrate(
 
     if verbose:
         talk(context)
-    check_outputs([out, json], [str(path) for path in (*data, *reals)])
+    check_outputs([out, json], [str(path) for path in (*data, *reals, *(pairs or []))])
     if condition not in SUITE:
         raise UsageError(f"There is no degradation {condition!r}.", f"There are: {', '.join(SUITE)}.")
     scanner = Scanner(detector, sample)
+    paired = manifest_from(pairs) if pairs else None
+    if paired is not None:
+        check_heatmap(scanner.detector.card)
     development = manifest_from(data, split=split)
     sources = {"/".join(path.resolve().with_suffix("").parts[-2:]): path for path in reals}
     manifests = {name: manifest_from([path], Options(label=0)) for name, path in sources.items()}
@@ -68,6 +77,10 @@ def calibrate(
             for name, kind in conditions.items()
         }
     card = fit(scanner.detector.card, scored, measured, seed=seed)
+    if paired is not None:
+        with counting(len(paired), quiet) as advance:
+            worth = heatmap(paired, scanner.detector, workers, progress=advance)
+        card = replace(card, metrics={**card.metrics, "heatmap": {key: worth[key] for key in ("pairs", "blends")}})
     pack(detector, card, out)
     write(card_page(card, sha256_of(out)), str(Path(out).with_suffix(".md")))
     if json is not None:

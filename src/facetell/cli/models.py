@@ -101,6 +101,7 @@ def _view(file: DetectorFile, whole: bool) -> Table:
     from rich.text import Text
 
     from facetell.detectors import zoo
+    from facetell.report.heat import worth
     from facetell.report.text import plain
 
     card = file.card
@@ -116,6 +117,7 @@ def _view(file: DetectorFile, whole: bool) -> Table:
     if whole:
         facts += [("about", card.description)] if card.description else []
         facts += [("outputs", ", ".join(key for key, name in card.outputs.items() if name))]
+        facts += [("heat map", worth(card))] if card.heatmap else []
         facts += [("calibration", card.calibration.method)]
         facts += [
             (f"at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from facetell.detectors import DetectorCard
+from facetell.report.heat import MEASURED, worth
 
 
 def card_page(card: DetectorCard, sha256: str) -> str:
@@ -20,8 +21,8 @@ def card_page(card: DetectorCard, sha256: str) -> str:
     }
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
     for name, measured in card.metrics.items():
-        if name == "calibration":
-            lines += _calibration(measured)
+        if name in _SECTIONS:
+            lines += _SECTIONS[name](measured)
             continue
         lines += ["", f"## Measured on {name}", "", "| metric | value | 95 % interval |", "|---|---|---|"]
         intervals = dict(measured.get("ci95") or {}, auc=measured.get("auc_ci95"))
@@ -30,6 +31,8 @@ def card_page(card: DetectorCard, sha256: str) -> str:
                 low_high = intervals.get(key)
                 interval = "" if low_high is None else f"{low_high[0]:.3f} … {low_high[1]:.3f}"
                 lines.append(f"| {key} | {value if isinstance(value, int) else format(value, '.3f')} | {interval} |")
+    if MEASURED not in card.metrics and card.heatmap:
+        lines += ["", worth(card)]
     if card.thresholds:
         kind = "provisional thresholds" if card.provisional else "thresholds"
         lines += ["", f"## {kind.capitalize()}", "", "| false positives | logit | read off |", "|---|---|---|"]
@@ -38,6 +41,29 @@ def card_page(card: DetectorCard, sha256: str) -> str:
             lines.append(f"| {threshold.false_positive_rate:.1%} | {logit} | {threshold.n_real} {threshold.source} |")
     lines += ["", "## Known limits", "", *(f"- {limit}" for limit in card.limits), ""]
     return "\n".join(lines)
+
+
+def _heatmap(measured: Mapping[str, Any]) -> list[str]:
+    """What `facetell calibrate --pairs` measured of the heat map."""
+    lines = ["", "## Heat map, against where faces were altered", ""]
+    lines += [
+        "| altered | n | pixel AUC in a face | of one fixed map | part named | of those right |",
+        "|---|---|---|---|---|---|",
+    ]
+    for words, numbers in (("labelled pairs", measured["pairs"]), ("self-blends", measured["blends"])):
+        if numbers:
+            names = ("auc", "fixed_map", "region_named", "region_right")
+            lines.append(
+                " | ".join([f"| {words}", str(numbers["n"]), *(_valued(numbers[name]) for name in names)]) + " |"
+            )
+    return lines
+
+
+def _valued(numbers: Mapping[str, Any]) -> str:
+    if numbers["value"] is None:
+        return "–"
+    bounds = f" ({numbers['ci95'][0]:.3f} … {numbers['ci95'][1]:.3f})" if numbers["ci95"] else ""
+    return f"{numbers['value']:.3f}{bounds}"
 
 
 def _calibration(report: Mapping[str, Any]) -> list[str]:
@@ -52,3 +78,6 @@ def _calibration(report: Mapping[str, Any]) -> list[str]:
             shown = f"{share['value']:.1%} | {low:.1%} … {high:.1%} | {share['n']}"
             lines.append(f"| {source} | {float(rate):.0%} | {shown} |")
     return lines
+
+
+_SECTIONS = {"calibration": _calibration, MEASURED: _heatmap}

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from facetell.detectors import DetectorCard
+
+MEASURED = "heatmap"  # the key of a card's metrics under which `facetell calibrate --pairs` writes what it found
 
 
 def glow(strength: np.ndarray) -> np.ndarray:
@@ -18,3 +25,12 @@ def glow(strength: np.ndarray) -> np.ndarray:
     pixels[..., 0], pixels[..., 1], pixels[..., 2] = 255, 210 * (1 - strength), 30
     pixels[..., 3] = 255 * strength
     return pixels
+
+
+def worth(card: DetectorCard) -> str:
+    """One sentence on how far the detector's heat map can be trusted; empty if it has none."""
+    if card.heatmap is None:
+        return ""
+    if MEASURED not in card.metrics:
+        return "How often its heat map is right has not been measured."
+    return f'How often its heat map is right has been measured: see "{MEASURED}" among its figures.'

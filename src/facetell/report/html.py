@@ -19,7 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 import facetell
-from facetell.report.heat import glow
+from facetell.report.heat import glow, worth
 from facetell.report.text import MEANING, SUSPECTED, clock, count, percent, plain, probability, unprotected
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
@@ -239,6 +239,7 @@ def _card(card: DetectorCard) -> dict[str, Any]:
     return {
         "description": card.description,
         "limits": card.limits,
+        "heat": worth(card),
         "facts": [(name, value) for name, value in facts if value],
         "provisional": card.provisional,
         "thresholds": [
