@@ -100,7 +100,8 @@ def _markdown(result: Result, curves: Mapping[str, str]) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"accuracy": _accuracy, "count": _count, "plain": plain, "written": written}
+    filters = {"accuracy": _accuracy, "count": _count, "epochs": _epochs, "plain": plain, "written": written}
+    environment.filters |= filters
     trained = [*result["models"], *result["background"], *result["sweep"]]
     return environment.get_template("paper.md").render(
         **result,

@@ -26,6 +26,7 @@ from torch import nn
 
 from facetell.detectors import Detector
 from facetell.detectors.file import read_detector_file
+from facetell.errors import TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import picture
@@ -94,7 +95,7 @@ class Effort:
     seed: int = 0
 
 
-QUICK = Effort(minutes=0.12, crops=400, folds=3, tested=1, validate_every=5, n_boot=200, sweep=2)
+QUICK = Effort(minutes=0.06, crops=400, folds=3, tested=1, validate_every=5, n_boot=200, sweep=2)
 
 
 def reproduce(
@@ -113,9 +114,10 @@ def reproduce(
 
     Raises:
         DataError: too little to train on.
-        TrainingError: as `fit`.
+        TrainingError: as `fit`, and where `runs` was begun with another effort.
         OutputError: `runs` cannot be written.
     """
+    _same_effort(effort, runs)
     sources = find(folders, effort.crops, effort.seed)
     work = Work(Material(sources, runs / "caches", say), runs, effort, say)
     return {
@@ -138,6 +140,21 @@ def reproduce(
         "machine": work.piece("machine", machine),
         "seconds": work.seconds(),
     }
+
+
+def _same_effort(effort: Effort, runs: Path) -> None:
+    """Note the effort in the folder of runs, or insist that it is the one noted there."""
+    path, ours = runs / "effort.json", dataclasses.asdict(effort)
+    if not path.is_file():
+        runs.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(ours), encoding="utf-8")
+    theirs = json.loads(path.read_text(encoding="utf-8"))
+    if different := sorted(name for name in ours if theirs.get(name) != ours[name]):
+        raise TrainingError(
+            f"The trainings in {runs} were made with another effort: {', '.join(different)} differ.",
+            "Give the same options, or another folder with --runs.",
+        )
 
 
 class Work:
@@ -197,7 +214,7 @@ class Work:
     def _train(
         self, model: Model, protocol: Protocol, changes: dict[str, Any], name: str, minutes: float
     ) -> dict[str, Any]:
-        recipe = replace(load_recipe(model.recipe, model.task.recipe), **changes)
+        recipe = replace(load_recipe(model.recipe, model.task.recipe), seed=self.effort.seed, **changes)
         items = self._items(model, recipe.scale)
         folds = deal(items.videos, protocol, self.effort.folds, self.effort.seed)
         folds = folds[: self.effort.tested if model.on == "clips" else 1]
@@ -418,6 +435,7 @@ def machine() -> dict[str, Any]:
         "processor": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[2],  # over the last 15 minutes
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
