@@ -11,15 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
-from facetell.detectors import Calibration, load_detector
+from facetell.detectors import Calibration, Scope, Threshold, load_detector
 from facetell.errors import DataError
-from facetell.evaluation import calibration
 from facetell.evaluation.calibration import (
     apply,
     balanced,
     calibrate,
     choose,
     decisions,
+    fake_from,
     fit_isotonic,
     fit_temperature,
     halves,
@@ -41,8 +41,10 @@ def drawn(n: int, distance: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.
 
 
 def scored(y: np.ndarray, logits: np.ndarray, name: str = "made") -> Scored:
-    columns = {"label": y, "logit": logits, "dataset": name, "original": "", "problem": ""}
-    videos = pd.DataFrame(columns).assign(group=[f"{name} {k // 2}" for k in range(len(y))])
+    columns = {"label": y, "logit": logits, "dataset": name, "original": "", "problem": "", "height": 100.0}
+    videos = pd.DataFrame(columns | {"bits_per_pixel": None, "parts": [{}] * len(y)}).assign(
+        group=[f"{name} {k // 2}" for k in range(len(y))]
+    )
     videos["video"] = [f"v{k}" for k in range(len(y))]
     return Scored(pd.DataFrame({"reason": [""] * len(y)}), pd.DataFrame(), videos, card())
 
@@ -89,8 +91,7 @@ def test_thresholds_keep_their_rate_on_the_worst_source() -> None:
     rng = np.random.default_rng(0)
     reals = {"easy": rng.normal(-3, 1, 1000), "hard": rng.normal(-1, 1, 400), "few": np.full(40, 50.0)}
     groups = {name: len(values) for name, values in reals.items()}
-    y, logits = drawn(400)
-    found = threshold_at(0.01, reals, groups, y, logits)
+    found = threshold_at(0.01, reals, groups, {}, bound=-1.0)
     assert found.logit is not None
     assert (reals["hard"] >= found.logit).mean() == pytest.approx(0.01)
     assert (reals["easy"] >= found.logit).mean() <= 0.01
@@ -100,24 +101,50 @@ def test_thresholds_keep_their_rate_on_the_worst_source() -> None:
 
 def test_ties_count_as_reached() -> None:
     values = np.array([0.0] * 95 + [1.0] * 205)
-    found = threshold_at(0.01, {"a": values}, {"a": 300}, *drawn(100))
+    found = threshold_at(0.01, {"a": values}, {"a": 300}, {}, bound=9.0)
     assert found.logit is not None
     assert found.logit > 1
+    assert found.real_below == found.logit
 
 
 def test_a_rate_that_no_source_can_show_has_no_threshold() -> None:
-    found = threshold_at(0.001, {"a": np.zeros(400)}, {"a": 400}, *drawn(100))
+    found = threshold_at(0.001, {"a": np.zeros(400)}, {"a": 400}, {}, bound=0.0)
     assert found.logit is None
     assert found.source == "needs 3000 real groups of one source; the largest has 400"
 
 
-def test_clearly_real_is_drawn_where_few_are_wrong() -> None:
+def test_a_threshold_rises_until_few_of_those_it_calls_fake_are_real() -> None:
+    reals = {"a": np.linspace(-5, 0, 300)}
+    y, logits = drawn(400, distance=1.0)
+    least = threshold_at(0.01, reals, {"a": 300}, {}, bound=-9.0).logit
+    raised = threshold_at(0.01, reals, {"a": 300}, {"street": (y, logits)}, bound=-9.0)
+    assert least is not None
+    assert raised.logit is not None
+    assert (y[logits >= least] == 0).mean() > 0.05 >= (y[logits >= raised.logit] == 0).mean()
+    assert raised.source.endswith("raised, as too many called FAKE in street were real")
+    assert "raised" not in threshold_at(0.05, reals, {"a": 300}, {"street": (y, logits)}, bound=-9.0).source
+
+
+def test_where_every_high_score_is_real_nothing_is_called_fake() -> None:
+    y, logits = np.array([0, 1]), np.array([5.0, 1.0])
+    assert fake_from(y, logits, least=0.0) > 5
+
+
+def test_clearly_real_is_drawn_where_few_are_fake() -> None:
     y, logits = drawn(4000, distance=2.0)
-    bound = real_below(y, logits, fake_from=float(np.quantile(logits[y == 0], 0.99)))
-    fake, real = logits >= np.quantile(logits[y == 0], 0.99), logits < bound
-    wrong = ((fake & (y == 0)) | (real & (y == 1))).sum() / (fake | real).sum()
-    assert 0.04 < wrong <= 0.05
-    assert real_below(y, -logits, fake_from=100.0) == (-logits).min()
+    bound, sure = real_below(y, logits), real_below(y, logits, sure=0.9)
+    assert 0.045 < (y[logits < bound] == 1).mean() <= 0.05
+    assert sure < bound
+    assert real_below(y, -logits) == (-logits).min()
+
+
+def test_a_sure_bound_holds_on_other_videos() -> None:
+    kept = []
+    for seed in range(40):
+        bound = real_below(*drawn(600, distance=1.5, seed=seed), sure=0.9)
+        y, logits = drawn(20_000, distance=1.5, seed=1000 + seed)
+        kept.append((y[logits < bound] == 1).sum() <= 0.05 * (logits < bound).sum())
+    assert np.mean(kept) >= 0.8
 
 
 def test_balanced_numbers_do_not_depend_on_the_share_of_fakes() -> None:
@@ -137,6 +164,8 @@ def test_halves_keep_groups_whole() -> None:
     assert not set(groups[fits]) & set(groups[~fits])
     assert len(set(groups[fits])) == 10
     assert (halves(groups, seed=1) != fits).any()
+    sources = np.repeat(["a", "b", "c"], 21)
+    assert [fits.sum() for fits in np.split(halves(groups, sources), 3)] == [9, 9, 9]
 
 
 def test_the_card_gets_everything() -> None:
@@ -158,14 +187,78 @@ def test_the_card_gets_everything() -> None:
     assert [threshold.logit is None for threshold in result.thresholds] == [False, True, True]
     assert result.provisional
     assert report["false_positives"]["street (clean)"]["0.05"]["value"] == pytest.approx(0.05)
-    assert report["decisions"]["0.05"]["clean"]["wrong"]["value"] < 0.1
+    assert report["decisions"]["0.05"]["made (clean)"]["wrong"]["value"] < 0.1
+    assert result.scope == Scope(100.0)
+    assert "does not give" in report["views"]
     json.dumps(result.to_dict(), allow_nan=False)
 
 
+def test_the_worst_source_bounds_what_is_real() -> None:
+    y, logits = drawn(1600)
+    sources = np.repeat(["easy", "hard"], 800)
+    logits = np.where((sources == "hard") & (y == 1), logits - 12, logits)  # many of these fakes look real
+    data = scored(y, logits)
+    data.videos["dataset"] = sources
+    street = {"street": scored(np.zeros(700, int), np.random.default_rng(4).normal(-20, 3, 700), "street")}
+    result = calibrate(card(), {"clean": data}, street, n_boot=0)
+    wrong = {name: d["wrong"] for name, d in result.metrics["calibration"]["decisions"]["0.01"].items()}
+    assert wrong.keys() == {"easy (clean)", "hard (clean)"}
+    assert all(one["n"] > 20 and one["value"] <= 0.1 for one in wrong.values())
+
+
+def test_views_that_disagree_strongly_are_bounded() -> None:
+    y, logits = drawn(800)
+    noise = np.random.default_rng(1).normal(0, 2, 800)
+    videos = scored(y, logits)
+    videos.videos["parts"] = pd.Series([{"blend": x, "texture": x + e} for x, e in zip(logits, noise, strict=True)])
+    viewed = card(outputs={"logit": "l", "blend": "b", "texture": "t"})
+    street = {"street": scored(np.zeros(400, int), np.full(400, -20.0), "street")}
+    street["street"].videos["parts"] = pd.Series([{"blend": -5.0, "texture": -5.0}] * 400)
+    scope = calibrate(viewed, {"clean": videos}, street, n_boot=0).scope
+    assert scope is not None
+    assert scope.views_apart is not None
+    apart = [scope.apart(parts) for parts in videos.videos.parts]
+    assert (np.array(apart) > scope.views_apart).mean() == pytest.approx(0.02, abs=0.02)
+    videos.videos["parts"] = pd.Series([{"blend": x, "texture": -x} for x in logits])
+    result = calibrate(viewed, {"clean": videos}, street, n_boot=0)
+    assert result.scope == Scope(100.0)
+    assert "no better than chance" in result.metrics["calibration"]["views"]
+
+
+def test_the_scope_is_that_of_the_most_difficult_source() -> None:
+    y, logits = drawn(800)
+    large, small = scored(y, logits), scored(y, logits)
+    small.videos["height"], small.videos["bits_per_pixel"] = 40.0, np.linspace(0.01, 0.02, 800)
+    scope = calibrate(card(), {"clean": large, "half size": small}, {}, n_boot=0, rates=()).scope
+    assert scope is not None
+    assert scope.face_height == 40
+    assert scope.bits_per_pixel == pytest.approx(0.0102, abs=2e-4)
+
+
 def test_decisions_with_no_bound_of_real_use_even_odds() -> None:
-    found = decisions(np.array([0, 1, 1]), np.array([-1.0, 0.5, 2.0]), calibration.Threshold(0.05, 1.0, 60, "made"))
+    rows = pd.DataFrame({"label": [0, 1, 1], "calibrated": [-1.0, 0.5, 2.0], "within": True})
+    found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
     assert found["undecided"]["value"] == pytest.approx(1 / 3)
     assert found["wrong"]["value"] == 0
+
+
+def test_nothing_is_decided_beyond_the_scope() -> None:
+    rows = pd.DataFrame({"label": 1, "calibrated": 9.0, "within": [True, False, False, False]})
+    found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
+    assert (found["found"]["value"], found["undecided"]["value"]) == (0.25, 0.75)
+
+
+def test_reals_beyond_the_scope_raise_no_threshold() -> None:
+    y, logits = drawn(800)
+    reals = np.random.default_rng(4).normal(-20, 3, 400)
+    street = scored(np.zeros(400, int), reals, "street")
+    low = calibrate(card(), {"clean": scored(y, logits)}, {"street": street}, n_boot=0, rates=(0.05,))
+    tiny = reals > np.quantile(reals, 0.98)
+    street.videos["height"] = np.where(tiny, 9.0, 100.0)
+    street.videos["logit"] = np.where(tiny, 90.0, reals)
+    high = calibrate(card(), {"clean": scored(y, logits)}, {"street": street}, n_boot=0, rates=(0.05,))
+    assert high.thresholds[0].logit == pytest.approx(low.thresholds[0].logit, abs=0.5)
+    assert high.metrics["calibration"]["false_positives"]["street"]["0.05"]["value"] <= 0.05
 
 
 def test_one_class_is_refused() -> None:

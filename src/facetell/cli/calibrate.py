@@ -26,8 +26,9 @@ def calibrate(
     split: Annotated[str | None, typer.Option(help="Only the rows of this split of the development data.")] = None,
     sample: Annotated[str | None, typer.Option(metavar="PLAN", help="Frames of a video, such as uniform:20.")] = None,
     condition: Annotated[
-        str, typer.Option(help="Damage that is measured beside the clean data; a name of the robustness suite.")
-    ] = "CRF 32",
+        list[str],
+        typer.Option(help="Damage that is measured beside the clean data, from the robustness suite; may be repeated."),
+    ] = ["CRF 32"],  # noqa: B006 (Typer copies it)
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
@@ -58,8 +59,8 @@ def calibrate(
     if verbose:
         talk(context)
     check_outputs([out, json], [str(path) for path in (*data, *reals, *(pairs or []))])
-    if condition not in SUITE:
-        raise UsageError(f"There is no degradation {condition!r}.", f"There are: {', '.join(SUITE)}.")
+    if unknown := [name for name in condition if name not in SUITE]:
+        raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     scanner = Scanner(detector, sample)
     paired = manifest_from(pairs) if pairs else None
     if paired is not None:
@@ -68,8 +69,8 @@ def calibrate(
     sources = {"/".join(path.resolve().with_suffix("").parts[-2:]): path for path in reals}
     manifests = {name: manifest_from([path], Options(label=0)) for name, path in sources.items()}
     store = None if scores is None else Store(scores)
-    conditions = {"clean": None, condition: SUITE[condition]}
-    with counting(2 * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:
+    conditions = {"clean": None} | {name: SUITE[name] for name in condition}
+    with counting(len(conditions) * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:
         scored = {name: score(development, scanner, workers, advance, kind, store) for name, kind in conditions.items()}
         measured = {
             f"{source} ({name})": score(manifest, scanner, workers, advance, kind, store)

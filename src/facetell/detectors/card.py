@@ -105,6 +105,20 @@ class Scope:
         if len(self.views) != (0 if self.views_apart is None else 2):
             raise ValueError("views must be two, with the most that they may be apart, or none")
 
+    @property
+    def beyond(self) -> list[str]:
+        """What lies beyond it, in words.
+
+        >>> Scope(64.0, 0.002).beyond
+        ['faces under 64 px', 'videos under 0.002 bits a pixel']
+        """
+        words = [f"faces under {self.face_height:.0f} px"]
+        if self.bits_per_pixel is not None:
+            words.append(f"videos under {self.bits_per_pixel:.2g} bits a pixel")
+        if self.views_apart is not None:
+            words.append(f"views ({' and '.join(self.views)}) more than {self.views_apart:.2f} apart")
+        return words
+
     def apart(self, parts: Mapping[str, float]) -> float:
         """How far the two views of a face, or of a person's faces, lie from each other; there must be views."""
         first, second = (calibration(parts[name]) for name, calibration in self.views.items())

@@ -1,7 +1,8 @@
 """Logits become probabilities, and thresholds keep the false-positive rates they promise; both go into the card.
 
-One half of the development groups fits, the other half reports. Every class weighs the same throughout, because P(fake)
-assumes that half of all videos are fake. Thresholds are read off real faces of other sources; the worst decides.
+One half of the development groups fits, the other half reports. Every class weighs the same in a fit, because P(fake)
+assumes that half of all videos are fake. Thresholds are read off real faces of other sources, the band between them off
+the development sources; each time the worst source decides.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from scipy.stats import beta
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import GroupKFold
 
-from facetell.detectors import Calibration, DetectorCard, Threshold
+from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DataError
 from facetell.evaluation.metrics import ECE_BINS, metrics, resamples, share
 from facetell.evaluation.protocol import resampling_unit
@@ -26,7 +28,11 @@ from facetell.evaluation.scoring import Scored
 
 RATES = (0.05, 0.01, 0.001)
 ENOUGH = 3  # times 1 / rate: real groups of one source that a rate needs
-MOST_WRONG = 0.05  # of the decided videos, where real and fake are equally many
+DEFAULT_RATE = 0.01  # of `facetell scan`; from here down, FAKE keeps to MOST_WRONG too
+MOST_WRONG = 0.05  # of the videos called REAL, and of those called FAKE
+SURE = 0.8  # that MOST_WRONG holds for REAL over all sources together
+OUTER = 0.02  # share of a source's videos that may lie beyond the scope
+VIEWS = ("blend", "texture")
 FOLDS = 5
 
 
@@ -51,64 +57,84 @@ def calibrate(
     Raises:
         DataError: one class or too few groups, or a detector that ranks no better than chance.
     """
-    table = pd.concat([_development(scored, name) for name, scored in development.items()], ignore_index=True)
-    fits = halves(table.group.to_numpy(), seed)
+    table = pd.concat([_table(scored, name) for name, scored in development.items()], ignore_index=True)
+    fits = halves(table.group.to_numpy(), table.dataset.to_numpy(), seed)
     for name, part in (("first", table[fits]), ("second", table[~fits])):
         if part.label.nunique() < 2 or part.unit.nunique() < FOLDS:
             raise DataError(
                 f"The {name} half of the development data holds one class only, or fewer than {FOLDS} groups.",
                 "Give more groups, of both classes.",
             )
+    chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
+    table["calibrated"] = apply(chosen, table.logit.to_numpy())
+    first = table[fits]
+    photographs = {source: _table(scored, source) for source, scored in reals.items()}
+    for rows in photographs.values():
+        rows["calibrated"] = apply(chosen, rows.logit.to_numpy())
+    scope, no_views = _scope(card, first, [*[rows for _, rows in table.groupby("source")], *photographs.values()])
+    for rows in (table, *photographs.values()):
+        rows["within"] = ~_beyond(rows, scope)
     first, second = table[fits], table[~fits]
-    chosen, losses = choose(first.label.to_numpy(), first.logit.to_numpy(), first.unit.to_numpy())
-    curves = {source: apply(chosen, scored.videos.logit.to_numpy()) for source, scored in reals.items()}
-    counts = {source: scored.videos.group.nunique() for source, scored in reals.items()}
-    calibrated = apply(chosen, first.logit.to_numpy())
-    thresholds = tuple(threshold_at(rate, curves, counts, first.label.to_numpy(), calibrated) for rate in rates)
-    y, after = second.label.to_numpy(), apply(chosen, second.logit.to_numpy())
+    sources, unseen = ({str(name): rows for name, rows in half.groupby("source")} for half in (first, second))
+    judged = first[first.within]
+    able = {name: (rows.label.to_numpy(), rows.calibrated.to_numpy()) for name, rows in _able(judged).items()}
+    together = [(rows.label.to_numpy(), rows.calibrated.to_numpy()) for _, rows in judged.groupby("condition")]
+    bound = min(*(real_below(*of) for of in able.values()), *(real_below(*of, SURE) for of in together), math.inf)
+    real_sources = photographs | {name: rows[rows.label == 0] for name, rows in sources.items()}
+    thresholds = tuple(
+        threshold_at(
+            rate,
+            {name: _reaching(rows) for name, rows in real_sources.items()},
+            {name: rows.unit.nunique() for name, rows in real_sources.items()},
+            able,
+            bound,
+        )
+        for rate in rates
+    )
+    y, after, unit = (second[name].to_numpy() for name in ("label", "calibrated", "unit"))
+    stated = [t for t in thresholds if t.logit is not None]
+    checked = photographs | {f"{name}, held out": rows[rows.label == 0] for name, rows in unseen.items()}
     report = {
         "coverage": {name: _coverage(scored) for name, scored in {**development, **reals}.items()},
         "fitted_on": {"n_real": int((first.label == 0).sum()), "n_fake": int(first.label.sum())},
         "cross_validated_log_loss": losses,
-        "before": balanced(y, expit(second.logit.to_numpy()), second.unit.to_numpy(), n_boot, seed),
-        "after": balanced(y, expit(after), second.unit.to_numpy(), n_boot, seed),
-        "held_out": metrics(y, expit(after), second.unit.to_numpy(), n_boot, seed),
+        "views": no_views or f"fitted to {', '.join(VIEWS)}",
+        "before": balanced(y, expit(second.logit.to_numpy()), unit, n_boot, seed),
+        "after": balanced(y, expit(after), unit, n_boot, seed),
+        "held_out": metrics(y, expit(after), unit, n_boot, seed),
         "decisions": {
-            f"{t.false_positive_rate:g}": {
-                name: decisions(y[second.condition == name], after[second.condition == name], t) for name in development
-            }
-            for t in thresholds
-            if t.logit is not None
+            f"{t.false_positive_rate:g}": {name: decisions(rows, t) for name, rows in unseen.items()} for t in stated
         },
         "false_positives": {
             source: {
-                f"{t.false_positive_rate:g}": share(int((values >= t.logit).sum()), len(values))
-                for t in thresholds
-                if t.logit is not None
+                f"{t.false_positive_rate:g}": share(int((rows.within & (rows.calibrated >= t.logit)).sum()), len(rows))
+                for t in stated
             }
-            for source, values in curves.items()
+            for source, rows in checked.items()
         },
     }
-    whole = all(t.logit is not None for t in thresholds if t.false_positive_rate >= 0.01)
+    whole = all(t.logit is not None for t in thresholds if t.false_positive_rate >= DEFAULT_RATE)
     return replace(
         card,
         calibration=chosen,
         thresholds=thresholds,
+        scope=scope,
         provisional=not whole,
         metrics={**card.metrics, "calibration": report},
     )
 
 
-def halves(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N,) whether an item's group belongs to the fitting half; groups are dealt out at random, half to each.
+def halves(groups: np.ndarray, sources: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+    """(N,) whether an item's group belongs to the fitting half; of each source's groups half are drawn.
 
     >>> fits = halves(np.array(["a", "a", "b", "c", "d"]))
     >>> bool(fits[0] == fits[1]), int(fits[1:].sum())
     (True, 2)
     """
-    names = np.unique(groups)
-    chosen = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
-    return np.isin(groups, chosen)
+    rng = np.random.default_rng(seed)
+    sources = np.zeros(len(groups)) if sources is None else sources
+    names = [np.unique(groups[sources == source]) for source in np.unique(sources)]
+    return np.isin(groups, np.concatenate([rng.permutation(some)[: len(some) // 2] for some in names]))
 
 
 def apply(calibration: Calibration, logits: np.ndarray) -> np.ndarray:
@@ -117,20 +143,26 @@ def apply(calibration: Calibration, logits: np.ndarray) -> np.ndarray:
 
 
 def choose(labels: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> tuple[Calibration, dict[str, float]]:
-    """The method with the lower cross-validated log loss, fitted to all of the data, and every method's loss.
+    """The method to calibrate with, fitted to all of the data, and every method's cross-validated log loss.
+
+    Isotonic regression has to be better by more than a standard error over the folds (Breiman et al., 1984): it makes
+    one of many scores, above all at the ends, where thresholds lie.
 
     Raises:
         DataError: the detector ranks no better than chance.
     """
     methods = {"temperature": fit_temperature, "isotonic": fit_isotonic}
-    losses = {"none": _log_loss(labels, logits)}
-    for name, fit in methods.items():
-        held_out = np.empty(len(logits))
-        for seen, unseen in GroupKFold(FOLDS).split(logits, labels, groups):
-            held_out[unseen] = apply(fit(labels[seen], logits[seen]), logits[unseen])
-        losses[name] = _log_loss(labels, held_out)
-    best = min(methods, key=lambda name: losses[name])
-    return methods[best](labels, logits), losses
+    folds = list(GroupKFold(FOLDS).split(logits, labels, groups))
+    losses = {
+        name: np.array(
+            [_log_loss(labels[out], apply(fit(labels[seen], logits[seen]), logits[out])) for seen, out in folds]
+        )
+        for name, fit in methods.items()
+    }
+    gain = losses["temperature"] - losses["isotonic"]
+    best = "isotonic" if gain.mean() > gain.std(ddof=1) / math.sqrt(FOLDS) else "temperature"
+    means = {"none": _log_loss(labels, logits)} | {name: float(loss.mean()) for name, loss in losses.items()}
+    return methods[best](labels, logits), means
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> Calibration:
@@ -163,19 +195,24 @@ def fit_isotonic(labels: np.ndarray, logits: np.ndarray) -> Calibration:
 
 
 def threshold_at(
-    rate: float, reals: Mapping[str, np.ndarray], groups: Mapping[str, int], labels: np.ndarray, logits: np.ndarray
+    rate: float,
+    reals: Mapping[str, np.ndarray],
+    groups: Mapping[str, int],
+    development: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    bound: float,
 ) -> Threshold:
     """The calibrated logit that no more than `rate` of the real videos of any source reach.
 
     Sources with fewer than 1 / rate groups cannot show the rate and do not decide; at least one must have three times
-    as many, or the threshold is None.
+    as many, or the threshold is None. At the default rate and below, the threshold is raised, if need be, until of the
+    development videos that it calls FAKE no more than MOST_WRONG are real, in any source.
 
     Args:
         rate: of false positives.
         reals: source -> calibrated logits of real videos.
         groups: source -> independent groups among them.
-        labels: (N,) of the fitting half, for `real_below`.
-        logits: (N,) calibrated, likewise.
+        development: source -> labels and calibrated logits of the fitting half.
+        bound: where "clearly real" ends; see `real_below`.
     """
     needed = math.ceil(ENOUGH / rate - 1e-9)
     largest = max(groups.values(), default=0)
@@ -184,37 +221,72 @@ def threshold_at(
         return Threshold(rate, None, largest, reason)
     able = {source: _exceeded_by(values, rate) for source, values in reals.items() if groups[source] * rate >= 1}
     worst = max(able, key=lambda source: able[source])
-    source = f"{worst}, the worst of {', '.join(sorted(able))}"
-    return Threshold(rate, able[worst], groups[worst], source, real_below(labels, logits, able[worst]))
+    least, source = able[worst], f"{worst}, the worst of {', '.join(sorted(able))}"
+    if rate <= DEFAULT_RATE and development:
+        raised = {name: fake_from(*values, least) for name, values in development.items()}
+        name = max(raised, key=lambda name: raised[name])
+        if raised[name] > least:
+            least, source = raised[name], f"{source}; raised, as too many called FAKE in {name} were real"
+    return Threshold(rate, least, groups[worst], source, min(bound, least))
 
 
-def real_below(labels: np.ndarray, logits: np.ndarray, fake_from: float) -> float:
-    """The highest bound of "clearly real" with at most MOST_WRONG wrong of the decided, real and fake weighing alike.
+def fake_from(labels: np.ndarray, logits: np.ndarray, least: float) -> float:
+    """The lowest threshold, from `least` up, at which no more than MOST_WRONG of the videos called FAKE are real.
 
-    Where no bound achieves that, the lowest logit there is, below which nothing like these videos lies.
+    >>> fake_from(np.array([0, 0, 1, 1]), np.array([-1.0, 2.0, 1.0, 3.0]), least=0.0)
+    3.0
     """
     reals, fakes = np.sort(logits[labels == 0]), np.sort(logits[labels == 1])
-    bounds = np.unique(np.append(logits[logits < fake_from], fake_from))
-    false_alarms, found = (reals >= fake_from).mean(), (fakes >= fake_from).mean()
-    missed = np.searchsorted(fakes, bounds) / len(fakes)
-    cleared = np.searchsorted(reals, bounds) / len(reals)
-    decided = false_alarms + found + missed + cleared
-    good = bounds[(false_alarms + missed <= MOST_WRONG * decided) & (decided > 0)]
+    bounds = np.append(least, np.unique(logits[logits > least]))
+    alarms = len(reals) - np.searchsorted(reals, bounds)
+    found = len(fakes) - np.searchsorted(fakes, bounds)
+    good = bounds[alarms <= MOST_WRONG * (alarms + found)]
+    return float(good[0]) if len(good) else float(np.nextafter(logits.max(), np.inf))
+
+
+def real_below(labels: np.ndarray, logits: np.ndarray, sure: float | None = None) -> float:
+    """The highest bound of "clearly real" below which no more than MOST_WRONG of the videos are fake.
+
+    Where no bound achieves that, the lowest logit there is, below which nothing like these videos lies.
+
+    Args:
+        labels: (N,) 0 or 1.
+        logits: (N,) calibrated.
+        sure: ask it of the share's upper bound (Clopper & Pearson) with this certainty, not of the share itself, as
+            the bound is chosen on the very data (Geifman & El-Yaniv, 2017).
+
+    >>> y, logits = np.repeat([0, 1], 98), np.append(np.arange(-98.0, 0), np.arange(-8.0, 90))
+    >>> real_below(y, logits), real_below(y, logits, sure=0.9)
+    (-3.0, -7.0)
+    """
+    reals, fakes = np.sort(logits[labels == 0]), np.sort(logits[labels == 1])
+    bounds = np.unique(logits)
+    missed, cleared = np.searchsorted(fakes, bounds), np.searchsorted(reals, bounds)
+    wrong = missed / np.maximum(missed + cleared, 1)
+    if sure is not None:
+        wrong = np.maximum(wrong, beta.ppf(sure, missed + 1, np.maximum(cleared, 1e-9)))
+    good = bounds[(wrong <= MOST_WRONG) & (missed + cleared > 0)]
     return float(good[-1] if len(good) else logits.min())
 
 
-def decisions(labels: np.ndarray, logits: np.ndarray, threshold: Threshold) -> dict[str, Any]:
-    """What the band of a threshold does: shares `undecided`, `wrong` of the decided, `found` fakes, `false_alarms`."""
+def decisions(rows: pd.DataFrame, threshold: Threshold) -> dict[str, Any]:
+    """What a threshold, its band and the scope do: shares `undecided`, `wrong` of the decided, `found`, `false_alarms`.
+
+    Args:
+        rows: `label`, `calibrated` and `within` (the scope: beyond it nothing is decided) of videos.
+        threshold: one that has a logit.
+    """
     assert threshold.logit is not None
-    fake = logits >= threshold.logit
-    real = ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
-    wrong = (fake & (labels == 0)) | (real & (labels == 1))
-    n_real, n_fake = int((labels == 0).sum()), int((labels == 1).sum())
+    label, logits, within = (rows[name].to_numpy() for name in ("label", "calibrated", "within"))
+    fake = within & (logits >= threshold.logit)
+    real = within & ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
+    wrong = (fake & (label == 0)) | (real & (label == 1))
+    n_real, n_fake = int((label == 0).sum()), int((label == 1).sum())
     return {
-        "undecided": share(int((~fake & ~real).sum()), len(labels)),
+        "undecided": share(int((~fake & ~real).sum()), len(rows)),
         "wrong": share(int(wrong.sum()), int((fake | real).sum())),
-        "found": share(int((fake & (labels == 1)).sum()), n_fake),
-        "false_alarms": share(int((fake & (labels == 0)).sum()), n_real),
+        "found": share(int((fake & (label == 1)).sum()), n_fake),
+        "false_alarms": share(int((fake & (label == 0)).sum()), n_real),
     }
 
 
@@ -251,24 +323,72 @@ def _balanced(labels: np.ndarray, p_fake: np.ndarray, times: np.ndarray) -> dict
     }
 
 
-def _development(scored: Scored, condition: str) -> pd.DataFrame:
-    """Label, raw logit, the group that halves keep whole, and the unit of resampling of every video."""
+def _table(scored: Scored, condition: str) -> pd.DataFrame:
+    """What is needed of every video: among it the group that halves keep whole, and the unit of resampling."""
     videos = scored.videos
-    _, unit = resampling_unit(videos)
+    units = [resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")]
     return pd.DataFrame(
         {
+            "dataset": videos.dataset,
+            "source": videos.dataset + f" ({condition})",
             "condition": condition,
             "label": videos.label.astype(int),
             "logit": videos.logit.astype(float),
             "group": videos.dataset + ":" + videos.group,
-            "unit": unit,
+            "unit": pd.concat(units),
+            "height": videos.height.astype(float),
+            "bits_per_pixel": videos.bits_per_pixel.astype(float),
+            "parts": videos.parts,
         }
     )
+
+
+def _able(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Sources with enough videos of both classes to show MOST_WRONG; of each condition, the smaller ones together."""
+    found = {}
+    for condition, rows in table.groupby("condition"):
+        least = rows.groupby("source").label.transform(lambda y: min((y == 0).sum(), (y == 1).sum()))
+        large = least * MOST_WRONG >= 1
+        names = rows.source.where(large, f"the smaller ones together ({condition})")
+        found |= {str(name): part for name, part in rows.groupby(names)}
+    return {name: part for name, part in found.items() if part.label.value_counts().min() * MOST_WRONG >= 1}
+
+
+def _scope(card: DetectorCard, first: pd.DataFrame, sources: Sequence[pd.DataFrame]) -> tuple[Scope, str]:
+    """What all but OUTER of the videos of some source have; the reason where there are no views to compare."""
+    bits = [rows.bits_per_pixel.dropna().quantile(OUTER) for rows in sources if rows.bits_per_pixel.notna().any()]
+    height = min(float(rows.height.quantile(OUTER)) for rows in sources)
+    scope = Scope(height, float(min(bits)) if bits else None)
+    if card.kind != "frame" or not card.parts.keys() >= set(VIEWS):
+        return scope, f"the detector does not give {' and '.join(VIEWS)} for single faces"
+    labels = first.label.to_numpy()
+    try:
+        views = {name: fit_temperature(labels, np.array([parts[name] for parts in first.parts])) for name in VIEWS}
+    except DataError as error:
+        return scope, error.message
+    scope = replace(scope, views=views, views_apart=math.inf)
+    apart = pd.Series([scope.apart(parts) for parts in first.parts], index=first.index)
+    return replace(scope, views_apart=float(apart.groupby(first.source).quantile(1 - OUTER).max())), ""
+
+
+def _beyond(rows: pd.DataFrame, scope: Scope) -> np.ndarray:
+    """(N,) whether a video lies beyond the scope; see `facetell.scanning.verdict.beyond`."""
+    beyond = rows.height.to_numpy() < scope.face_height
+    if scope.bits_per_pixel is not None:
+        beyond |= rows.bits_per_pixel.to_numpy(float) < scope.bits_per_pixel
+    if scope.views_apart is not None:
+        beyond |= np.array([scope.apart(parts) for parts in rows.parts]) > scope.views_apart
+    return beyond
 
 
 def _coverage(scored: Scored) -> dict[str, Any]:
     unscored = scored.items.reason[scored.items.reason != ""].value_counts()
     return {"items": len(scored.items), "unscored": {str(reason): int(n) for reason, n in unscored.items()}}
+
+
+def _reaching(rows: pd.DataFrame) -> np.ndarray:
+    """Calibrated logits, the lowest for videos beyond the scope: they are never called FAKE."""
+    return np.where(rows.within, rows.calibrated, rows.calibrated.min())
 
 
 def _exceeded_by(values: np.ndarray, rate: float) -> float:

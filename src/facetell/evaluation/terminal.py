@@ -149,9 +149,11 @@ def calibration(card: DetectorCard) -> RenderableType:
                 f"{plain(threshold.source)}), REAL below {band}."
             )
         )
-        for condition, shares in report["decisions"][rate].items():
+        for source, shares in report["decisions"][rate].items():
             said = ", ".join(f"{name.replace('_', ' ')} {_share(one)}" for name, one in shares.items())
-            parts.append(Text(f"  held out, {plain(condition)}: {said}"))
+            parts.append(Text(f"  held out, {plain(source)}: {said}"))
+    if card.scope is not None:
+        parts.append(Text(f"Nothing is decided on {plain(', '.join(card.scope.beyond))}."))
     sources = Table(box=None, pad_edge=False, header_style="dim")
     rates = [f"{t.false_positive_rate:g}" for t in card.thresholds if t.logit is not None]
     for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):

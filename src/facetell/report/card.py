@@ -39,6 +39,8 @@ def card_page(card: DetectorCard, sha256: str) -> str:
         for threshold in card.thresholds:
             logit = "too few to tell" if threshold.logit is None else f"{threshold.logit:.3f}"
             lines.append(f"| {threshold.false_positive_rate:.1%} | {logit} | {threshold.n_real} {threshold.source} |")
+    if card.scope is not None:
+        lines += ["", "## Nothing is decided on", "", *(f"- {words}" for words in card.scope.beyond)]
     lines += ["", "## Known limits", "", *(f"- {limit}" for limit in card.limits), ""]
     return "\n".join(lines)
 
