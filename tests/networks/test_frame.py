@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facetell.errors import TrainingError
-from facetell.networks.frame import FrameNet, load_backbone, mask_vote
+from facetell.networks.frame import FrameNet, fold_norms, load_backbone, mask_vote
 
 
 @pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"])
@@ -90,3 +90,16 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path: Path, content: bytes):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(TrainingError, match="There are no weights at"):
         load_backbone("resnet18", 64, str(tmp_path / "absent.pth"))
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18"])
+def test_folding_leaves_the_function_and_no_norms(backbone: str):
+    network = FrameNet(backbone, 64)
+    network.train()(torch.randn(4, 3, 64, 64))  # so that the norms have statistics of their own
+    crops = torch.randn(2, 3, 64, 64)
+    expected = network.eval()(crops)
+    fold_norms(network.backbone)
+    folded = network.eval()(crops)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    for name, value in expected.items():
+        torch.testing.assert_close(folded[name], value, rtol=1e-4, atol=1e-4)

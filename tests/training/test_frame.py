@@ -78,6 +78,26 @@ def test_alike_teaches_both_logits_everything(cache: FaceCache):
     assert (batch["texture"] == np.repeat([0, 1], 8)).all()
 
 
+def test_mixed_fakes_have_soft_labels_and_fainter_masks(cache: FaceCache):
+    calm = {"strength": (0.0, 0.0), "h264": 0.0, "kinds": (0.0, 0.0, 1.0), "batch": 16}
+    mixed, whole = pairs(cache, **calm, mixup=1.0)[0], pairs(cache, **calm)[0]
+    labels = mixed["texture"][16:]
+    assert ((labels > 0) & (labels < 1)).all()
+    assert len(set(labels)) > 1
+    assert (mixed["texture"][:16] == 0).all()
+    assert mixed["masks"].max() < whole["masks"].max()
+
+
+def test_swaps_take_the_face_of_the_same_pose(cache: FaceCache):
+    made = pairs(cache, kinds=(1.0, 0.0, 0.0), swaps=1.0, strength=(0.0, 0.0), h264=0.0)
+    batch = made[0]
+    assert (batch["blend"][4:] == 1).all()
+    assert np.isnan(batch["texture"][4:]).all()
+    assert batch["masks"][4:].max(axis=(1, 2)).min() > 0.5
+    face = int(made.reals[0])
+    assert made._donor(face, np.random.default_rng(0)) != face
+
+
 def test_the_same_step_gives_the_same_batch(cache: FaceCache):
     one, two, other = pairs(cache)[7], pairs(cache)[7], pairs(cache)[8]
     assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
@@ -149,6 +169,17 @@ def test_a_training_may_start_from_another(cache: FaceCache, tmp_path: Path):
     recipe = FrameRecipe(**{**TINY.__dict__, "start": str(tmp_path / "best.ckpt")})
     weights = TASK.module(recipe).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in first.module.state_dict().items())
+
+
+def test_norms_are_folded_once(cache: FaceCache, tmp_path: Path):
+    first = fit(TASK, TINY, [cache], tmp_path / "first", device="cpu").module
+    start = {"start": str(tmp_path / "first" / "best.ckpt"), "fold": True}
+    folded = fit(TASK, replace(TINY, **start, learning_rate=1e-9), [cache], tmp_path / "folded", device="cpu").module
+    again = TASK.module(replace(TINY, fold=True, start=str(tmp_path / "folded" / "best.ckpt"))).eval()
+    crops = torch.randn(2, 3, TINY.size, TINY.size)
+    for parts in (folded.network.parts(crops), again.network.parts(crops)):
+        for value, expected in zip(parts, first.network.parts(crops), strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_only_the_norms_of_a_transformer_learn(cache: FaceCache, tmp_path: Path):

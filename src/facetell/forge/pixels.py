@@ -85,7 +85,7 @@ def restore(image: np.ndarray, factor: float, amount: float) -> np.ndarray:
 
 
 def decoder_kernel(rng: np.random.Generator) -> np.ndarray:
-    """A (4, 4) float32 kernel for `regenerate`: near to linear interpolation, as a trained decoder's is, never quite."""
+    """A (4, 4) float32 kernel for `regenerate`: a trained decoder's, close to linear interpolation, never quite it."""
     linear = np.array([1, 3, 3, 1]) / 4
     kernel = np.outer(linear, linear) * (1 + rng.uniform(0, 0.03) * rng.standard_normal((4, 4)))
     return (kernel * (4 / kernel.sum())).astype(np.float32)

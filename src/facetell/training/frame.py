@@ -8,7 +8,7 @@ teach both. The mask learns from every pair whose altered region is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +22,7 @@ from facetell.detectors import DetectorCard
 from facetell.errors import ForgeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
-from facetell.forge.blend import Forged, difference_mask, paste_part, self_blend
+from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_blend
 from facetell.forge.degrade import augment_pair, h264
 from facetell.forge.swap import swap
 from facetell.networks.background import behind
@@ -71,6 +71,7 @@ class FrameRecipe(Recipe):
     kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
     inner: Annotated[float, Range(0, 1)] = 0.4  # of self-blends: inner-face families
     swaps: Annotated[float, Range(0, 1)] = 0.0  # share of the blends that take another person's face
+    mixup: Annotated[float, Range(0, 1)] = 0.0  # share of the whole fakes mixed with their originals, with soft labels
     strength: Annotated[tuple[float, float], Range(0, 1)] = (0.2, 1.0)  # worst damage at the start and at the end
     h264: Annotated[float, Range(0, 1)] = 0.2  # share of the pairs
     jitter_scale: Annotated[float, Range(0, 1)] = 0.2  # e^±this
@@ -254,15 +255,19 @@ class TrainingPairs:
         nothing = np.zeros(len(pairs), np.float32)
         targets = {}
         for name, silent in (("blend", "whole"), ("texture", "blend")):
-            taught = [1.0 if kind != silent or self.recipe.teach == "alike" else np.nan for *_, kind in pairs]
+            taught = [label if kind != silent or self.recipe.teach == "alike" else np.nan for *_, kind, label in pairs]
             targets[name] = np.concatenate([nothing, np.array(taught, np.float32)])
         masks = np.stack([np.zeros_like(pair[1]) for pair in pairs] + [pair[1] for pair in pairs])
         return {"images": images, "masks": masks, **targets}
 
-    def _pair(self, rng: np.random.Generator, worst: float) -> tuple[list[np.ndarray], np.ndarray, Kind]:
-        """Two crops that differ by a forgery, its mask by cell, and what kind of forgery it is."""
+    def _pair(self, rng: np.random.Generator, worst: float) -> tuple[list[np.ndarray], np.ndarray, Kind, float]:
+        """Two crops that differ by a forgery, its mask by cell, its kind, and the label of the second crop."""
         kind = KINDS[rng.choice(3, p=np.array(self.recipe.kinds) / sum(self.recipe.kinds))]
         forged, points, known = self._blend(rng) if kind == "blend" else self._labelled(rng, kind)
+        label = 1.0
+        if kind == "whole" and rng.random() < self.recipe.mixup:
+            mixed, label = mix(forged.fake, forged.real, rng)
+            forged = replace(forged, fake=mixed, mask=forged.mask * np.float32(label))
         pair = [forged.real, forged.fake]
         if rng.random() < self.recipe.h264:
             pair = h264(pair, rng)
@@ -276,7 +281,7 @@ class TrainingPairs:
             cells[:] = np.nan
         if rng.random() < 0.5:
             crops, cells = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops], cells[:, ::-1]
-        return crops, np.ascontiguousarray(cells), kind
+        return crops, np.ascontiguousarray(cells), kind, label
 
     def _blend(self, rng: np.random.Generator) -> tuple[Forged, np.ndarray, bool]:
         for _ in range(TRIES):
