@@ -4,7 +4,7 @@ CORE := .venv-core
 DEV := .venv
 SAMPLES := examples/portrait.mp4 examples/portrait-forged.mp4
 
-.PHONY: scan test lint format bench clean
+.PHONY: scan test lint format bench fuzz clean
 
 $(CORE)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CORE)
@@ -33,6 +33,9 @@ format: $(DEV)/.installed
 
 bench: $(DEV)/.installed
 	$(DEV)/bin/python benchmarks/scan.py
+
+fuzz: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.hostile 2400
 
 clean:
 	rm -rf $(CORE) $(DEV) build dist .pytest_cache .ruff_cache

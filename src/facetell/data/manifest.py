@@ -77,7 +77,7 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         ManifestError: no path or label column, a row without a path, a label other than 0 and 1, a path (and member)
-            that stands in two rows.
+            that stands in two rows, a frame that is no number.
     """
     for column in ("path", "label"):
         if column not in table:
@@ -89,8 +89,10 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     _refuse(frame.path == "", "has no path", frame)
     _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
     _refuse(frame.duplicated(["path", "member"]), "names a file that an earlier row names too", frame)
+    numbers = pd.to_numeric(frame.frame.where(frame.frame.notna() & (frame.frame != ""), -1), errors="coerce")
+    _refuse(~(numbers.between(-1, 2**31 - 1) & (numbers % 1 == 0)), "has a frame that is no whole number", frame)
     frame["label"] = frame.label.astype("int8")
-    frame["frame"] = frame.frame.fillna(-1).astype("int32")
+    frame["frame"] = numbers.astype("int32")
     frame["crop"] = frame.crop.astype(bool)
     frame["video"] = frame.video.where(frame.video != "", frame.path + frame.member)
     frame["group"] = frame.group.where(frame.group != "", frame.original.where(frame.original != "", frame.video))

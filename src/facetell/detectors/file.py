@@ -154,7 +154,7 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
     try:
         onnx.checker.check_model(model)
         shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
     for value in shaped.graph.value_info:
         elements = 1

@@ -72,8 +72,8 @@ def read_mesonet(path: str | os.PathLike[str]) -> Mesonet:
     try:
         with h5py.File(path, "r") as file:
             layers = _layers(file)
-    except OSError as error:
-        raise DetectorFileError(f"{os.fspath(path)} is not an HDF5 file.", advice) from error
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # h5py's, on broken files
+        raise DetectorFileError(f"{os.fspath(path)} is not an HDF5 file, or damaged.", advice) from error
     network = MesoInception4() if len(layers["conv2d"]) > 4 else Meso4()
     for kind, module_type in _KINDS.items():
         modules = [module for module in network.modules() if isinstance(module, module_type)]

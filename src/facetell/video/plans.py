@@ -104,7 +104,7 @@ class Seconds(Plan):
         return np.unique((times - times[0] + _ROUNDING) // self.step, return_index=True)[1]
 
     def __str__(self) -> str:
-        return f"seconds:{self.step:g}"
+        return f"seconds:{np.format_float_positional(self.step, trim='-')}"
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,8 @@ class Source:
                     yield packet
         except FFmpegError:
             self.corrupt_packets += 1  # nothing can be read beyond this point
+        except IndexError:
+            pass  # the end, where PyAV trips over streams that came up on the way
 
     def decode(self, packet: av.Packet | None, *, wanted: bool = True) -> list[av.VideoFrame]:
         """The frames that came out of the decoder, in order of presentation.
