@@ -189,7 +189,8 @@ def remuxed(
     with av.open(io.BytesIO(whole), "r") as given:
         stream = given.streams.video[0]
         kept = [packet for packet in given.demux(stream) if packet.size]
-        with suppress(FFmpegError), av.open(result, "w", format=formats.get(suffix, suffix[1:])) as out:
+        # ValueError: the container cannot hold this codec
+        with suppress(FFmpegError, ValueError), av.open(result, "w", format=formats.get(suffix, suffix[1:])) as out:
             copy = out.add_stream_from_template(stream)
             for packet in edit(kept, rng):
                 packet.stream = copy
