@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facetell import __version__
-from facetell.cli import average, calibrate, data, evaluate, forge, inspect, models, reproduce, scan, train
+from facetell.cli import average, benchmark, calibrate, data, evaluate, forge, inspect, models, reproduce, scan, train
 from facetell.cli.common import Verbs
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command()(inspect.inspect)
 app.add_typer(data.app, name="data")
 app.add_typer(forge.app, name="forge")
 app.command()(evaluate.evaluate)
+app.command()(benchmark.benchmark)
 app.command()(calibrate.calibrate)
 app.command()(train.train)
 app.command()(average.average)

@@ -58,7 +58,7 @@ def evaluate(
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
-    from facetell.evaluation.aggregation import aggregation
+    from facetell.evaluation.aggregation import aggregation, mirrored
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.page import page
     from facetell.evaluation.protocol import compare, submission_table, summary
@@ -94,8 +94,9 @@ def evaluate(
         result["against"] = compare(scored, other)
     if suite == "aggregation":
         with counting(len(manifest), quiet) as advance:
-            mirrored = score(manifest, scanner, workers, advance, SUITE["mirrored"], store)
-        result["aggregation"] = aggregation(scored, mirrored, resamples)
+            other_side = Scanner(mirrored(scanner.detector, device), sample)
+            flipped = score(manifest, other_side, workers, advance, store=store)
+        result["aggregation"] = aggregation(scored, flipped, resamples)
     if suite == "robustness":
         with counting(len(manifest) * len(SUITE), quiet) as advance:
             result["robustness"] = robustness(manifest, scanner, scored, workers, resamples, advance, store)

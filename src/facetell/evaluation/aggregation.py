@@ -10,6 +10,8 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import trim_mean
 
+from facetell.detectors import Detector, Scores
+from facetell.detectors.file import read_detector_file
 from facetell.errors import DataError
 from facetell.evaluation.metrics import metrics, paired
 from facetell.evaluation.protocol import resampling_unit
@@ -46,6 +48,18 @@ RULES: dict[str, Rule] = {
 }
 
 
+class Mirrored(Detector):
+    """A detector that sees every crop with left and right exchanged."""
+
+    def score(self, crops: np.ndarray) -> Scores:
+        return super().score(crops[..., ::-1, :])
+
+
+def mirrored(detector: Detector, device: str = "cpu") -> Mirrored:
+    """The same detector, shown mirrored crops."""
+    return Mirrored(read_detector_file(detector.path), device)
+
+
 def aggregation(
     scored: Scored, mirrored: Scored | None = None, n_boot: int = 1000, frames: Sequence[int] = FRAMES
 ) -> dict[str, Any]:
@@ -53,7 +67,7 @@ def aggregation(
 
     Args:
         scored: videos, or stills of videos.
-        mirrored: the same items with left and right exchanged; adds the shipped rule over the mean of both logits.
+        mirrored: the same items seen by the `mirrored` detector; adds the shipped rule over the mean of both logits.
         n_boot: resamples for the intervals.
         frames: how many faces, spread over the video, to try; videos with fewer give all they have.
 

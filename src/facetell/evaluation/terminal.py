@@ -46,7 +46,7 @@ def written(numbers: Mapping[str, Any], name: str) -> str:
     value = numbers[name]
     if value is None:
         return "–"
-    return _plus(value, interval(numbers, name))
+    return plus(value, interval(numbers, name))
 
 
 def report(result: Mapping[str, Any]) -> RenderableType:
@@ -95,8 +95,8 @@ def robustness_rows(robustness: Mapping[str, Mapping[str, Any]]) -> list[tuple[s
     for name, numbers in robustness.items():
         comparison = numbers["comparison"]
         auc = "–" if comparison is None else f"{comparison['auc_a']:.3f}"
-        change = "–" if comparison is None else _signed(comparison["difference"], comparison["difference_ci95"])
-        drift = [_signed(numbers[key]["value"], numbers[key]["ci95"]) for key in ("drift_real", "drift_fake")]
+        change = "–" if comparison is None else signed(comparison["difference"], comparison["difference_ci95"])
+        drift = [signed(numbers[key]["value"], numbers[key]["ci95"]) for key in ("drift_real", "drift_fake")]
         alarms = numbers["false_alarms"]
         share = "–" if alarms["value"] is None else f"{alarms['value']:.1%} of {alarms['n']}"
         rows.append((plain(name), auc, change, *drift, share, str(numbers["lost"])))
@@ -134,7 +134,7 @@ def calibration(card: DetectorCard) -> RenderableType:
     for words in ("", "before", "after"):
         table.add_column(words, justify="left" if not words else "right")
     for name in ("log_loss", "brier", "ece"):
-        table.add_row(NAMES[name], *(_plus(one[name]["value"], one[name]["ci95"]) for one in (before, after)))
+        table.add_row(NAMES[name], *(plus(one[name]["value"], one[name]["ci95"]) for one in (before, after)))
     table.add_row("AUC", "", written(report["held_out"], "auc"))
     parts.append(table)
     for threshold in card.thresholds:
@@ -150,7 +150,7 @@ def calibration(card: DetectorCard) -> RenderableType:
             )
         )
         for source, shares in report["decisions"][rate].items():
-            said = ", ".join(f"{name.replace('_', ' ')} {_share(one)}" for name, one in shares.items())
+            said = ", ".join(f"{name.replace('_', ' ')} {shared(one)}" for name, one in shares.items())
             parts.append(Text(f"  held out, {plain(source)}: {said}"))
     if card.scope is not None:
         parts.append(Text(f"Nothing is decided on {plain(', '.join(card.scope.beyond))}."))
@@ -159,15 +159,22 @@ def calibration(card: DetectorCard) -> RenderableType:
     for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):
         sources.add_column(words)
     for source, shares in report["false_positives"].items():
-        sources.add_row(Text(plain(source)), *(_share(shares[rate]) for rate in rates))
+        sources.add_row(Text(plain(source)), *(shared(shares[rate]) for rate in rates))
     return Group(*parts, sources)
 
 
-def _plus(value: float, bounds: list[float] | None) -> str:
+def gain(comparison: Mapping[str, Any]) -> str:
+    """A paired difference with its interval."""
+    return signed(comparison["difference"], comparison["difference_ci95"])
+
+
+def plus(value: float, bounds: list[float] | None) -> str:
+    """A value with its interval, if it has one."""
     return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
 
 
-def _share(numbers: Mapping[str, Any]) -> str:
+def shared(numbers: Mapping[str, Any]) -> str:
+    """A share with its interval and n."""
     if numbers["value"] is None:
         return "–"
     low, high = numbers["ci95"]
@@ -210,8 +217,8 @@ def aggregation_rows(aggregation: Mapping[str, Any]) -> list[tuple[str, str, str
     rows = []
     for name, numbers in aggregation["rules"].items():
         gain = numbers["gain"]
-        change = "–" if gain is None else _signed(gain["difference"], gain["difference_ci95"])
-        rows.append((name, _plus(numbers["auc"], numbers["auc_ci95"]), change))
+        change = "–" if gain is None else signed(gain["difference"], gain["difference_ci95"])
+        rows.append((name, plus(numbers["auc"], numbers["auc_ci95"]), change))
     return rows
 
 
@@ -229,7 +236,7 @@ def _aggregation(aggregation: Mapping[str, Any]) -> list[Table]:
     for words in ("faces", "on average", "AUC"):
         frames.add_column(words)
     for number, numbers in aggregation["frames"].items():
-        frames.add_row(number, f"{numbers['faces']:.1f}", _plus(numbers["auc"], numbers["auc_ci95"]))
+        frames.add_row(number, f"{numbers['faces']:.1f}", plus(numbers["auc"], numbers["auc_ci95"]))
     return [rules, frames]
 
 
@@ -249,7 +256,7 @@ def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
             str(numbers["n"]),
             _valued(numbers["auc"]),
             _valued(numbers["fixed_map"]),
-            _plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
+            plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
             *(_valued(numbers[name]) for name in ("region_named", "region_right")),
         )
         for what, numbers in rows.items()
@@ -273,10 +280,11 @@ def _heatmap(heatmap: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _valued(numbers: Mapping[str, Any]) -> str:
-    return "–" if numbers["value"] is None else _plus(numbers["value"], numbers["ci95"])
+    return "–" if numbers["value"] is None else plus(numbers["value"], numbers["ci95"])
 
 
-def _signed(value: float | None, bounds: list[float] | None) -> str:
+def signed(value: float | None, bounds: list[float] | None) -> str:
+    """A change with its interval."""
     if value is None:
         return "–"
     return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")

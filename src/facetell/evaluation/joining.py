@@ -1,0 +1,83 @@
+"""Whether several detectors joined are better than the best alone: a small combiner, never judged on what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from facetell.evaluation.metrics import paired, paired_mean
+from facetell.evaluation.protocol import resampling_unit
+
+FOLDS = 5
+STRENGTHS = np.logspace(-3, 1, 5)  # of regularisation, chosen within the fitting folds
+
+
+def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """A logistic regression on the detectors' raw logits, held against the first detector alone.
+
+    It is fitted to some groups of every set and judged on the others, its regularisation chosen by a further split of
+    the fitting groups; every class of every set weighs the same. For each set it is also fitted to the other sets
+    alone, which is what a new source would meet.
+
+    Args:
+        videos: set -> detector -> labelled videos, as `Scored.videos`. Those that every detector could score count; a
+            set that has fewer than FOLDS groups or one class of them is left out.
+        n_boot: resamples for the intervals.
+        seed: of the resampling.
+
+    Returns:
+        `detectors`; `sets`, set -> `known` and `new`, each as from `metrics.paired` with the joined detectors as A and
+        the first alone as B; `mean`, of the sets' differences, as from `metrics.paired_mean`, for either; `left_out`.
+    """
+    detectors = list(next(iter(videos.values()))) if videos else []
+    tables = {name: _table(of) for name, of in videos.items()}
+    able = {name: rows for name, rows in tables.items() if rows.label.nunique() == 2 and rows.group.nunique() >= FOLDS}
+    result: dict[str, Any] = {"detectors": detectors, "left_out": sorted(tables.keys() - able.keys())}
+    result |= {"sets": {}, "mean": None}
+    if not able:
+        return result
+    table = pd.concat([rows.assign(set=name) for name, rows in able.items()], ignore_index=True)
+    features, label = table[detectors].to_numpy(), table.label.to_numpy()
+    known, new = np.empty(len(table)), np.full(len(table), np.nan)
+    for seen, unseen in GroupKFold(FOLDS).split(features, label, table.group):
+        known[unseen] = _fit(table.iloc[seen], detectors).predict_proba(features[unseen])[:, 1]
+    for name in able if len(able) > 1 else ():
+        here = (table.set == name).to_numpy()
+        new[here] = _fit(table[~here], detectors).predict_proba(features[here])[:, 1]
+    alone = 1 / (1 + np.exp(-features[:, 0]))
+    ways = {"known": known} | ({"new": new} if len(able) > 1 else {})
+    for name in able:
+        here = (table.set == name).to_numpy()
+        y, groups = label[here], table.group[here]
+        result["sets"][name] = {
+            way: paired(y, joint[here], alone[here], groups, n_boot, seed) for way, joint in ways.items()
+        }
+    parts = [(table.set == name).to_numpy() for name in able]
+    result["mean"] = {
+        way: paired_mean([(label[p], joint[p], alone[p], table.group[p]) for p in parts], n_boot, seed)
+        for way, joint in ways.items()
+    }
+    return result
+
+
+def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per video that all detectors could score: their logits, its label and its group."""
+    first = next(iter(of.values()))
+    rows = pd.DataFrame({"label": first.label, "group": first.dataset + resampling_unit(first)[1]})
+    return rows.join([videos.logit.rename(name) for name, videos in of.items()], how="inner")
+
+
+def _fit(rows: pd.DataFrame, detectors: list[str]) -> GridSearchCV:
+    weight = 1 / rows.groupby(["set", "label"]).label.transform("size")
+    folds = list(GroupKFold(FOLDS - 1).split(rows, groups=rows.group))
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=folds, scoring="neg_log_loss")
+    weights = (weight / weight.mean()).to_numpy()
+    return search.fit(rows[detectors].to_numpy(), rows.label, logisticregression__sample_weight=weights)

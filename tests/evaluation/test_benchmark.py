@@ -1,0 +1,212 @@
+"""Detectors × sets: what the result holds, what the documents get, and that a second run is cheap."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from facetell.cli import app
+from facetell.detectors import Detector
+from facetell.errors import DataError, FileMissingError, UsageError
+from facetell.evaluation import markdown
+from facetell.evaluation.benchmark import DataSet, read_sets
+from facetell.evaluation.joining import joined
+from facetell.evaluation.metrics import paired, paired_mean
+from tests.detectors import networks
+from tests.evaluation import made
+
+NASTY = "<b>|made"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sets that the detector `bright` solves and `even` does not, and one of real pictures."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        made.stills(folder / name, people=6).assign(dataset=name).to_csv(folder / f"{name}.csv", index=False)
+    made.manifest_rows(folder / "one.csv", label=0).assign(path=lambda t: t.path).to_csv(
+        folder / "real.csv", index=False
+    )
+    made.detector(folder, name="bright.onnx", training_data=f"{NASTY} collection")
+    networks.write(folder, networks.brightness(gain=0.0), name="even.onnx", version="2")
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=2)
+    networks.write(folder, network, name="clip.onnx", kind="clip", frames=2, version="3")
+    (folder / "sets.toml").write_text(
+        f"""
+        [[set]]
+        name = "{NASTY}"
+        data = ["one.csv"]
+        source = "{NASTY}"
+        robustness = 1
+        [[set]]
+        name = "second"
+        data = ["two.csv"]
+        aggregation = true
+        compression = "none"
+        [[set]]
+        name = "photographs"
+        data = ["real.csv"]
+        """
+    )
+    return folder
+
+
+def call(folder: Path, *arguments: object, detectors: tuple[str, ...] = ("bright", "even", "clip")):
+    given = [part for name in detectors for part in ("--detector", str(folder / f"{name}.onnx"))]
+    return CliRunner().invoke(
+        app, ["benchmark", str(folder / "sets.toml"), *given, *map(str, arguments), "--resamples", "50", "--quiet"]
+    )
+
+
+def test_documents_get_their_tables_and_a_second_run_is_cheap(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "img").mkdir()
+    place = "Mine.\n\n<!-- benchmark: aggregation -->\nold\n<!-- end -->\n\nAlso mine.\n"
+    (tmp_path / "part.md").write_text(place)
+    arguments = ["-o", tmp_path / "all.md", "-o", tmp_path / "part.md", "--images", tmp_path / "img"]
+    arguments += ["--scores", tmp_path / "scores", "--json", tmp_path / "all.json"]
+    outcome = call(folder, *arguments)
+    assert outcome.exit_code == 0, outcome.output
+
+    result = json.loads((tmp_path / "all.json").read_text())
+    cell = result["cells"]["second"]["tiny 1"]
+    assert (cell["auc"], cell["n_real"], cell["n_fake"]) == (1.0, 6, 6)
+    assert result["cells"]["second"]["tiny 2"]["auc"] == 0.5
+    assert result["cells"]["second"]["tiny 3"]["auc"] == 1
+    assert result["cells"]["photographs"]["tiny 1"]["auc"] is None
+    assert result["curves"].keys() == {NASTY, "second"}
+    assert result["robustness"].keys() == {NASTY}
+    assert "mean, weighted by quality, with the mirrored face" in result["aggregation"]["rules"]
+
+    text = (tmp_path / "all.md").read_text()
+    assert NASTY not in text
+    assert text.count("1.000 *") == 1  # bright was trained on the first set's collection
+    assert "![reliability](img/benchmark-reliability.svg)" in text
+    for svg in (tmp_path / "img").iterdir():
+        ElementTree.parse(svg)
+    part = (tmp_path / "part.md").read_text()
+    assert part.startswith("Mine.\n\n<!-- benchmark: aggregation -->\nn = 6 real + 6 fake videos\n")
+    assert part.endswith("<!-- end -->\n\nAlso mine.\n")
+
+    def refuse(self: Detector, crops: np.ndarray):
+        raise AssertionError("looked at again")
+
+    monkeypatch.setattr(Detector, "score", refuse)
+    assert call(folder, *arguments).exit_code == 0
+    assert (tmp_path / "all.md").read_text() == text
+    assert (tmp_path / "part.md").read_text() == part
+
+
+def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:
+    network = networks.brightness(frames=9)
+    networks.write(folder, network, name="long.onnx", kind="clip", frames=9)
+    outcome = call(folder, "-o", tmp_path / "x.md", "--json", tmp_path / "x.json", detectors=("long",))
+    assert outcome.exit_code == 0, outcome.output
+    cell = json.loads((tmp_path / "x.json").read_text())["cells"]["second"]["tiny 1"]
+    assert (cell["auc"], cell["n_real"], cell["videos"]) == (None, 0, 12)
+    assert "| 0 of 12 | – |" in (tmp_path / "x.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[set", "is not TOML"),
+        ("title = 1", "names no data set"),
+        ("[[set]]\nname = 'a'", "a set has no data"),
+        ("[[set]]\nname = 'a'\ndata = 'x'", "'data' of a set must be of type list"),
+        ("[[set]]\nname = 'a'\ndata = ['x']\ncolour = 1", "'colour' of a set is not known"),
+    ],
+)
+def test_a_list_of_sets_that_cannot_be_read_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "sets.toml").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        read_sets(tmp_path / "sets.toml")
+
+
+def test_names_must_be_their_own(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sets.toml").write_text("[[set]]\nname = 'a'\ndata = ['x']\n" * 2)
+    with pytest.raises(UsageError, match="are called a"):
+        read_sets(tmp_path / "sets.toml")
+    with pytest.raises(FileMissingError):
+        read_sets(tmp_path / "none.toml")
+    outcome = call(folder, "-o", tmp_path / "x.md", detectors=("bright", "bright"))
+    assert outcome.exit_code == 2
+    assert "are called tiny 1" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"), [("No place.", "no place for"), ("<!-- benchmark: x -->\n<!-- end -->", "place for 'x'")]
+)
+def test_a_document_without_known_places_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, text: str, complaint: str
+) -> None:
+    (tmp_path / "x.md").write_text(text)
+    outcome = call(folder, "-o", tmp_path / "x.md")
+    assert outcome.exit_code == 2
+    assert complaint in outcome.stderr
+
+
+def test_cells_of_tables_are_harmless() -> None:
+    written = markdown._cell("a|b\n<script> [x](y)")  # pyright: ignore[reportPrivateUsage]
+    assert not set("|<>[]\n") & set(written)
+
+
+def test_the_shipped_list_of_sets_is_sound() -> None:
+    sets = read_sets(Path(__file__).parents[2] / "docs" / "benchmark.toml")
+    assert isinstance(sets[0], DataSet)
+    assert any(one.robustness for one in sets)
+
+
+def drawn(n: int, seed: int, signal: tuple[float, float]) -> dict[str, pd.DataFrame]:
+    """Two detectors whose logits carry signals with independent noise."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    rows = {
+        "label": label,
+        "dataset": f"d{seed}",
+        "group": [f"g{k // 2}" for k in range(n)],
+        "original": "",
+        "video": "v",
+    }
+    return {
+        name: pd.DataFrame(rows).assign(logit=(label - 0.5) * gain + rng.normal(0, 1, n))
+        for name, gain in zip(("a", "b"), signal, strict=True)
+    }
+
+
+def test_joining_helps_where_both_know_something_and_not_where_one_is_noise() -> None:
+    both = joined({"x": drawn(600, 0, (1, 1)), "y": drawn(600, 1, (1, 1))}, n_boot=100)
+    noise = joined({"x": drawn(600, 0, (1, 0)), "y": drawn(600, 1, (1, 0))}, n_boot=100)
+    for way in ("known", "new"):
+        assert both["mean"][way]["difference_ci95"][0] > 0.03
+        assert abs(noise["mean"][way]["difference"]) < 0.02
+    assert both["sets"]["x"]["known"]["n_real"] == 300
+
+
+def test_a_joint_score_of_noise_gains_nothing_on_groups_it_did_not_see() -> None:
+    result = joined({"x": drawn(200, 3, (0, 0))}, n_boot=100)
+    assert result["sets"]["x"]["known"]["auc_a"] < 0.6
+    assert "new" not in result["mean"]
+
+
+def test_sets_that_cannot_be_split_are_named() -> None:
+    single = {name: videos.assign(label=1) for name, videos in drawn(20, 0, (1, 1)).items()}
+    result = joined({"x": single})
+    assert (result["left_out"], result["sets"], result["mean"]) == (["x"], {}, None)
+
+
+def test_the_mean_of_one_set_is_that_sets_difference() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(100) % 2
+    a, b = np.clip(y * 0.3 + rng.random(100), 0, 1.3) / 1.3, rng.random(100)
+    alone, mean = paired(y, a, b, np.arange(100), 200), paired_mean([(y, a, b, np.arange(100))], 200)
+    assert mean["difference"] == pytest.approx(alone["difference"])
+    assert mean["difference_ci95"] == pytest.approx(alone["difference_ci95"], abs=0.05)
