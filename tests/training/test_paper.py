@@ -24,17 +24,17 @@ from facetell.training.faces import Crops
 from facetell.training.paper import claims
 from facetell.training.paper.material import find
 from facetell.training.paper.protocols import PROTOCOLS, deal, shared_groups
-from facetell.training.paper.run import MODELS, fit_on
+from facetell.training.paper.run import MODELS, Effort, fit_on
 from facetell.training.recipe import load_recipe
 from tests import media
 from tests.training.test_keras import keras_file
 
-PEOPLE = 6
+PEOPLE = 9
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pairs of clips, of crops and of stills, the fakes blurred; one fake clip alone; one weight file."""
+    """Nine pairs of clips, of crops and of stills, the fakes blurred; one fake clip alone; one weight file."""
     folder = tmp_path_factory.mktemp("data")
     for name in (
         "clips/real",
@@ -85,7 +85,7 @@ def test_the_whole_of_it_quickly(data: Path, tmp_path: Path):
             assert torn == 0 if protocol == "b" else torn > 0
         losses = pieces[f"{model.name}-c"]["curves"]["train_loss"]
         assert min(losses[1:]) < losses[0]
-        assert f"{model.name}-b-wide-green" in pieces
+        assert f"{model.name}-b-wide-mean" in pieces
     assert pieces["mesonet-Meso4_XY"]["parity"] < 1e-4
     assert pieces["data"]["unused"] == ["other"]
     assert pieces["fakes-only"]["models"]["GRU"]["n"] == 1
@@ -154,11 +154,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(model, tmp_path: Path):
     items = Runs(images, labels, videos) if model.on == "clips" else Crops(images, labels, videos, np.full(12, -1), 0)
     (fold,) = deal(videos, "c", 3)
     recipe = replace(load_recipe(model.recipe, model.task.recipe), batch=4, checkpoint_minutes=0.0, keep=9)
-    whole, resumed = (fit_on(model, recipe, items, fold, tmp_path / name, None, 1, epochs=2) for name in ("a", "b"))
+    effort = Effort(epochs=2, validate_every=1)
+    whole, resumed = (fit_on(model, recipe, items, fold, tmp_path / name, effort) for name in ("a", "b"))
     for checkpoint in sorted((tmp_path / "b").glob("last-*.ckpt"))[1:]:
         checkpoint.unlink()  # as if it had been killed after its first checkpoint
     (tmp_path / "b" / "best.ckpt").unlink()
-    resumed = fit_on(model, recipe, items, fold, tmp_path / "b", None, 1, epochs=2)
+    resumed = fit_on(model, recipe, items, fold, tmp_path / "b", effort)
     for name, value in whole.module.state_dict().items():
         torch.testing.assert_close(value, resumed.module.state_dict()[name])
 

@@ -147,7 +147,7 @@ def _models(result: Result) -> str:
     for one in result["models"]:
         size = f"{one['trees']} trees" if one["trees"] else f"{one['parameters']:,}"
         head = (one["title"], f"({one['protocol']})", size, f"{one['seconds']:.0f}", _epochs(one))
-        head += (f"{one['milliseconds']:.0f}", f"{one['train_accuracy']:.2f}", _accuracy(one))
+        head += (f"{one['milliseconds']:.0f}", _accuracy(one, "train"), _accuracy(one))
         rows.append((*head, *_judged(one["test"])))
     for model in ("cnn3d", "meso"):  # the other models of clips are tested on the same rows
         rows += [_always_fake(one) for one in _of(result, model)]
@@ -164,10 +164,10 @@ def _epochs(one: Result) -> str:
     return "–" if one["trees"] else f"{sum(one['epochs']) / len(one['epochs']):.1f}"
 
 
-def _accuracy(one: Result) -> str:
+def _accuracy(one: Result, part: str = "test") -> str:
     """The accuracy that belongs to a protocol."""
-    test = one["test"]
-    return f"{test['balanced_accuracy']:.2f} (balanced)" if one["protocol"] == "b" else f"{test['accuracy']:.2f}"
+    found = one[part]
+    return f"{found['balanced_accuracy']:.2f} (balanced)" if one["protocol"] == "b" else f"{found['accuracy']:.2f}"
 
 
 def _judged(test: Result) -> tuple[str, str, str, str]:
@@ -177,7 +177,8 @@ def _judged(test: Result) -> tuple[str, str, str, str]:
 
 def _always_fake(one: Result) -> tuple[str, ...]:
     share = "0.50 (balanced)" if one["protocol"] == "b" else f"{one['test']['always_fake']:.2f}"
-    head = ("always FAKE", f"({one['protocol']})", "0", "–", "–", "–", "–", share)
+    on = "clips" if one["model"] == "cnn3d" else "crops"
+    head = (f"always FAKE, {on}", f"({one['protocol']})", "0", "–", "–", "–", "–", share)
     return (*head, "0.500", "infinite", "0.500", _judged(one["test"])[3])
 
 
@@ -187,7 +188,7 @@ def _beside(result: Result) -> str:
         cells = []
         for one in _of(result, model):
             if what.endswith("training data"):
-                cells.append(f"{one['train_accuracy']:.2f}")
+                cells.append(_accuracy(one, "train"))
             elif what.endswith("test images"):
                 frame = result["frame_150"][one["protocol"]]
                 other = f"; frame 150 of other sets {frame['accuracy']:.2f}" if frame else ""
@@ -201,7 +202,7 @@ def _beside(result: Result) -> str:
 def _background(result: Result) -> str:
     rows = []
     for one in result["background"]:
-        head = (one["title"], BACKGROUNDS[one["changes"]["background"]], _epochs(one), f"{one['train_accuracy']:.2f}")
+        head = (one["title"], BACKGROUNDS[one["changes"]["background"]], _epochs(one), _accuracy(one, "train"))
         head += (_accuracy(one),)
         rows.append((*head, *_judged(one["test"])[:2]))
     return table(("model", "background", "epochs", "accuracy, train", "accuracy, test", "AUC", "log loss"), rows)

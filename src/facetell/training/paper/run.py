@@ -47,10 +47,8 @@ from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, s
 from facetell.training.recipe import CommonRecipe, load_recipe
 from facetell.training.tasks import Data
 
-EPOCHS = 100  # at most, as in the paper; early stopping or the clock mostly come first
 WIDE = 0.7  # scale of the crops with which the background's effect is measured: half of such a crop is background
-BACKGROUNDS = ("keep", "mean", "green")
-MOST_TRAINED = 1000  # rows for the accuracy on training data
+MOST_TRAINED = 500  # rows for the accuracy on training data
 SWEEP = (  # one change each, as by hand
     ("batch of 20, as in the paper", {"batch": 20}),
     ("learning rate × 3", {"learning_rate": 3e-3}),
@@ -86,16 +84,28 @@ class Effort:
     """How long it may all take."""
 
     minutes: float = 3.0  # for each model and protocol, on average
+    epochs: int = 100  # at most, as in the paper
     crops: int = 4000
     folds: int = 5  # parts that the rows are dealt into
     tested: int = 3  # of these parts, with clips; with crops, which are many, one is enough
     validate_every: int = 25  # steps, at least
     n_boot: int = 1000
     sweep: int = len(SWEEP)
+    backgrounds: tuple[str, ...] = ("keep", "mean", "green")
     seed: int = 0
 
 
-QUICK = Effort(minutes=0.06, crops=400, folds=3, tested=1, validate_every=5, n_boot=200, sweep=2)
+QUICK = Effort(
+    minutes=0.25,
+    epochs=12,
+    crops=400,
+    folds=3,
+    tested=1,
+    validate_every=5,
+    n_boot=200,
+    sweep=2,
+    backgrounds=("keep", "mean"),
+)
 
 
 def reproduce(
@@ -122,13 +132,14 @@ def reproduce(
     work = Work(Material(sources, runs / "caches", say), runs, effort, say)
     return {
         "effort": dataclasses.asdict(effort),
+        "quick": replace(effort, seed=0) == QUICK,
         "data": work.piece("data", work.data),
         "models": [work.trained(model, protocol) for model in MODELS for protocol in PROTOCOLS],
         "mesonets": [work.mesonet(path) for path in sources.weights],
         "background": [
             work.trained(model, "b", {"scale": WIDE, "background": fill}, f"-wide-{fill}", share=1 / 3)
             for model in MODELS
-            for fill in BACKGROUNDS
+            for fill in effort.backgrounds
         ],
         "sweep": [
             work.trained(MODELS[-1], "b", changes, f"-sweep-{number}", share=1 / 3) | {"title": title}
@@ -144,11 +155,12 @@ def reproduce(
 
 def _same_effort(effort: Effort, runs: Path) -> None:
     """Note the effort in the folder of runs, or insist that it is the one noted there."""
-    path, ours = runs / "effort.json", dataclasses.asdict(effort)
+    path, written = runs / "effort.json", json.dumps(dataclasses.asdict(effort))
     if not path.is_file():
         runs.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            part.write_text(json.dumps(ours), encoding="utf-8")
+            part.write_text(written, encoding="utf-8")
+    ours = json.loads(written)
     theirs = json.loads(path.read_text(encoding="utf-8"))
     if different := sorted(name for name in ours if theirs.get(name) != ours[name]):
         raise TrainingError(
@@ -218,13 +230,13 @@ class Work:
         items = self._items(model, recipe.scale)
         folds = deal(items.videos, protocol, self.effort.folds, self.effort.seed)
         folds = folds[: self.effort.tested if model.on == "clips" else 1]
-        runs, train_right, logits = [], [], []
+        runs, known, logits_of_known, logits = [], [], [], []
         for number, fold in enumerate(folds):
             out = self.runs / name / f"fold-{number}"
-            run = fit_on(model, recipe, items, fold, out, minutes / len(folds), self.effort.validate_every)
+            run = fit_on(model, recipe, items, fold, out, self.effort, minutes / len(folds))
             runs.append(run)
-            known = np.random.default_rng(self.effort.seed).permutation(fold.train)[:MOST_TRAINED]
-            train_right.append((logits_on(run, items.take(known)) > 0) == items.labels[known])
+            known.append(np.random.default_rng(self.effort.seed).permutation(fold.train)[:MOST_TRAINED])
+            logits_of_known.append(logits_on(run, items.take(known[-1])))
             logits.append(logits_on(run, items.take(fold.test)))
         curves = [pd.read_csv(run.out / "curves.csv") for run in runs]
         test = np.concatenate([fold.test for fold in folds])
@@ -244,7 +256,7 @@ class Work:
             ],
             "shared_groups": [shared_groups(items.videos, fold) for fold in folds],
             "rows": [[len(fold.train), len(fold.dev), len(fold.test)] for fold in folds],
-            "train_accuracy": float(np.concatenate(train_right).mean()),
+            "train": accuracies(items.labels[np.concatenate(known)], np.concatenate(logits_of_known)),
             "dev": runs[0].metrics,
             "test": self._judged(items.videos.iloc[test], np.concatenate(logits)),
             "curves": curves[0].to_dict("list"),
@@ -328,14 +340,12 @@ class Work:
         return self.material.runs(scale) if model.on == "clips" else self.material.crops(scale)
 
     def _judged(self, videos: pd.DataFrame, logits: np.ndarray) -> dict[str, Any]:
-        """Metrics with intervals by video's group, and the plain accuracy at P(fake) = 0.5."""
+        """Metrics with intervals by group of videos, and what always saying FAKE would be right in."""
         labels = videos.label.to_numpy()
         p_fake = 1 / (1 + np.exp(-logits.astype(np.float64)))
         unit, groups = resampling_unit(videos)
         found = metrics(labels, p_fake, groups, self.effort.n_boot, self.effort.seed)
-        found["accuracy"] = float(((logits > 0) == (labels == 1)).mean())
-        found["always_fake"] = float((labels == 1).mean())
-        return found | {"resampled_by": unit}
+        return found | accuracies(labels, logits) | {"always_fake": float(labels.mean()), "resampled_by": unit}
 
 
 class OnTheseItems:
@@ -361,9 +371,8 @@ def fit_on(
     items: Runs | Crops,
     fold: Fold,
     out: Path,
-    minutes: float | None,
-    validate_every: int,
-    epochs: int = EPOCHS,
+    effort: Effort,
+    minutes: float | None = None,
 ) -> Run:
     """Train a model on a fold, or go on with it where it was stopped."""
     train, dev = items.take(fold.train), items.take(fold.dev)
@@ -374,19 +383,24 @@ def fit_on(
     epoch = math.ceil(len(fold.train) / recipe.batch)  # type: ignore[attr-defined]
     recipe = replace(
         recipe,
-        steps=epochs * epoch,
-        validate_every=max(1, round(validate_every / epoch)) * epoch,  # type: ignore[call-arg]
+        steps=effort.epochs * epoch,
+        validate_every=max(1, round(effort.validate_every / epoch)) * epoch,  # type: ignore[call-arg]
     )
     task = OnTheseItems(model.task, train, dev)
-    with open(os.devnull, "w") as nowhere:
-        console = Console(file=nowhere)
-        return fit(task, recipe, [], out, resume=True, max_minutes=minutes, device="cpu", console=console)
+    return fit(task, recipe, [], out, resume=True, max_minutes=minutes, device="cpu", console=Console(quiet=True))
 
 
 def logits_on(run: Run, items: Runs | Crops) -> np.ndarray:
     """The trained network's logits (N,) of items."""
     batches = EveryRun(items) if isinstance(items, Runs) else EveryCrop(items, meso.MEAN, meso.STD)
     return logits_of(run.module, batches)
+
+
+def accuracies(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """At P(fake) = 0.5: of all items, and the mean of both classes' own."""
+    right = (logits > 0) == (labels == 1)
+    balanced = np.mean([right[labels == label].mean() for label in np.unique(labels)])
+    return {"accuracy": float(right.mean()), "balanced_accuracy": float(balanced)}
 
 
 def deployed(path: Path, run: Run, items: Runs | Crops) -> dict[str, float]:
