@@ -51,7 +51,8 @@ class Summary:
             f"  refused: {_listed(self.refused)}",
             f"  kinds:   {_listed(self.kinds)}",
             f"worst time {self.worst_s[0]:.2f} s ({self.worst_s[1]})",
-            f"worst memory of a reading process {self.worst_mb[0]:.0f} MB ({self.worst_mb[1]}); else {own:.0f} MB",
+            f"worst memory of a reading process {self.worst_mb[0]:.0f} MB ({self.worst_mb[1]}), "
+            f"of this one, which also makes the files, {own:.0f} MB",
             f"crashes {len(self.crashes)}, hangs {len(self.hangs)}, unescaped {len(self.leaks)}, "
             f"reading processes that broke down {len(self.broken)}",
         ]

@@ -5,15 +5,17 @@ import random
 import shutil
 import time
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from PIL import Image
 
 from facetell.errors import DamagedVideoError, FacetellError, FileMissingError, InputError, LimitError, NotVideoError
-from facetell.video import Limits, VideoReader, probe
+from facetell.video import Limits, VideoReader, probe, provenance
 from tests import media
 
 
@@ -246,3 +248,28 @@ def test_random_damage_ends_in_frames_or_a_named_error_and_soon(suffix: str, tmp
             numbers, _ = read(path)
             assert 1 <= len(numbers) <= 20
     assert time.monotonic() - start < 20
+
+
+def test_pictures_with_side_data_of_any_kind_are_shown(tmp_path: Path) -> None:
+    """EXIF in the frames of a video, for which PyAV has no name."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    photo = media.write_picture(tmp_path / "photo.jpg", media.person(), exif=exif)
+    path = tmp_path / "clip.mov"
+    with av.open(str(path), "w") as out:
+        film = out.add_stream("mjpeg", rate=10)
+        film.width, film.height, film.pix_fmt = 512, 512, "yuvj420p"
+        for number in range(3):
+            packet = av.Packet(photo.read_bytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = film, number, number, Fraction(1, 10)
+            packet.is_keyframe = True
+            out.mux(packet)
+    with VideoReader(path) as video:
+        assert [frame.image.shape for frame in video] == [(512, 512, 3)] * 3
+
+
+def test_boxes_that_end_beyond_all_bounds(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "far.mp4"
+    path.write_bytes(clip.read_bytes() + b"\0\0\0\x01free" + b"\xff" * 8)
+    with VideoReader(path) as video:
+        assert video.provenance().tags == provenance(clip, probe(clip)).tags

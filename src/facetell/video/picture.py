@@ -49,9 +49,20 @@ class Orientation:
         return image
 
 
+_TURNED = (
+    Orientation(),
+    Orientation(swap=True, mirror=True),
+    Orientation(mirror=True, flip=True),
+    Orientation(swap=True, flip=True),
+)
+
+
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """Read from the display matrix; an angle between right angles counts as the nearest."""
-    matrix = cast(SideDataContainer, frame.side_data).get(Type.DISPLAYMATRIX)
+    try:
+        matrix = cast(SideDataContainer, frame.side_data).get(Type.DISPLAYMATRIX)
+    except ValueError:  # beside it lies something that PyAV has no name for, such as EXIF: the angle must do
+        return _TURNED[round(-frame.rotation / 90) % 4]
     if matrix is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype="<i4")[:5].tolist()

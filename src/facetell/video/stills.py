@@ -109,7 +109,7 @@ def opened(file: InputFile) -> Iterator[Image.Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:  # Pillow's, for broken files
         raise DamagedVideoError(f"{name} is damaged: {error}.", AGAIN) from error
 
 
