@@ -33,7 +33,7 @@ class Geometry:
     margin: float = 0.0
 
 
-def similarity(points: np.ndarray) -> np.ndarray:
+def similarity(points: np.ndarray, template: np.ndarray = TEMPLATE) -> np.ndarray:
     """The least-squares similarity (2, 3) that takes template units to the picture with these five points (5, 2).
 
     Closed form of Umeyama (1991) in the plane; a turned face is fitted, never mirrored.
@@ -41,7 +41,7 @@ def similarity(points: np.ndarray) -> np.ndarray:
     >>> (similarity(2 * TEMPLATE + 10).round(3) + 0).tolist()
     [[2.0, 0.0, 10.0], [0.0, 2.0, 10.0]]
     """
-    source, target = TEMPLATE.astype(np.float64), np.asarray(points, np.float64)
+    source, target = template.astype(np.float64), np.asarray(points, np.float64)
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     x, y = (source - source_mean).T
     u, v = (target - target_mean).T

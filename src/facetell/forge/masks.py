@@ -11,7 +11,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-FACE_HEIGHT = 100.0  # in face units, hairline to chin
+from facetell.faces import align
+
+FACE_HEIGHT = align.FACE_HEIGHT  # in face units, hairline to chin
 _REACH = 86.0  # no mask reaches farther from the face's middle, in face units
 _FIELD_REACH = 75.0  # displacement fields cover this far from between the eyes, in face units
 _FIELD_SIZE = 32
@@ -72,11 +74,8 @@ def similarity(points: Points) -> tuple[complex, complex]:
     >>> round(abs(a), 3), complex(round(b.real, 3), round(b.imag, 3))
     (2.0, (100+100j))
     """
-    units = ANCHORS[:, 0] + 1j * ANCHORS[:, 1]
-    pixels = points[:, 0] + 1j * points[:, 1]
-    centred = units - units.mean()
-    a = np.vdot(centred, pixels) / np.vdot(centred, centred).real
-    return complex(a), complex(pixels.mean() - a * units.mean())
+    (a, _, x), (b, _, y) = align.similarity(points, ANCHORS).tolist()
+    return complex(a, b), complex(x, y)
 
 
 def to_pixels(units: Points, points: Points) -> Points:
