@@ -189,7 +189,7 @@ def test_the_card_gets_everything() -> None:
     assert report["false_positives"]["street (clean)"]["0.05"]["value"] == pytest.approx(0.05)
     assert report["decisions"]["0.05"]["made (clean)"]["wrong"]["value"] < 0.1
     assert result.scope == Scope(100.0)
-    assert "does not give" in report["views"]
+    assert "does not give" in report["views"]["none"]
     json.dumps(result.to_dict(), allow_nan=False)
 
 
@@ -214,7 +214,9 @@ def test_views_that_disagree_strongly_are_bounded() -> None:
     viewed = card(outputs={"logit": "l", "blend": "b", "texture": "t"})
     street = {"street": scored(np.zeros(400, int), np.full(400, -20.0), "street")}
     street["street"].videos["parts"] = pd.Series([{"blend": -5.0, "texture": -5.0}] * 400)
-    scope = calibrate(viewed, {"clean": videos}, street, n_boot=0).scope
+    result = calibrate(viewed, {"clean": videos}, street, n_boot=0)
+    scope, held_out = result.scope, result.metrics["calibration"]["views"]
+    assert sum(held_out[name]["n"] for name in ("wrong_apart", "wrong_elsewhere")) == 400
     assert scope is not None
     assert scope.views_apart is not None
     apart = [scope.apart(parts) for parts in videos.videos.parts]
@@ -222,7 +224,7 @@ def test_views_that_disagree_strongly_are_bounded() -> None:
     videos.videos["parts"] = pd.Series([{"blend": x, "texture": -x} for x in logits])
     result = calibrate(viewed, {"clean": videos}, street, n_boot=0)
     assert result.scope == Scope(100.0)
-    assert "no better than chance" in result.metrics["calibration"]["views"]
+    assert "no better than chance" in result.metrics["calibration"]["views"]["none"]
 
 
 def test_the_scope_is_that_of_the_most_difficult_source() -> None:

@@ -90,6 +90,30 @@ def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     assert result["video"]["notes"]["auc"] == "no items"
 
 
+def test_a_manifest_from_another_machine_is_refused(scanner: Scanner) -> None:
+    rows = [Item(f"/elsewhere/{name}.png", k) for k, name in enumerate("ab")]
+    with pytest.raises(DataError, match=r"None of the 2 files .* first is /elsewhere/a.png.*another machine"):
+        score(manifest_of(rows), scanner)
+
+
+def test_without_groups_or_strata_every_video_stands_for_itself(
+    manifest: pd.DataFrame, scanner: Scanner, tmp_path: Path
+) -> None:
+    table = tmp_path / "bare.csv"
+    manifest[["path", "label", "crop"]].to_csv(table, index=False)
+    result = evaluate(manifest_from([table]), scanner, n_boot=20)
+    assert result["video"]["n_groups"] == 35
+    assert result["by"]["method"] == result["by"]["compression"] == {}
+    assert result["curve"]["undecided"][0] == 0
+
+
+def test_a_detector_without_thresholds_decides_nothing_and_is_measured(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    result = evaluate(manifest, Scanner(made.detector(tmp_path)), n_boot=0)
+    assert result["video"]["auc"] == 1
+    assert result["verdicts"]["undecided"]["value"] == 1
+    assert result["verdicts"]["wrong"]["value"] is None
+
+
 def test_one_class_gives_null_with_the_reason(manifest: pd.DataFrame, scanner: Scanner) -> None:
     result = evaluate(manifest[manifest.label == 1], scanner, n_boot=10)
     assert result["video"]["auc"] is None

@@ -124,12 +124,13 @@ def test_a_clip_detector_keeps_whole_videos(
 
 def test_errors_are_met_anew(folder: Path, tmp_path: Path) -> None:
     scanner, store = Scanner(made.detector(folder)), Store(tmp_path / "store")
-    manifest = manifest_of([Item(str(tmp_path / "late.png"), 0)])
-    assert score(manifest, scanner, store=store).items.reason.tolist() == ["FileMissingError"]
-    (tmp_path / "late.png").write_bytes(b"no picture")
-    assert score(manifest, scanner, store=store).items.reason.tolist() == ["NotVideoError"]
-    shutil.copy(folder / "real-0_1.png", tmp_path / "late.png")
-    assert score(manifest, scanner, store=store).items.reason.tolist() == [""]
+    late = tmp_path / "late.png"
+    manifest = manifest_of([Item(str(folder / "real-0_2.png"), 0), Item(str(late), 0)])
+    assert score(manifest, scanner, store=store).items.reason.tolist() == ["", "FileMissingError"]
+    late.write_bytes(b"no picture")
+    assert score(manifest, scanner, store=store).items.reason.tolist() == ["", "NotVideoError"]
+    shutil.copy(folder / "real-0_1.png", late)
+    assert score(manifest, scanner, store=store).items.reason.tolist() == ["", ""]
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def calibrate(
         "coverage": {name: _coverage(scored) for name, scored in {**development, **reals}.items()},
         "fitted_on": {"n_real": int((first.label == 0).sum()), "n_fake": int(first.label.sum())},
         "cross_validated_log_loss": losses,
-        "views": no_views or f"fitted to {', '.join(VIEWS)}",
+        "views": {"none": no_views} if no_views else _agreement(second, scope),
         "before": balanced(y, expit(second.logit.to_numpy()), unit, n_boot, seed),
         "after": balanced(y, expit(after), unit, n_boot, seed),
         "held_out": metrics(y, expit(after), unit, n_boot, seed),
@@ -369,6 +369,16 @@ def _scope(card: DetectorCard, first: pd.DataFrame, sources: Sequence[pd.DataFra
     scope = replace(scope, views=views, views_apart=math.inf)
     apart = pd.Series([scope.apart(parts) for parts in first.parts], index=first.index)
     return replace(scope, views_apart=float(apart.groupby(first.source).quantile(1 - OUTER).max())), ""
+
+
+def _agreement(rows: pd.DataFrame, scope: Scope) -> dict[str, Any]:
+    """How often the joint score lies on the wrong side of zero where the views disagree strongly, and elsewhere."""
+    apart = np.array([scope.apart(parts) for parts in rows.parts]) > (scope.views_apart or 0.0)
+    wrong = (rows.calibrated.to_numpy() >= 0) != (rows.label.to_numpy() == 1)
+    return {
+        name: share(int(wrong[which].sum()), int(which.sum()))
+        for name, which in (("wrong_apart", apart), ("wrong_elsewhere", ~apart))
+    }
 
 
 def _beyond(rows: pd.DataFrame, scope: Scope) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from facetell.evaluation import plots, terminal
-from facetell.evaluation.protocol import undecided_against_wrong
+from facetell.evaluation.protocol import undecided_against_wrong, verdicts
 from facetell.evaluation.scoring import Scored, is_picture, largest_face, picture
 from facetell.faces.align import Geometry, crop_face
 from facetell.faces.detect import FaceDetector
@@ -72,8 +72,15 @@ def figures(videos: pd.DataFrame, name: str, other: Scored | None = None) -> dic
         "Reliability: P(fake) against the share that was fake": plots.reliability(labels, scores),
     }
     undecided, wrong = undecided_against_wrong(videos)
-    drawn["What deciding less often gains, as the band around 0.5 widens"] = plots.lines(
-        "Share left undecided", "Share wrong among the decided", {name: (undecided.tolist(), wrong.tolist())}
+    said = verdicts(videos)
+    default = None if said["wrong"]["value"] is None else (said["undecided"]["value"], said["wrong"]["value"])
+    drawn["What deciding less often gains, as the band around 0.5 widens; the cross is the default setting"] = (
+        plots.lines(
+            "Share left undecided",
+            "Share wrong among the decided",
+            {name: (undecided.tolist(), wrong.tolist())},
+            marked=default,
+        )
     )
     if len(set(labels)) == 2:
         curves = {name: (labels, scores)}

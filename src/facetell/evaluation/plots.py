@@ -90,13 +90,16 @@ def lines(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     ticks: Sequence[float] | None = None,
+    marked: tuple[float, float] | None = None,
 ) -> str:
-    """Plain curves, name -> (x, y); `bands` gives the (low, high) around a curve of that name."""
+    """Plain curves, name -> (x, y); `bands` gives the (low, high) around one of that name, `marked` is a point."""
     figure, axes = _figure(x_label, y_label)
     for name, (x, y) in series.items():
         drawn = axes.plot(x, y, marker="." if len(x) < 40 else "", label=_literal(name))[0]
         if bands and name in bands:
             axes.fill_between(x, *bands[name], color=drawn.get_color(), alpha=0.2, linewidth=0)
+    if marked is not None:
+        axes.plot(*marked, "x", color=FAKE_COLOUR, markersize=8, markeredgewidth=2)
     if ticks is not None:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     return _svg(figure, legend=len(series) > 1)

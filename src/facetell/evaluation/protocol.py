@@ -17,6 +17,7 @@ from facetell.scanning import Scanner
 SCHEMA = "facetell-eval/1"
 FEW_GROUPS = 10  # below, an interval resampled by them means little
 SIZE_EDGES = (0, 64, 128, 256, np.inf)  # face height in pixels
+CURVE_POINTS = 200
 DIMENSIONS = ("dataset", "split", "method", "compression", "face_size", "quality")
 
 
@@ -45,9 +46,9 @@ def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0)
     """The result of an evaluation.
 
     Returns:
-        A dict of plain JSON types with `schema`, `detector`, `data`, `coverage`, `video`, `frame` and `by`. In `by`, on
-        video level, the fakes of one method stand against all reals of the data sets in which the method occurs; every
-        other value holds its own items only.
+        A dict of plain JSON types with `schema`, `detector`, `data`, `coverage`, `video`, `frame`, `verdicts`, `curve`
+        and `by`. In `by`, on video level, the fakes of one method stand against all reals of the data sets in which the
+        method occurs; every other value holds its own items only.
     """
     items, videos = scored.items, scored.videos
     unit, groups = resampling_unit(videos)
@@ -90,6 +91,7 @@ def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0)
         "video": numbers(videos, groups),
         "frame": numbers(scored.faces, groups.loc[scored.faces.key].set_axis(scored.faces.index)),
         "verdicts": verdicts(videos),
+        "curve": _thinned(videos),
         "by": {
             dimension: {value: numbers(rows, groups) for value, rows in slices(videos, dimension)}
             for dimension in DIMENSIONS
@@ -133,6 +135,15 @@ def undecided_against_wrong(videos: pd.DataFrame) -> tuple[np.ndarray, np.ndarra
     last = np.flatnonzero(np.append(np.diff(sureness[order]) != 0, True))
     decided = last + 1
     return 1 - decided[::-1] / len(videos), (np.cumsum(wrong[order])[last] / decided)[::-1]
+
+
+def _thinned(videos: pd.DataFrame) -> dict[str, list[float]]:
+    """The curve of `undecided_against_wrong`, at no more than CURVE_POINTS places."""
+    if videos.empty:
+        return {"undecided": [], "wrong": []}
+    undecided, wrong = undecided_against_wrong(videos)
+    at = np.unique(np.linspace(0, len(undecided) - 1, CURVE_POINTS).round().astype(int))
+    return {"undecided": undecided[at].tolist(), "wrong": wrong[at].tolist()}
 
 
 def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from facetell.data.layouts.base import PICTURES
 from facetell.data.manifest import validate
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, InputError, NotVideoError
+from facetell.errors import DataError, FileMissingError, InputError, NotVideoError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -106,6 +106,7 @@ def score(
 
     Raises:
         ManifestError: the manifest is not sound.
+        DataError: it has several files and none of them is there.
     """
     began = time.perf_counter()
     items = validate(manifest)
@@ -118,6 +119,11 @@ def score(
             if progress:
                 progress(len(batch))
     items["reason"] = [seen[row].reason for row in range(len(items))]
+    if len(items) > 1 and (items.reason == FileMissingError.__name__).all():
+        raise DataError(
+            f"None of the {len(items)} files of the manifest is there; the first is {items.path.iat[0]}.",
+            "Is it from another machine? Make it anew from the folder, or correct its paths.",
+        )
     videos = _judge_videos(items, seen, scanner)
     return Scored(items, _face_table(items, seen), videos, scanner.detector.card, time.perf_counter() - began)
 

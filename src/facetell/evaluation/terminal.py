@@ -154,6 +154,9 @@ def calibration(card: DetectorCard) -> RenderableType:
             parts.append(Text(f"  held out, {plain(source)}: {said}"))
     if card.scope is not None:
         parts.append(Text(f"Nothing is decided on {plain(', '.join(card.scope.beyond))}."))
+    if "none" not in report["views"]:
+        apart, elsewhere = (shared(report["views"][name]) for name in ("wrong_apart", "wrong_elsewhere"))
+        parts.append(Text(f"Held out, on the wrong side of even where views disagree: {apart}; elsewhere {elsewhere}."))
     sources = Table(box=None, pad_edge=False, header_style="dim")
     rates = [f"{t.false_positive_rate:g}" for t in card.thresholds if t.logit is not None]
     for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):
