@@ -103,6 +103,7 @@ def open_session(file: DetectorFile, device: str = "cpu", threads: int = 0) -> o
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding has a use for the core
     try:
         return ort.InferenceSession(file.content, options, providers=[available[device.lower()]])
     except RUNTIME_ERRORS as error:
