@@ -8,7 +8,7 @@ import typer
 
 from facetell import __version__
 from facetell.cli import average, benchmark, calibrate, data, evaluate, forge, inspect, models, reproduce, scan, train
-from facetell.cli.common import Verbs
+from facetell.cli.common import Verbs, print_what_fits
 
 app = typer.Typer(
     name="facetell",
@@ -50,4 +50,5 @@ app.add_typer(reproduce.app, name="reproduce")
 
 def main() -> None:
     """Entry point of the `facetell` command."""
+    print_what_fits()
     app()

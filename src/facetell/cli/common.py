@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import os
 import sys
@@ -42,6 +44,25 @@ class Verbs(typer.core.TyperGroup):
                 traceback.print_exc()
             complain(error)
             raise typer.Exit(2) from error
+
+
+def print_what_fits() -> None:
+    """Let standard output and error replace what their encoding lacks, as a Windows pipe's does, instead of failing.
+
+    The bars of a curve become digits, other signs their plain relatives or "?".
+    """
+    codecs.register_error("facetell", _plainer)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="facetell")
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAINER.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+_PLAINER = {**dict(zip("▁▂▃▄▅▆▇█–−•×·“”", '12345678--*x-""', strict=True)), "…": "..."}
 
 
 @contextmanager
@@ -95,7 +116,9 @@ def write(text: str, target: str) -> None:
     from facetell.files import replacing
 
     if target == STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8"))  # a document, whatever encoding the terminal has
+        sys.stdout.buffer.flush()
         return
     if Path(target).is_char_device():  # such as /dev/null
         Path(target).write_text(text, encoding="utf-8")

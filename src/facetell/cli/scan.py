@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from facetell.scanning import Scanner
     from facetell.types import Verdict
 
-THUMBNAILS = 3  # most and least suspicious faces of each person that the page shows
+THUMBNAILS = 10  # most and least suspicious faces of each person that the page can show: all 20 of the default plan
 
 
 def _limit(metavar: str, text: str) -> Any:
