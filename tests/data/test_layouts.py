@@ -210,6 +210,29 @@ def test_celeb_df_list_without_header_and_one_for_real(tmp_path: Path) -> None:
     assert listing.missing == ["celeb-real/id9_0000.mp4"]
 
 
+def test_both_people_of_a_fake_are_one_group_where_groups_are_left(tmp_path: Path) -> None:
+    celebs = [f"Celeb-real/id{k}_0000.mp4" for k in range(6)]
+    files(tmp_path, *celebs, "Celeb-synthesis/id0_id1_0000.mp4", "Celeb-synthesis/id3_id2_0000.mp4")
+    listing = read(tmp_path)
+    groups = {name: item.group for name, item in by_video(listing).items()}
+    assert groups["celeb-real/id1_0000"] == groups["celeb-synthesis/id0_id1_0000"] == groups["celeb-real/id0_0000"]
+    assert groups["celeb-real/id2_0000"] == groups["celeb-synthesis/id3_id2_0000"]
+    assert len({groups[name] for name in groups if name.startswith("celeb-real")}) == 4
+    assert not [note for note in listing.notes if "connect" in note]
+    files(tmp_path, "Celeb-synthesis/id2_id0_0000.mp4")
+    listing = read(tmp_path)
+    assert by_video(listing)["celeb-synthesis/id2_id0_0000"].group == "id2"
+    assert any("connect 4 of the 6 people" in note for note in listing.notes)
+
+
+def test_both_actors_of_dfd_are_one_group_where_groups_are_left(tmp_path: Path) -> None:
+    reals = [f"original_sequences/actors/c23/videos/{k:02d}__walking.mp4" for k in range(1, 7)]
+    files(tmp_path, *reals, "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__walking__ABCDEFGH.mp4")
+    items = by_video(read(tmp_path))
+    assert items["c23/actors/02__walking"].group == items["c23/actors/01__walking"].group == "actor 01"
+    assert items["c23/actors/03__walking"].group == "actor 03"
+
+
 @pytest.mark.parametrize("line", ["0 Celeb-real/id0_0000.mp4", "REAL Celeb-real/id0_0000.mp4", "1 elsewhere/a.mp4"])
 def test_celeb_df_list_that_contradicts_itself_is_refused(tmp_path: Path, line: str) -> None:
     files(tmp_path, "Celeb-real/id0_0000.mp4")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -333,3 +335,20 @@ def test_items_of_two_data_sets_do_not_pair(tmp_path: Path) -> None:
     ]
     prepare(manifest_of(items), tmp_path / "cache", workers=1)
     assert FaceCache.open(tmp_path / "cache").faces.pair.tolist() == [-1, -1]
+
+
+def test_a_dead_worker_says_what_it_was_at(tmp_path: Path) -> None:
+    pipe = tmp_path / "deadly.jpg"
+    os.mkfifo(pipe)  # opening it blocks until both sides are there, so the worker is at it when it is killed
+
+    def kill() -> None:
+        with pipe.open("wb"):
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    manifest = manifest_of([Item(str(pipe), 0, video="deadly", crop=True)])
+    with pytest.raises(CacheError, match=r"died, at .*deadly\.jpg"):
+        prepare(manifest, tmp_path / "cache", FEW, workers=2)
+    killer.join()

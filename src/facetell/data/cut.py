@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import nan
@@ -86,11 +86,16 @@ class Cutter:
         self.size = size
         self._detector = FaceDetector()
 
-    def cut(self, rows: list[tuple[int, Item]]) -> Batch:
-        """All faces of these rows (number, item); an original stands before its fakes. What fails becomes a gap."""
+    def cut(self, rows: list[tuple[int, Item]], before: Callable[[Item], object] | None = None) -> Batch:
+        """All faces of these rows (number, item); an original stands before its fakes. What fails becomes a gap.
+
+        `before` is called with each item before it is looked at.
+        """
         batch = Batch([number for number, _ in rows])
         originals: dict[tuple[str, str, int], Places] = {}
         for number, item in rows:
+            if before:
+                before(item)
             source = originals.get((item.dataset, item.original, item.frame)) if item.label != REAL else None
             try:
                 places = (self._crop if item.crop else self._video)(number, item, source, batch)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -121,16 +123,24 @@ def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator
             yield _cut(batch, settings)
         return
     waiting: deque[Future[Batch]] = deque()
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as notes,
+        ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
+    ):
         try:
             for batch in batches:
-                waiting.append(pool.submit(_cut, batch, settings))
+                waiting.append(pool.submit(_cut, batch, settings, notes))
                 if len(waiting) >= AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise CacheError("A worker process died.", "Out of memory? Run it again with --workers 1.") from error
+            at = " or ".join(sorted(filter(None, (note.read_text("utf-8") for note in Path(notes).iterdir()))))
+            raise CacheError(
+                f"A worker process died, at {at or 'no file'}.",
+                "Out of memory? Run it again with --workers 1; leave the file out if it ends that one, too.",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -145,5 +155,11 @@ def _cutter(settings: Settings) -> Cutter:
     return Cutter(settings.plan, settings.faces, settings.size)
 
 
-def _cut(rows: Rows, settings: Settings) -> Batch:
-    return _cutter(settings).cut(rows)
+def _cut(rows: Rows, settings: Settings, notes: str = "") -> Batch:
+    """One batch; in the folder `notes`, a file of this process says what it is at, for the case that it dies."""
+    if not notes:
+        return _cutter(settings).cut(rows)
+    note = Path(notes, str(os.getpid()))
+    batch = _cutter(settings).cut(rows, lambda item: note.write_text(item.member or item.path, "utf-8"))
+    note.write_text("")
+    return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -146,6 +147,29 @@ def components(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         first, second = sorted((root(one), root(other)))
         parent[second] = first
     return {name: root(name) for name in parent}
+
+
+def identities(pairs: Iterable[tuple[str, str]], listing: Listing) -> dict[str, str]:
+    """Identity -> its group, from the (target, source) of every fake: both people of a fake belong together.
+
+    Chains of fakes can connect nearly everyone, and one group cannot be split. Where the largest would hold more than
+    half of the people, each is a group of their own, and a note of the listing says so.
+
+    >>> listing = Listing("made", [])
+    >>> identities([("a", "b"), ("c", "d"), ("d", "e"), ("f", "f")], listing), listing.notes
+    ({'a': 'a', 'b': 'a', 'c': 'c', 'd': 'c', 'e': 'c', 'f': 'f'}, [])
+    >>> identities([("a", "b"), ("b", "c"), ("d", "d")], listing)["c"], len(listing.notes)
+    ('c', 1)
+    """
+    joined = components(pairs)
+    largest = max(Counter(joined.values()).values(), default=0)
+    if largest <= len(joined) / 2 or largest == 1:
+        return joined
+    listing.notes.append(
+        f"Fakes connect {largest} of the {len(joined)} people, so no split can keep both people of every fake on one "
+        "side: the group is the person in the picture, and the one whose face was put there may stand in another split."
+    )
+    return {name: name for name in joined}
 
 
 def read_json(path: Path) -> Any:

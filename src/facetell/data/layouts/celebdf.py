@@ -1,7 +1,7 @@
 """Celeb-DF v1 and v2. Their `List_of_testing_videos.txt` has no header, and there 1 means REAL.
 
-Whatever the list does not name is training data. The person in the picture is the group; in YouTube-real, where people
-are not known, each video is its own.
+Whatever the list does not name is training data. Both people of a fake are one group where that leaves groups to split,
+else the person in the picture is; in YouTube-real, where people are not known, each video is its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, inside
+from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, identities, inside
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
 
@@ -36,28 +36,33 @@ def _read(root: Path, options: Options) -> Listing:
     dataset = VERSIONS.get(len(test), "Celeb-DF")
     if not test:
         listing.notes.append(f"There is no {LIST}, so no official split.")
+    files = [
+        (key, folder, path)
+        for key, folder in _folders(root).items()
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in VIDEOS
+    ]
+    matches = filter(None, (NAME.match(path.stem) for *_, path in files))
+    group_of = identities(((match["target"], match["source"] or match["target"]) for match in matches), listing)
     seen = set()
-    for key, folder in _folders(root).items():
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in VIDEOS:
-                continue
-            label, match = LABELS[key], NAME.match(path.stem)
-            listed = test.get((key, path.name))
-            if listed not in (None, label):
-                raise ManifestError(f"{LIST} contradicts the folder of {folder.name}/{path.name}.", "In it, 1 is REAL.")
-            seen.add((key, path.name))
-            listing.items.append(
-                Item(
-                    path=str(path),
-                    label=label,
-                    dataset=dataset,
-                    method="Celeb-synthesis" if label == FAKE else "",
-                    original=f"celeb-real/{match['target']}_{match['take']}" if match and label == FAKE else "",
-                    group=match["target"] if match else "",
-                    split="" if not test else "train" if listed is None else "test",
-                    video=f"{key}/{path.stem}",
-                )
+    for key, folder, path in files:
+        label, match = LABELS[key], NAME.match(path.stem)
+        listed = test.get((key, path.name))
+        if listed not in (None, label):
+            raise ManifestError(f"{LIST} contradicts the folder of {folder.name}/{path.name}.", "In it, 1 is REAL.")
+        seen.add((key, path.name))
+        listing.items.append(
+            Item(
+                path=str(path),
+                label=label,
+                dataset=dataset,
+                method="Celeb-synthesis" if label == FAKE else "",
+                original=f"celeb-real/{match['target']}_{match['take']}" if match and label == FAKE else "",
+                group=group_of[match["target"]] if match else "",
+                split="" if not test else "train" if listed is None else "test",
+                video=f"{key}/{path.stem}",
             )
+        )
     listing.missing += [f"{folder}/{name}" for folder, name in test if (folder, name) not in seen]
     return listing
 

@@ -1,8 +1,8 @@
 """FaceForensics++ and DeepFakeDetection (DFD), in the official tree, with the official split files if they lie there.
 
 A fake `<target>_<source>` was made from the original `<target>`, and the official splits keep the pairs together, so
-the group is the pair. DFD's `<target>_<source>__<scene>__<code>` was made from `<target>__<scene>`; there the group is
-the target's actor.
+the group is the pair. DFD's `<target>_<source>__<scene>__<code>` was made from `<target>__<scene>`; there both actors
+of a fake are one group where that leaves groups to split, else the target is.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, components, read_json
+from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, components, identities, read_json
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
 
 PAIR = re.compile(r"^(?P<target>\d{3})_(?P<source>\d{3})$")
 DFD = re.compile(r"^(?P<target>\d+)(_(?P<source>\d+))?__(?P<scene>.+?)(__(?P<code>[A-Z0-9]{8}))?$")
+DFD_FOLDERS = ("actors", "DeepFakeDetection")
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = ("", "splits", "dataset/splits")
 
@@ -34,10 +35,12 @@ def _read(root: Path, options: Options) -> Listing:
     names = {path.stem for _, path in files}
     pairs += [(match["target"], match["source"]) for name in names if (match := PAIR.match(name))]
     group_of = components(pairs)
+    actors = [match for _, path in files if path.parts[-4] in DFD_FOLDERS and (match := DFD.match(path.stem))]
+    actor_of = identities(((match["target"], match["source"] or match["target"]) for match in actors), listing)
     for label, path in files:
         method, compression = path.parts[-4], path.parts[-3]
-        if method in ("actors", "DeepFakeDetection"):
-            item = _dfd(path, label, compression, listing)
+        if method in DFD_FOLDERS:
+            item = _dfd(path, label, compression, actor_of, listing)
         else:
             match = PAIR.match(path.stem)
             if label == FAKE and match is None:
@@ -65,7 +68,7 @@ def _read(root: Path, options: Options) -> Listing:
     return listing
 
 
-def _dfd(path: Path, label: int, compression: str, listing: Listing) -> Item | None:
+def _dfd(path: Path, label: int, compression: str, actor_of: dict[str, str], listing: Listing) -> Item | None:
     match = DFD.match(path.stem)
     if match is None or (match["source"] is not None) != (label == FAKE):
         listing.notes.append(f"{path.name} is not named as DFD names its videos; it is left out.")
@@ -76,7 +79,7 @@ def _dfd(path: Path, label: int, compression: str, listing: Listing) -> Item | N
         dataset="DeepFakeDetection",
         method="DeepFakeDetection" if label == FAKE else "",
         original=f"{compression}/actors/{match['target']}__{match['scene']}" if label == FAKE else "",
-        group=f"actor {match['target']}",
+        group=f"actor {actor_of[match['target']]}",
         compression=compression,
         video=f"{compression}/{path.parts[-4]}/{path.stem}",
     )
