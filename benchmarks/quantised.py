@@ -1,8 +1,9 @@
-"""A detector against its 8-bit version: `python benchmarks/quantised.py FLOAT.onnx INT8.onnx [--data DIR …]`.
+"""A detector against its 8-bit version: `python benchmarks/quantised.py FLOAT.onnx INT8.onnx [--data CACHE …]`.
 
-Prints the size of each, the milliseconds of one face on one core alone and with its mirror image, and for every set of
-labelled data the video AUC of both, alone and with the mirror image, and the paired loss with its interval. Times are
-of the processor, not of the clock, and the least of interleaved rounds, so that a busy machine does little harm.
+Prints the size of each, the milliseconds of one face on one core alone and with its mirror image, and for every face
+cache the video AUC of both, alone and with the mirror image, and the paired loss with its interval. Of a cache with a
+split "dev" only that is scored. A video's score is the mean over its faces. Times are of the processor, not of the
+clock, and the least of interleaved rounds, so that a busy machine does little harm.
 """
 
 from __future__ import annotations
@@ -12,47 +13,47 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from scipy.special import expit
 
-from facetell.detectors import Detector
+from facetell.data.cache import FaceCache
+from facetell.detectors import Detector, DetectorCard
 from facetell.detectors.file import read_detector_file
 from facetell.evaluation.metrics import paired
 from facetell.evaluation.protocol import resampling_unit
-from facetell.evaluation.robustness import SUITE
-from facetell.evaluation.scoring import Scored, score
-from facetell.evaluation.sources import manifest_from
-from facetell.scanning import Scanner
+from facetell.faces.align import crop_face
 
 ROUNDS = 40
-FLIP = "with flip"
+BATCH = 16
+WAYS = ("alone", "with flip")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("whole", type=Path)
     parser.add_argument("small", type=Path)
-    parser.add_argument("--data", type=Path, action="append", default=[], help="labelled data, each a row")
-    parser.add_argument("--split", help="of the data sets that have it")
+    parser.add_argument("--data", type=Path, action="append", default=[], help="a face cache, labelled; each a row")
     options = parser.parse_args()
     detectors = [Detector(read_detector_file(path), threads=1) for path in (options.whole, options.small)]
     print("| | 32 bits | 8 bits | ratio |\n|---|---|---|---|")
     sizes = [path.stat().st_size / 1e6 for path in (options.whole, options.small)]
     print(f"| size, MB | {sizes[0]:.2f} | {sizes[1]:.2f} | {sizes[0] / sizes[1]:.1f} |")
-    for name, crops in (("alone", 1), (FLIP, 2)):
+    for crops, way in enumerate(WAYS, 1):
         times = least_ms(detectors, crops)
-        print(f"| ms a face, {name} | {times[0]:.2f} | {times[1]:.2f} | {times[0] / times[1]:.1f} |", flush=True)
+        print(f"| ms a face, {way} | {times[0]:.2f} | {times[1]:.2f} | {times[0] / times[1]:.1f} |", flush=True)
     if options.data:
         print("\n| data | n | 32 bits, AUC | 8 bits, AUC | loss (95 %) |\n|---|---|---|---|---|")
     for folder in options.data:
-        manifest = manifest_from([folder])
-        if options.split and (manifest.split == options.split).any():
-            manifest = manifest[manifest.split == options.split]
-        scanners = [Scanner(detector) for detector in detectors]
-        alone = [score(manifest, scanner) for scanner in scanners]
-        print(row(folder.name, *alone), flush=True)
-        both = [
-            with_flip(one, score(manifest, s, damage=SUITE["mirrored"])) for one, s in zip(alone, scanners, strict=True)
-        ]
-        print(row(f"{folder.name}, {FLIP}", *both), flush=True)
+        videos, scores = by_video(FaceCache.open(folder), detectors)
+        _, groups = resampling_unit(videos)
+        for way, (whole, small) in zip(WAYS, scores, strict=True):
+            found = paired(videos.label, expit(whole), expit(small), groups)
+            low, high = found["difference_ci95"]
+            print(
+                f"| {folder.name}, {way} | {found['n_real']} + {found['n_fake']} | {found['auc_a']:.4f} "
+                f"| {found['auc_b']:.4f} | {found['difference']:+.4f} ({low:+.4f} to {high:+.4f}) |",
+                flush=True,
+            )
 
 
 def least_ms(detectors: list[Detector], crops: int) -> list[float]:
@@ -68,23 +69,30 @@ def least_ms(detectors: list[Detector], crops: int) -> list[float]:
     return least
 
 
-def with_flip(one: Scored, mirrored: Scored) -> Scored:
-    """The same videos with the mean of both logits; those that the mirrored run lost keep their own."""
-    other = mirrored.videos.logit.reindex(one.videos.index).fillna(one.videos.logit)
-    logits = (one.videos.logit + other) / 2
-    p_fake = 1 / (1 + np.exp(-np.array([one.card.calibration(x) for x in logits])))
-    return Scored(one.items, one.faces, one.videos.assign(logit=logits, p_fake=p_fake), one.card)
+def by_video(cache: FaceCache, detectors: list[Detector]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The cache's videos, and their logits: (ways, detectors, videos)."""
+    items = cache.manifest.iloc[cache.faces["item"]].reset_index(drop=True)
+    chosen = items["split"] == "dev" if (items["split"] == "dev").any() else np.ones(len(items), bool)
+    rows = np.flatnonzero(chosen & cache.faces["p0x"].notna().to_numpy())
+    card = detectors[0].card
+    logits = np.empty((2, len(detectors), len(rows)))
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        crops = np.stack([cut(cache, int(row), card) for row in rows[part]])
+        for k, detector in enumerate(detectors):
+            alone, mirrored = (detector.score(np.ascontiguousarray(c)).logits for c in (crops, crops[:, :, ::-1]))
+            logits[:, k, part] = alone, (alone + mirrored) / 2
+    keys = items.iloc[rows].groupby(["dataset", "label", "video"], sort=False)
+    numbers = keys.ngroup().to_numpy()
+    counts = np.bincount(numbers)
+    pooled = np.array([[np.bincount(numbers, weights=one) / counts for one in way] for way in logits])
+    return keys.first().reset_index(), pooled
 
 
-def row(name: str, whole: Scored, small: Scored) -> str:
-    """A line of the table; both were scored on the same videos."""
-    videos = whole.videos
-    _, groups = resampling_unit(videos)
-    found = paired(videos.label, videos.p_fake, small.videos.p_fake.loc[videos.index], groups)
-    low, high = found["difference_ci95"]
-    n = f"{found['n_real']} + {found['n_fake']}"
-    loss = f"{found['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-    return f"| {name} | {n} | {found['auc_a']:.4f} | {found['auc_b']:.4f} | {loss} |"
+def cut(cache: FaceCache, row: int, card: DetectorCard) -> np.ndarray:
+    points = cache.points(row)
+    assert points is not None  # of the rows with points
+    return crop_face(cache.read(row), points, (0, 0, 1, 1), card.geometry, card.input_size)
 
 
 if __name__ == "__main__":
