@@ -204,6 +204,8 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
         got["network.head.1.weight"], (one["network.head.1.weight"] + two["network.head.1.weight"]) / 2
     )
     assert got["network.join"].tolist() == [1, 0, 0.5, 0]
+    kept = TASK.module(replace(TINY, start=str(tmp_path / "mean" / "best.ckpt"))).state_dict()
+    torch.testing.assert_close(kept["network.head.1.weight"], got["network.head.1.weight"])
     assert (
         load_detector(TASK.export(run, [cache])).card.metrics["dev splits, faces cut as in training"].keys()
         == run.metrics.keys()

@@ -18,6 +18,7 @@ from facetell.forge import masks, pixels
 VISIBLE = 6.0  # grey levels, locally averaged, by which a fake must differ somewhere from its twin
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 _FACE_COARSER = 0.85  # share; generators draw less detail than cameras, so a pasted face is hardly ever the finer part
+_MATCHED = 0.3  # share of blends as good makers of fakes leave them
 _TRIES = 6
 
 
@@ -53,9 +54,11 @@ class SelfBlend:
     def draw(cls, rng: np.random.Generator, family: str, strength: float = 1.0) -> SelfBlend:
         """A random blend of this family; `strength` scales its colour mismatch and its warps."""
         inner = family in masks.INNER
-        recolours = rng.random() < (0.5 if inner else 0.9) or strength > 2
-        still = rng.random() < 0.15 and not inner
-        alters_face = rng.random() < 0.6
+        matched = rng.random() < _MATCHED and strength == 1  # in colour and place; what is left is the detail
+        recolours = (rng.random() < (0.5 if inner else 0.9) and not matched) or strength > 2
+        still = matched or (rng.random() < 0.15 and not inner)
+        alters_face = rng.random() < 0.6 or matched
+        altered = 1.0 if matched else 0.7 if inner else 0.85
         coarser = rng.random() < _FACE_COARSER  # what is pasted, beside what it is pasted into
         return cls(
             family=family,
@@ -63,7 +66,7 @@ class SelfBlend:
             grow=rng.uniform(0.9, 1.1),
             bend=rng.normal(0, 1.2 if inner else 2.5, (8, 8, 2)).astype(np.float32),
             colour=_draw_colour(rng, strength) if recolours else None,
-            detail=_draw_detail(rng, coarser == alters_face) if rng.random() < (0.7 if inner else 0.85) else None,
+            detail=_draw_detail(rng, coarser == alters_face) if rng.random() < altered else None,
             alters_face=alters_face,
             shift=0 if inner or still else complex(rng.uniform(-4, 4), rng.uniform(-2, 2)),
             scale=1.0 if inner or still else rng.uniform(0.95, 1.05),

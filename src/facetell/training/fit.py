@@ -140,7 +140,7 @@ def average(
     Args:
         checkpoints: of one network, from one training or from trainings that began with the same weights.
         caches: with the dev split that the mean is measured on.
-        out: folder for what is exported later; made if absent.
+        out: folder for best.ckpt and what is exported later; made if absent.
         overrides: `key=value` on the first checkpoint's recipe.
 
     Raises:
@@ -176,7 +176,11 @@ def average(
     Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
     metrics = {name: float(value) for name, value in module.metrics(joined).items()}
-    return Run(module, recipe, Path(out), max(a["step"] for a in about), metrics, sum(a["seconds"] for a in about))
+    step, seconds = max(a["step"] for a in about), sum(a["seconds"] for a in about)
+    summary = _summary(step, seconds, recipe, metrics, finished=True)
+    with replacing(Path(out) / "best.ckpt") as part:
+        torch.save({"state_dict": module.state_dict(), "facetell": summary}, part)
+    return Run(module, recipe, Path(out), step, metrics, seconds)
 
 
 def _train(
@@ -259,6 +263,18 @@ def read_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
                 "Give the same recipe, or start anew in another folder.",
             )
     return state
+
+
+def _summary(step: int, seconds: float, recipe: Recipe, metrics: dict[str, float], *, finished: bool) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {
+        "format": FORMAT,
+        "step": step,
+        "seconds": seconds,
+        "recipe": dataclasses.asdict(recipe),
+        "metrics": dict(metrics),
+        "finished": finished,
+    }
 
 
 def require_both_classes(labels: Any, where: str) -> None:
@@ -433,14 +449,9 @@ class _Checkpoints(Checkpoint):
             self._save_latest(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["facetell"] = {
-            "format": FORMAT,
-            "step": trainer.global_step,
-            "seconds": self.budget.seconds,
-            "recipe": dataclasses.asdict(self.recipe),
-            "metrics": dict(self.curves.metrics),
-            "finished": trainer.should_stop,
-        }
+        checkpoint["facetell"] = _summary(
+            trainer.global_step, self.budget.seconds, self.recipe, self.curves.metrics, finished=trainer.should_stop
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
