@@ -15,9 +15,9 @@ from facetell.cli import app
 from facetell.detectors import Detector
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation import markdown
-from facetell.evaluation.benchmark import DataSet, read_sets
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import paired, paired_mean
+from facetell.evaluation.sources import DataSet, read_sets
 from tests.detectors import networks
 from tests.evaluation import made
 

@@ -288,3 +288,16 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     assert written.thresholds[0].n_real == 60
     assert written.thresholds[1].logit is None
     assert "no threshold" in " ".join(result.output.split())
+
+    (tmp_path / "sets.toml").write_text(
+        "[[set]]\nname = 'dev'\ndata = ['dev.csv']\n[[set]]\nname = 'street'\ndata = ['street']\nlabel = 'REAL'\n"
+    )
+    listed = [str(detector), "--sets", str(tmp_path / "sets.toml"), "-o", str(tmp_path / "again.onnx")]
+    assert CliRunner().invoke(app, ["calibrate", *listed, "--condition", "JPEG 50"]).exit_code == 0
+    assert load_detector(tmp_path / "again.onnx").card.thresholds[0].logit == written.thresholds[0].logit
+
+
+def test_nothing_to_calibrate_on_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["calibrate", str(made.detector(tmp_path)), "-o", str(tmp_path / "x.onnx")])
+    assert result.exit_code == 2
+    assert "nothing to calibrate on" in result.stderr

@@ -46,7 +46,8 @@ def benchmark(
     from facetell.errors import OutputError
     from facetell.evaluation import markdown
     from facetell.evaluation.benchmark import benchmark as measure
-    from facetell.evaluation.benchmark import read_sets, steps
+    from facetell.evaluation.benchmark import steps
+    from facetell.evaluation.sources import read_sets
     from facetell.evaluation.store import Store
     from facetell.scanning import Scanner
 

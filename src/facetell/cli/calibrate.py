@@ -13,11 +13,21 @@ from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs
 def calibrate(
     context: typer.Context,
     detector: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The detector to calibrate.")],
-    data: Annotated[list[Path], typer.Option(metavar="DIR|TABLE|MANIFEST", help="Labelled development data.")],
-    reals: Annotated[
-        list[Path], typer.Option(metavar="DIR|TAR", help="Real faces of one source each, none of them trained on.")
-    ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.onnx", help="The detector file to write.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR|TABLE|MANIFEST", help="Labelled development data.")
+    ] = None,
+    reals: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR|TAR", help="Real faces of one source each, none of them trained on."),
+    ] = None,
+    sets: Annotated[
+        Path | None,
+        typer.Option(metavar="SETS.toml", help="Both, as for `benchmark`: the sets labelled REAL are the real faces."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What paths in SETS.toml are relative to; else its own folder.")
+    ] = None,
     pairs: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR|TAR", help="Stills of fakes beside their originals: measure the heat map on them."),
@@ -39,6 +49,7 @@ def calibrate(
     from dataclasses import replace
     from json import dumps
 
+    from pandas import concat
     from rich.console import Console
 
     from facetell.cli._counting import counting
@@ -49,7 +60,7 @@ def calibrate(
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
-    from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.sources import manifest_from, read_sets
     from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import calibration
     from facetell.files import sha256_of
@@ -58,16 +69,25 @@ def calibrate(
 
     if verbose:
         talk(context)
-    check_outputs([out, json], [str(path) for path in (*data, *reals, *(pairs or []))])
+    check_outputs([out, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     scanner = Scanner(detector, sample)
     paired = manifest_from(pairs) if pairs else None
     if paired is not None:
         check_heatmap(scanner.detector.card)
-    development = manifest_from(data, split=split)
-    sources = {"/".join(path.resolve().with_suffix("").parts[-2:]): path for path in reals}
-    manifests = {name: manifest_from([path], Options(label=0)) for name, path in sources.items()}
+    chosen = read_sets(sets) if sets else []
+    listed = {one.name: one.manifest(root or Path(sets or ".").parent) for one in chosen}
+    labelled = [listed[one.name] for one in chosen if one.label is None]
+    if data:
+        labelled.append(manifest_from(data, split=split))
+    if not labelled:
+        raise UsageError("There is nothing to calibrate on.", "Give development data: --data, or --sets.")
+    development = concat(labelled, ignore_index=True)
+    manifests = {one.name: listed[one.name] for one in chosen if one.label is not None}
+    for path in reals or []:
+        source = "/".join(path.resolve().with_suffix("").parts[-2:])
+        manifests[source] = manifest_from([path], Options(label=0))
     store = None if scores is None else Store(scores)
     conditions = {"clean": None} | {name: SUITE[name] for name in condition}
     with counting(len(conditions) * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:

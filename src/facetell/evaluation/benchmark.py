@@ -2,91 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from facetell.data.layouts import Options
-from facetell.data.layouts.base import label_of
-from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation.aggregation import aggregation, mirrored
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
 from facetell.evaluation.scoring import Scored, score
-from facetell.evaluation.sources import manifest_from
+from facetell.evaluation.sources import DataSet, refuse_twice
 from facetell.evaluation.store import Store
 from facetell.scanning import Scanner
 
 SCHEMA = "facetell-benchmark/1"
 MANY_FRAMES = "uniform:32"  # the plan of the study of aggregation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
-    """One set of a benchmark.
-
-    Args:
-        name: as it stands in the tables.
-        data: what `--data` of `facetell evaluate` takes, relative to the benchmark's folder.
-        source: how the cards of detectors name the collection it is from; a detector trained on that is marked.
-        compression: in words; how the manifest says it, if empty.
-        label, split, layout, crop: as for `facetell evaluate`.
-        aggregation: part of the study of aggregation.
-        robustness: videos of either class, at most, in the study of robustness.
-    """
-
-    name: str
-    data: tuple[str, ...]
-    source: str = ""
-    compression: str = ""
-    label: str | None = None
-    split: str | None = None
-    layout: str | None = None
-    crop: bool = False
-    aggregation: bool = False
-    robustness: int = 0
-
-    def manifest(self, folder: Path) -> pd.DataFrame:
-        known = None if self.label is None else label_of(self.label, self.name)
-        options = Options(label=known, crop=self.crop)
-        return manifest_from([folder / path for path in self.data], options, self.layout, self.split)
-
-
-def read_sets(path: Path) -> list[DataSet]:
-    """The `[[set]]` tables of a TOML file.
-
-    Raises:
-        FileMissingError: no such file.
-        DataError: not TOML, no set, a key that is unknown, missing or of the wrong type, a name that stands twice.
-    """
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file).get("set", [])
-    except OSError as error:
-        raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not TOML: {error}.") from error
-    types = {"data": list, "crop": bool, "aggregation": bool, "robustness": int}
-    known = {field.name: types.get(field.name, str) for field in fields(DataSet)}
-    if not isinstance(tables, list) or not tables:
-        raise DataError(f"{path} names no data set.", "Each is a table [[set]] with name and data.")
-    for table in tables:
-        for key, value in table.items():
-            if key not in known or type(value) is not known[key]:
-                what = "is not known" if key not in known else f"must be of type {known[key].__name__}"
-                raise DataError(f"{path}: the key {key!r} of a set {what}.", f"There are: {', '.join(known)}.")
-        if missing := {"name", "data"} - table.keys():
-            raise DataError(f"{path}: a set has no {min(missing)}.")
-    sets = [DataSet(**{**table, "data": tuple(map(str, table["data"]))}) for table in tables]
-    _refuse_twice([one.name for one in sets], f"sets of {path}")
-    return sets
 
 
 def benchmark(
@@ -120,7 +54,7 @@ def benchmark(
         DataError: a set that cannot be read.
     """
     names = [f"{scanner.detector.card.name} {scanner.detector.card.version}" for scanner in scanners]
-    _refuse_twice(names, "detectors")
+    refuse_twice(names, "detectors")
     manifests = {one.name: one.manifest(folder) for one in sets}
     scored = {
         one.name: {
@@ -253,8 +187,3 @@ def _companies(names: Sequence[str], scanners: Sequence[Scanner]) -> list[list[s
     return [
         some for some in ([frames] if frames != everyone else []) + [everyone] if len(some) > 1 and names[0] in some
     ]
-
-
-def _refuse_twice(names: Sequence[str], what: str) -> None:
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"Two {what} are called {min(twice)}.", "Each needs a name of its own.")

@@ -1,15 +1,79 @@
-"""What `--data` may name, as one manifest."""
+"""What `--data` may name, as one manifest; and lists of data sets in TOML, with what a folder alone cannot say."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from facetell.data.layouts import Options, read
+from facetell.data.layouts.base import label_of
 from facetell.data.manifest import manifest_of, read_manifest
-from facetell.errors import DataError
+from facetell.errors import DataError, FileMissingError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """One set of a benchmark.
+
+    Args:
+        name: as it stands in the tables.
+        data: what `--data` of `facetell evaluate` takes, relative to the benchmark's folder.
+        source: how the cards of detectors name the collection it is from; a detector trained on that is marked.
+        compression: in words; how the manifest says it, if empty.
+        label, split, layout, crop: as for `facetell evaluate`.
+        aggregation: part of the study of aggregation.
+        robustness: videos of either class, at most, in the study of robustness.
+    """
+
+    name: str
+    data: tuple[str, ...]
+    source: str = ""
+    compression: str = ""
+    label: str | None = None
+    split: str | None = None
+    layout: str | None = None
+    crop: bool = False
+    aggregation: bool = False
+    robustness: int = 0
+
+    def manifest(self, folder: Path) -> pd.DataFrame:
+        known = None if self.label is None else label_of(self.label, self.name)
+        options = Options(label=known, crop=self.crop)
+        return manifest_from([folder / path for path in self.data], options, self.layout, self.split)
+
+
+def read_sets(path: Path) -> list[DataSet]:
+    """The `[[set]]` tables of a TOML file.
+
+    Raises:
+        FileMissingError: no such file.
+        DataError: not TOML, no set, a key that is unknown, missing or of the wrong type, a name that stands twice.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file).get("set", [])
+    except OSError as error:
+        raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not TOML: {error}.") from error
+    types = {"data": list, "crop": bool, "aggregation": bool, "robustness": int}
+    known = {field.name: types.get(field.name, str) for field in fields(DataSet)}
+    if not isinstance(tables, list) or not tables:
+        raise DataError(f"{path} names no data set.", "Each is a table [[set]] with name and data.")
+    for table in tables:
+        for key, value in table.items():
+            if key not in known or type(value) is not known[key]:
+                what = "is not known" if key not in known else f"must be of type {known[key].__name__}"
+                raise DataError(f"{path}: the key {key!r} of a set {what}.", f"There are: {', '.join(known)}.")
+        if missing := {"name", "data"} - table.keys():
+            raise DataError(f"{path}: a set has no {min(missing)}.")
+    sets = [DataSet(**{**table, "data": tuple(map(str, table["data"]))}) for table in tables]
+    refuse_twice([one.name for one in sets], f"sets of {path}")
+    return sets
 
 
 def manifest_from(
@@ -44,3 +108,13 @@ def _one(source: Path, options: Options | None, layout: str | None) -> pd.DataFr
         if (source / "manifest.parquet").is_file():
             return read_manifest(source / "manifest.parquet")
     return manifest_of(read(source, options, layout).items)
+
+
+def refuse_twice(names: Sequence[str], what: str) -> None:
+    """Nothing, if all names differ.
+
+    Raises:
+        UsageError: naming the one that stands twice.
+    """
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"Two {what} are called {min(twice)}.", "Each needs a name of its own.")
