@@ -1,21 +1,25 @@
-"""What a scan costs beside bare decoding of the same file by PyAV on 2 threads: `python benchmarks/scan.py [CLIP...]`.
+"""What a scan costs beside decoding the same file, as a table of aims: `python benchmarks/scan.py [CLIP]`.
 
 Scan and decoding take turns, so that whatever else the machine does weighs on both alike; medians are shown, of the
-clock and of the processor time of all threads. "Cold" is a process of its own from start to exit, "warm" a `Scanner`
-that has scanned before. Without clips, the largest under FACETELL_DATA/dfdc is taken, or one made from the sample
-portrait.
+clock and of the processor time of all processes. Decoding is `ffmpeg -threads 2 -f null -` where there is an ffmpeg,
+else PyAV on 2 threads, every frame thrown away. "Warm" is a `Scanner` that has scanned before, with its reading
+process; "cold" a `facetell scan` from start to exit. Without a clip, the largest under FACETELL_DATA/dfdc is taken, or
+one made from the sample portrait; the batch takes the clips under FACETELL_DATA, or that one again and again.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -23,6 +27,18 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FACETELL = "import sys; from facetell.cli import main; sys.argv[0] = 'facetell'; main()"
+PEAKS = """
+import re, resource, sys
+from pathlib import Path
+from facetell.scanning import Scanner
+scanner = Scanner()
+verdict = scanner.scan(sys.argv[1])
+assert verdict.error is None, verdict.error
+(worker,) = scanner._readers._idle
+status = Path(f"/proc/{worker.process.pid}/status").read_text()
+own, reading = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, int(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+print(own // 1024, reading // 1024)
+"""
 DECODE = """
 import sys, av
 with av.open(sys.argv[1]) as container:
@@ -31,32 +47,54 @@ with av.open(sys.argv[1]) as container:
     for frame in container.decode(stream):
         pass
 """
+LONG_S = 600
+BATCH = 100
 
 
 class Cost(NamedTuple):
     clock_s: float
     cpu_s: float
-    peak_mb: float = 0.0
 
 
-def process(code: str, *arguments: str) -> Cost:
-    """Run Python code in a process of its own, which must succeed.
-
-    Linux counts the parent's memory at the start into the child's peak: nothing large may have been imported before.
-    """
-    start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"python -c '{code.strip()}' {' '.join(arguments)}: failed")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def process(*command: str) -> Cost:
+    """Run a command, which must succeed."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - start, cpu_s)
 
 
-def call(work: Callable[[], object]) -> Cost:
-    """Run something within this process."""
-    clock_s, cpu_s = time.perf_counter(), time.process_time()
-    work()
-    return Cost(time.perf_counter() - clock_s, time.process_time() - cpu_s)
+def decoded(clip: str) -> Cost:
+    if ffmpeg := shutil.which("ffmpeg"):
+        return process(ffmpeg, "-threads", "2", "-i", clip, "-f", "null", "-")
+    start, before = time.perf_counter(), time.process_time()
+    exec(compile(DECODE.replace("sys.argv[1]", repr(clip)), "<decode>", "exec"), {})
+    return Cost(time.perf_counter() - start, time.process_time() - before)
+
+
+class Warm:
+    """A scanner that has scanned before."""
+
+    def __init__(self, plan: str | None = None) -> None:
+        from facetell.scanning import Scanner
+
+        self.scanner = Scanner(plan=plan)
+
+    def __call__(self, clip: str) -> Cost:
+        start, before = time.perf_counter(), self._cpu_s()
+        self.verdict = self.scanner.scan(clip)
+        if self.verdict.error:
+            sys.exit(self.verdict.error.message)
+        return Cost(time.perf_counter() - start, self._cpu_s() - before)
+
+    def _cpu_s(self) -> float:
+        """Of this process and its reading one."""
+        ticks = 0
+        for worker in self.scanner._readers._idle:
+            fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def in_turn(rounds: int, *works: Callable[[], Cost]) -> list[Cost]:
@@ -65,13 +103,18 @@ def in_turn(rounds: int, *works: Callable[[], Cost]) -> list[Cost]:
     return [Cost(*(median(part) for part in zip(*column, strict=True))) for column in zip(*costs, strict=True)]
 
 
-def compare(name: str, bare: Cost, scan: Cost) -> None:
-    for what, a, b in (("clock", bare.clock_s, scan.clock_s), ("processor", bare.cpu_s, scan.cpu_s)):
-        print(f"  {name}, {what}: scan {b:.2f} s, decoding {a:.2f} s, ratio {b / a:.2f}")
+def row(what: str, aim: str, value: str, note: str = "") -> None:
+    print(f"{what:<52} {aim:>8} {value:>14}  {note}", flush=True)
 
 
-def make_clip(path: Path) -> None:
-    """Ten seconds of the sample portrait, 1920×1080, 30 frames a second."""
+def compare(what: str, aim: str, bare: Cost, scan: Cost) -> None:
+    value = f"{scan.clock_s / bare.clock_s:.3f} ({scan.cpu_s / bare.cpu_s:.3f})"
+    clock = f"clock {scan.clock_s:.2f} / {bare.clock_s:.2f} s"
+    row(what, aim, value, f"{clock}, processor {scan.cpu_s:.2f} / {bare.cpu_s:.2f} s")
+
+
+def make_clip(path: Path, size: tuple[int, int], seconds: int) -> None:
+    """The sample portrait in another size, 30 frames a second."""
     import cv2
 
     from facetell.forge.output import clip_writer
@@ -79,66 +122,125 @@ def make_clip(path: Path) -> None:
 
     with VideoReader(ROOT / "examples" / "portrait.mp4", "every:1") as reader:
         images = [cv2.copyMakeBorder(frame.image, 0, 0, 186, 187, cv2.BORDER_REFLECT) for frame in reader]
-    with clip_writer(path, (1920, 1080), Fraction(30), "made for a benchmark", crf=20) as writer:
-        for number in range(300):
-            writer.write(cv2.resize(images[number % len(images)], (1920, 1080)), number / 30)
+    with clip_writer(path, size, Fraction(30), "made for a benchmark", crf=20) as writer:
+        for number in range(30 * seconds):
+            writer.write(cv2.resize(images[number % len(images)], size), number / 30)
 
 
-def default_clip(folder: Path) -> Path:
-    data = Path(os.environ.get("FACETELL_DATA") or ROOT.parent / "shared" / "data") / "dfdc"
-    if clips := list(data.rglob("*.mp4")):
-        return max(clips, key=lambda path: path.stat().st_size)
-    path = folder / "portrait-1080p.mp4"
-    maker = get_context("spawn").Process(target=make_clip, args=(path,))
+def made(path: Path, size: tuple[int, int], seconds: int) -> Path:
+    """The same, in a process of its own: its memory must not count."""
+    maker = get_context("spawn").Process(target=make_clip, args=(path, size, seconds))
     maker.start()
     maker.join()
     return path
 
 
-def cold(clips: list[str], options: list[str], rounds: int) -> None:
-    empty, help_ = in_turn(rounds, lambda: process("pass"), lambda: process(FACETELL, "--help"))
-    print(f"start-up: facetell --help {help_.cpu_s:.3f} s of processor time, python -c pass {empty.cpu_s:.3f} s")
-    for clip in clips:
-        arguments = ["scan", clip, "--exit-zero", "--quiet", *options]
-        bare, scan = in_turn(
-            rounds, lambda clip=clip: process(DECODE, clip), lambda line=arguments: process(FACETELL, *line)
-        )
-        print(clip)
-        compare("cold", bare, scan)
-        print(f"  peak memory: scan {scan.peak_mb:.0f} MB, decoding {bare.peak_mb:.0f} MB")
+def looped(clip: Path, path: Path) -> Path:
+    """The clip's packets again and again for ten minutes."""
+    import av
+
+    with av.open(str(clip), "r") as given, av.open(str(path), "w") as out:
+        stream = given.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        packets = [(bytes(p), p.pts, p.dts, p.duration, p.is_keyframe) for p in given.demux(stream) if p.size]
+        length = sum(int(duration or 0) for _, _, _, duration, _ in packets)
+        for turn in range(round(LONG_S / (length * float(stream.time_base or 1)))):
+            for data, pts, dts, duration, is_key in packets:
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = copy, stream.time_base or Fraction(1)
+                packet.pts, packet.dts = (pts or 0) + turn * length, (dts or 0) + turn * length
+                packet.duration, packet.is_keyframe = duration, is_key
+                out.mux(packet)
+    return path
 
 
-def warm(clips: list[str], detector: str | None, rounds: int) -> None:
-    from facetell.scanning import Scanner
+def widest_gap(path: Path) -> float:
+    """The longest time between two keyframes, over half a sampling interval of 20 frames."""
+    import av
+    import numpy as np
 
-    scanner = Scanner(detector)
-    for clip in clips:
-        verdict = scanner.scan(clip)
-        if verdict.error:
-            sys.exit(verdict.error.message)
-        stages: list[dict[str, float]] = []
-        decode = compile(DECODE.replace("sys.argv[1]", repr(clip)), "<decode>", "exec")
-        bare, scan = in_turn(
-            rounds,
-            lambda code=decode: call(lambda: exec(code, {})),
-            lambda clip=clip, stages=stages: call(lambda: stages.append(scanner.scan(clip).seconds)),
-        )
-        print(f"{clip}: {verdict.label}, {verdict.coverage.faces} faces in {verdict.coverage.frames_sampled} frames")
-        compare("warm", bare, scan)
-        middle = {stage: median(seconds[stage] for seconds in stages) for stage in stages[0]}
-        print("  of the scan:", ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in middle.items()))
+    with av.open(str(path), "r") as container:
+        stream = container.streams.video[0]
+        packets = [p for p in container.demux(stream) if p.size and p.pts is not None]
+    times = [(p.pts or 0) * float(stream.time_base or 1) for p in packets]
+    keys = [time for time, packet in zip(times, packets, strict=True) if packet.is_keyframe]
+    return float(np.diff([*keys, max(times)]).max()) / ((max(times) - min(times)) / 40)
+
+
+def batch(clips: Iterable[Path], warm: Warm) -> None:
+    taken = [str(path) for path in islice(cycle(sorted(clips)), BATCH)]
+    costs = [(decoded(clip), warm(clip)) for clip in taken]
+    bare, scan = (
+        Cost(sum(cost.clock_s for cost in column), sum(cost.cpu_s for cost in column))
+        for column in zip(*costs, strict=True)
+    )
+    compare(f"{BATCH} short clips, one after the other", "1.1", bare, scan)
+
+
+def peak(what: str, aim: str, clip: str) -> None:
+    """Of a scan in a process of its own; its reading process is added, and with it what both share counts twice."""
+    done = subprocess.run([sys.executable, "-c", PEAKS, clip], capture_output=True, text=True, check=True)
+    own, reading = (int(text) for text in done.stdout.split())
+    row(what, aim, f"{own + reading} MB", f"scanning {own} MB, reading {reading} MB")
+
+
+def growth(clip: str, rounds: int) -> None:
+    """Cost per frame as more of them are sampled."""
+    for count in (20, 75, 150, 300):
+        warm = Warm(f"uniform:{count}")
+        warm(clip)
+        (cost,) = in_turn(rounds, lambda warm=warm: warm(clip))
+        frames = warm.verdict.coverage.frames_sampled
+        cost_ms = 1000 * cost.clock_s / frames
+        row(f"cost of a frame, {frames} sampled", "falls", f"{cost_ms:.1f} ms", f"{cost.clock_s:.2f} s")
+
+
+def start_up(rounds: int) -> None:
+    python = (sys.executable, "-c")
+    bare, help_ = in_turn(rounds, lambda: process(*python, "pass"), lambda: process(*python, FACETELL, "--help"))
+    clock_s, cpu_s = help_.clock_s - bare.clock_s, help_.cpu_s - bare.cpu_s
+    row("facetell --help beyond bare Python", "0.25 s", f"{clock_s:.2f} s", f"processor {cpu_s:.2f} s")
+
+
+def one_clip(clip: str, warm: Warm, rounds: int) -> None:
+    bare, scan = in_turn(rounds, lambda: decoded(clip), lambda: warm(clip))
+    compare("1080p clip, warm", "1.0", bare, scan)
+    for stage, seconds in warm.verdict.seconds.items():
+        print(f"      {stage:<10} {seconds:.3f} s")
+    command = (sys.executable, "-c", FACETELL, "scan", clip, "--exit-zero", "--quiet")
+    bare, scan = in_turn(rounds, lambda: decoded(clip), lambda: process(*command))
+    compare("1080p clip, cold: imports, sessions, process", "–", bare, scan)
+
+
+def long_video(long: Path, warm: Warm) -> None:
+    bare, scan = decoded(str(long)), warm(str(long))
+    compare("10 minutes of 1080p, 20 frames", "0.05", bare, scan)
+    print(f"      its keyframes lie {widest_gap(long):.2f} half sampling intervals apart, at most")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time scans against bare decoding.")
-    parser.add_argument("clips", nargs="*")
-    parser.add_argument("--detector", help="a name or an .onnx file; without it, the default detector")
+    parser.add_argument("clip", nargs="?", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        clips = given.clips or [str(default_clip(Path(folder)))]
-        cold(clips, ["--detector", given.detector] if given.detector else [], given.rounds)
-        warm(clips, given.detector, given.rounds)
+    data = Path(os.environ.get("FACETELL_DATA") or ROOT.parent / "shared" / "data")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{os.cpu_count()} processors, load {load}; decoding by {'ffmpeg' if shutil.which('ffmpeg') else 'PyAV'}")
+    row("", "aim", "clock (proc.)")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = list((data / "dfdc").rglob("*.mp4"))
+        clip = given.clip or max(clips, key=lambda path: path.stat().st_size, default=None)
+        clip = clip or made(folder / "portrait.mp4", (1920, 1080), 10)
+        start_up(given.rounds)
+        peak("peak memory, 1080p clip", "400 MB", str(clip))
+        peak("peak memory, 4K clip", "700 MB", str(made(folder / "4k.mp4", (3840, 2160), 2)))
+        warm = Warm()
+        warm(str(clip))
+        one_clip(str(clip), warm, given.rounds)
+        long_video(looped(clip, folder / f"long{clip.suffix}"), warm)
+        batch(data.rglob("*.mp4") if clips else [clip], warm)
+        growth(str(clip), given.rounds)
 
 
 if __name__ == "__main__":
