@@ -86,10 +86,13 @@ def _role(rows: pd.DataFrame) -> str:
 
 
 def _sample(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    wanted = {REAL: round(size * REAL_SHARE), FAKE: size - round(size * REAL_SHARE)}
-    chosen = [rng.permutation(np.flatnonzero(rows.label == label))[:number] for label, number in wanted.items()]
-    return rows.iloc[np.sort(np.concatenate(chosen))].reset_index(drop=True)
+    """Real crops at random, and fakes, those made from them first: in DFDC, too, fakes lie beside their originals."""
+    reals = round(size * REAL_SHARE)
+    drawn = rows.sample(frac=1, random_state=seed)
+    real = drawn[drawn.label == REAL].head(reals)
+    fake = drawn[drawn.label == FAKE]
+    fake = fake.iloc[np.argsort(~fake.original.isin(real.video).to_numpy(), kind="stable")].head(size - reals)
+    return pd.concat([real, fake]).sort_index().reset_index(drop=True)
 
 
 class Material:

@@ -88,7 +88,7 @@ def draw_curves(protocols: Sequence[Result]) -> bytes:
     panels[1, 0].set_ylabel("accuracy")
     panels[0, 0].legend(frameon=False)
     out = io.BytesIO()
-    with rc_context({"svg.hashsalt": "facetell"}):  # the same curves give the same bytes
+    with rc_context({"svg.hashsalt": "facetell", "svg.fonttype": "none"}):  # the same curves give the same bytes
         figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
     return out.getvalue()
 
@@ -100,8 +100,8 @@ def _markdown(result: Result, curves: Mapping[str, str]) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = {"accuracy": _accuracy, "count": _count, "epochs": _epochs, "plain": plain, "written": written}
-    environment.filters |= filters
+    environment.filters |= {"accuracy": _accuracy, "count": _count, "epochs": _epochs, "interval": _with_interval}
+    environment.filters |= {"plain": plain, "written": written}
     trained = [*result["models"], *result["background"], *result["sweep"]]
     return environment.get_template("paper.md").render(
         **result,
