@@ -95,6 +95,22 @@ def test_the_card_says_what_was_measured_on_what(whole: Path, small: Path) -> No
     }
 
 
+def test_the_first_convolutions_stay_whole(cache: FaceCache, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    number, names = 8, ["crops", *(f"layer{k}" for k in range(1, 9))]
+    nodes = [helper.make_node("Conv", [names[k], f"kernel{k}"], [names[k + 1]], name=f"conv{k}") for k in range(number)]
+    nodes.append(helper.make_node("ReduceMean", [names[-1], "all"], ["logit"], keepdims=0, name="mean"))
+    weights = [networks.array(f"kernel{k}", rng.normal(0, 0.5, (3, 3, 1, 1))) for k in range(number)]
+    weights.append(networks.array("all", [1, 2, 3], np.int64))
+    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
+    deep = networks.model(nodes, outputs, weights, ["n", 3, SIZE, SIZE])
+    quantise(networks.write(tmp_path, deep, "deep.onnx", input_size=SIZE), [cache], tmp_path / "out.onnx", faces=4)
+    graph = onnx.load(tmp_path / "out.onnx").graph
+    widened = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert [node.input[1] in widened for node in convolutions] == [False] * 6 + [True] * 2
+
+
 def test_the_same_faces_give_the_same_file(whole: Path, small: Path, cache: FaceCache, tmp_path: Path) -> None:
     quantise(whole, [cache], tmp_path / "again.onnx", faces=16)
     assert (tmp_path / "again.onnx").read_bytes() == small.read_bytes()

@@ -100,6 +100,8 @@ def scan(
             problem = verdict.error and verdict.error.message
             if markings and not problem:
                 problem = markings.add(verdict, fresh)
+            if not html:
+                _drop_heat_maps(verdict)  # all verdicts are held until the reports are written
             with progress.aside():
                 if quiet:
                     console.print(terminal.line(verdict), soft_wrap=True, markup=False)
@@ -117,6 +119,12 @@ def scan(
     if markings and markings.failed:
         raise typer.Exit(2)
     raise typer.Exit(0 if exit_zero else exit_code(verdicts))
+
+
+def _drop_heat_maps(verdict: Verdict) -> None:
+    for track in verdict.tracks:
+        for score in track.scores:
+            score.heatmap = score.heat_to_frame = None
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:

