@@ -23,8 +23,9 @@ from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 FACETELL = "import sys; from facetell.cli import main; sys.argv[0] = 'facetell'; main()"
 PEAKS = """
@@ -205,11 +206,53 @@ def start_up(rounds: int) -> None:
 def one_clip(clip: str, warm: Warm, rounds: int) -> None:
     bare, scan = in_turn(rounds, lambda: decoded(clip), lambda: warm(clip))
     compare("1080p clip, warm", "1.0", bare, scan)
-    for stage, seconds in warm.verdict.seconds.items():
-        print(f"      {stage:<10} {seconds:.3f} s")
+    profile(clip, warm)
     command = (sys.executable, "-c", FACETELL, "scan", clip, "--exit-zero", "--quiet")
     bare, scan = in_turn(rounds, lambda: decoded(clip), lambda: process(*command))
     compare("1080p clip, cold: imports, sessions, process", "–", bare, scan)
+
+
+def profile(clip: str, warm: Warm) -> None:
+    """Processor time of each stage alone, for the frames of one scan."""
+    import numpy as np
+
+    from facetell.faces.align import crop_face
+    from facetell.faces.quality import assess
+    from facetell.faces.track import Tracker
+    from facetell.types import Face, Frame
+    from facetell.video import VideoReader
+
+    scanner = warm.scanner
+    card = scanner.detector.card
+
+    def stage(what: str, work: Callable[[], T]) -> T:
+        start = time.process_time()
+        result = work()
+        print(f"      {what:<32} {time.process_time() - start:.3f} s of processor time")
+        return result
+
+    def read() -> list[Frame]:
+        with VideoReader(clip, scanner.plan, ahead=0) as reader:
+            return list(reader)
+
+    def faces_of(frame: Frame) -> list[Face]:
+        found = scanner._faces.detect(frame.image)
+        return [Face(frame.number, frame.time_s, face.box, face.points, face.score) for face in found]
+
+    def cut() -> list[np.ndarray]:
+        tracker, crops = Tracker(), []
+        for frame, faces in zip(frames, found, strict=True):
+            for face in faces:
+                face.quality = assess(frame.image, face)  # pyright: ignore[reportArgumentType]  the same fields
+                crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
+            tracker.add(frame, faces)
+        tracker.tracks()
+        return crops
+
+    frames = stage("read: decode, convert", read)
+    found = stage("detect", lambda: [faces_of(frame) for frame in frames])
+    crops = stage("assess, track, crop", cut)
+    stage(f"score {len(crops)} faces", lambda: scanner.detector.score(np.stack(crops)))
 
 
 def long_video(long: Path, warm: Warm) -> None:

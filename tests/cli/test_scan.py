@@ -420,6 +420,7 @@ class TestProcess:
         loaded = set(done.stdout.split())
         assert "onnxruntime" in loaded
         assert {"torch", "pandas", "sklearn", "matplotlib"}.isdisjoint(loaded)
+        assert {"av", "pillow_heif"}.isdisjoint(loaded)  # what parses files is loaded where it can do no harm
 
     def test_a_pipe_gets_plain_text_and_no_progress(self, real: str, photo: str) -> None:
         done = self.facetell("scan", photo, "--detector", real)
