@@ -23,7 +23,7 @@ def main() -> None:
         scanner = Scanner(saying(folder, -5.0), limits=LIMITS)
         here = folder / "here"
         here.mkdir()
-        summary = scan_all(cases(folder / "bases", count, seed), scanner, here, most_s=LIMITS.seconds + 5)
+        summary = scan_all(cases(folder / "bases", count, seed), scanner, here, most_s=2 * LIMITS.seconds)
     print(f"{os.cpu_count()} processors, seed {seed}, {LIMITS}")
     print(summary)
     sys.exit(bool(summary.crashes or summary.hangs or summary.leaks or summary.broken))

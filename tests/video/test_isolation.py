@@ -148,21 +148,21 @@ class TestHarm:
         assert self.healthy(pool, portrait_clip)
 
     def test_a_hang(self, portrait_clip: Path) -> None:
-        pool = ReaderPool(Limits(seconds=0.5, share=1e-9))
+        pool = ReaderPool(Limits(seconds=3, share=1e-9))
         assert self.healthy(pool, portrait_clip)
         os.kill(running(pool).process.pid, signal.SIGSTOP)
         start = time.monotonic()
         with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than . s to read"):
             pool.open(portrait_clip)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
         assert self.healthy(pool, portrait_clip)
 
     def test_time_the_owner_takes_does_not_count(self, portrait_clip: Path) -> None:
-        pool = ReaderPool(Limits(seconds=0.5, share=1e-9))
+        pool = ReaderPool(Limits(seconds=3, share=1e-9))
         assert self.healthy(pool, portrait_clip)
         with pool.open(portrait_clip, "uniform:3") as reader:
             for _ in reader:
-                time.sleep(0.4)
+                time.sleep(1.2)
 
     def test_a_death_while_idle_goes_unnoticed(self, portrait_clip: Path) -> None:
         pool = ReaderPool()
