@@ -34,6 +34,7 @@ SURE = 0.8  # that MOST_WRONG holds for REAL over all sources together
 OUTER = 0.02  # share of a source's videos that may lie beyond the scope
 VIEWS = ("blend", "texture")
 FOLDS = 5
+WORTH = 0.01  # nats of log loss that isotonic regression must save
 
 
 def calibrate(
@@ -145,8 +146,8 @@ def apply(calibration: Calibration, logits: np.ndarray) -> np.ndarray:
 def choose(labels: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> tuple[Calibration, dict[str, float]]:
     """The method to calibrate with, fitted to all of the data, and every method's cross-validated log loss.
 
-    Isotonic regression has to be better by more than a standard error over the folds (Breiman et al., 1984): it makes
-    one of many scores, above all at the ends, where thresholds lie.
+    Isotonic regression has to be better by WORTH and by more than a standard error over the folds (Breiman et al.,
+    1984): it makes one of many scores, above all at the ends, where thresholds lie.
 
     Raises:
         DataError: the detector ranks no better than chance.
@@ -160,7 +161,7 @@ def choose(labels: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> tuple[
         for name, fit in methods.items()
     }
     gain = losses["temperature"] - losses["isotonic"]
-    best = "isotonic" if gain.mean() > gain.std(ddof=1) / math.sqrt(FOLDS) else "temperature"
+    best = "isotonic" if gain.mean() > max(WORTH, gain.std(ddof=1) / math.sqrt(FOLDS)) else "temperature"
     means = {"none": _log_loss(labels, logits)} | {name: float(loss.mean()) for name, loss in losses.items()}
     return methods[best](labels, logits), means
 
