@@ -50,4 +50,4 @@ def read_shipped(name: str) -> DetectorFile:
         raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", "Install facetell again.")
     if sha256_of(path) != SHIPPED[name].sha256:
         raise AlteredDetectorError(f"The weights of detector {name!r} are not the published ones.", advice)
-    return read_detector_file(path)
+    return read_detector_file(path, published=True)
