@@ -87,7 +87,9 @@ def _pairs(values: np.ndarray, videos: pd.DataFrame, groups: np.ndarray, n_boot:
 
 
 def _correlation(values: np.ndarray, tones: np.ndarray, groups: np.ndarray, n_boot: int) -> dict[str, Any]:
-    """Spearman's, with its interval by resampling groups."""
+    """Spearman's, with its interval by resampling groups; None where there is too little to rank."""
+    if min(len(np.unique(values)), len(np.unique(tones))) < 3:
+        return {"value": None, "ci95": None, "n": len(values)}
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     drawn = []
