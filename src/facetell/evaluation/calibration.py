@@ -76,43 +76,13 @@ def calibrate(
     for rows in (table, *photographs.values()):
         rows["within"] = ~_beyond(rows, scope)
     first, second = table[fits], table[~fits]
-    sources, unseen = ({str(name): rows for name, rows in half.groupby("source")} for half in (first, second))
-    judged = first[first.within]
-    able = {name: (rows.label.to_numpy(), rows.calibrated.to_numpy()) for name, rows in _able(judged).items()}
-    together = [(rows.label.to_numpy(), rows.calibrated.to_numpy()) for _, rows in judged.groupby("condition")]
-    bound = min(*(real_below(*of) for of in able.values()), *(real_below(*of, SURE) for of in together), math.inf)
-    real_sources = photographs | {name: rows[rows.label == 0] for name, rows in sources.items()}
-    thresholds = tuple(
-        threshold_at(
-            rate,
-            {name: _reaching(rows) for name, rows in real_sources.items()},
-            {name: rows.unit.nunique() for name, rows in real_sources.items()},
-            able,
-            bound,
-        )
-        for rate in rates
-    )
-    y, after, unit = (second[name].to_numpy() for name in ("label", "calibrated", "unit"))
-    stated = [t for t in thresholds if t.logit is not None]
-    checked = photographs | {f"{name}, held out": rows[rows.label == 0] for name, rows in unseen.items()}
+    thresholds = _thresholds(first, photographs, rates)
     report = {
         "coverage": {name: _coverage(scored) for name, scored in {**development, **reals}.items()},
         "fitted_on": {"n_real": int((first.label == 0).sum()), "n_fake": int(first.label.sum())},
         "cross_validated_log_loss": losses,
         "views": {"none": no_views} if no_views else _agreement(second, scope),
-        "before": balanced(y, expit(second.logit.to_numpy()), unit, n_boot, seed),
-        "after": balanced(y, expit(after), unit, n_boot, seed),
-        "held_out": metrics(y, expit(after), unit, n_boot, seed),
-        "decisions": {
-            f"{t.false_positive_rate:g}": {name: decisions(rows, t) for name, rows in unseen.items()} for t in stated
-        },
-        "false_positives": {
-            source: {
-                f"{t.false_positive_rate:g}": share(int((rows.within & (rows.calibrated >= t.logit)).sum()), len(rows))
-                for t in stated
-            }
-            for source, rows in checked.items()
-        },
+        **_held_out(second, photographs, thresholds, n_boot, seed),
     }
     whole = all(t.logit is not None for t in thresholds if t.false_positive_rate >= DEFAULT_RATE)
     return replace(
@@ -321,6 +291,47 @@ def _balanced(labels: np.ndarray, p_fake: np.ndarray, times: np.ndarray) -> dict
         "log_loss": float(-(weights * np.where(labels == 1, np.log(p), np.log1p(-p))).sum()),
         "brier": float((weights * (p_fake - labels) ** 2).sum()),
         "ece": float(np.abs(np.bincount(bins, weights * (labels - p_fake), ECE_BINS)).sum()),
+    }
+
+
+def _thresholds(
+    first: pd.DataFrame, photographs: Mapping[str, pd.DataFrame], rates: Sequence[float]
+) -> tuple[Threshold, ...]:
+    """What the fitting half and the real faces of other sources allow; nothing beyond the scope has a say."""
+    judged = first[first.within]
+    able = {name: (rows.label.to_numpy(), rows.calibrated.to_numpy()) for name, rows in _able(judged).items()}
+    together = [(rows.label.to_numpy(), rows.calibrated.to_numpy()) for _, rows in judged.groupby("condition")]
+    bound = min(*(real_below(*of) for of in able.values()), *(real_below(*of, SURE) for of in together), math.inf)
+    reals = {**photographs, **{str(name): rows for name, rows in first[first.label == 0].groupby("source")}}
+    reaching = {name: _reaching(rows) for name, rows in reals.items()}
+    groups = {name: rows.unit.nunique() for name, rows in reals.items()}
+    return tuple(threshold_at(rate, reaching, groups, able, bound) for rate in rates)
+
+
+def _held_out(
+    second: pd.DataFrame,
+    photographs: Mapping[str, pd.DataFrame],
+    thresholds: Sequence[Threshold],
+    n_boot: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What calibration and thresholds are worth on the half that was not fitted, and on the other sources' reals."""
+    y, raw, after, unit = (second[name].to_numpy() for name in ("label", "logit", "calibrated", "unit"))
+    stated = {f"{t.false_positive_rate:g}": t for t in thresholds if t.logit is not None}
+    unseen = {str(name): rows for name, rows in second.groupby("source")}
+    reals = {**photographs, **{f"{name}, held out": rows[rows.label == 0] for name, rows in unseen.items()}}
+    return {
+        "before": balanced(y, expit(raw), unit, n_boot, seed),
+        "after": balanced(y, expit(after), unit, n_boot, seed),
+        "held_out": metrics(y, expit(after), unit, n_boot, seed),
+        "decisions": {
+            rate: {name: decisions(rows, threshold) for name, rows in unseen.items()}
+            for rate, threshold in stated.items()
+        },
+        "false_positives": {
+            name: {rate: decisions(rows, threshold)["false_alarms"] for rate, threshold in stated.items()}
+            for name, rows in reals.items()
+        },
     }
 
 
