@@ -129,8 +129,8 @@ def test_the_auc_is_that_of_scikit_learn() -> None:
 def test_what_lies_beyond_the_picture_is_not_judged() -> None:
     cut_off = np.ascontiguousarray(dim()[:, 85:])
     look = module._Look(manifest_of([Item("a.png", REAL)]), load_detector())
-    (case,) = look._cases([(0, "pair", cut_off, np.ones(cut_off.shape[:2], bool))])
-    assert set(np.unique(case.truth)) == {-1, 1}
+    seen = look._seen(0, "pair", cut_off, np.ones(cut_off.shape[:2], bool))
+    assert set(np.unique(seen.truth)) == {-1, 1}
 
 
 def test_nothing_to_measure(tmp_path: Path, bright: Path) -> None:

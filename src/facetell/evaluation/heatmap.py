@@ -25,7 +25,7 @@ from facetell.evaluation.metrics import mean, resamples
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import CHUNK, is_picture, largest_face, picture
 from facetell.faces.align import crop_face, crop_matrix
-from facetell.faces.detect import FaceDetector
+from facetell.faces.detect import Detection, FaceDetector
 from facetell.forge.blend import difference_mask, self_blend
 from facetell.forge.masks import FAMILIES
 from facetell.scanning.scoring import parts_of_crop, region_of
@@ -64,8 +64,8 @@ def heatmap(
 ) -> dict[str, Any]:
     """Pixel AUC of a detector's heat map against truth, and how often the part of the face that it names was altered.
 
-    Every fake still whose original is in the manifest gives a pair, every real still one self-blend; the ten families
-    take turns. Where a pair hardly differs, or its rim differs, its truth is not known: it is skipped and counted.
+    Every fake still whose original is in the manifest gives a pair, every real still one self-blend; the families take
+    turns. Where a pair hardly differs, or its rim differs, its truth is not known: it is skipped and counted.
 
     Args:
         manifest: as in `facetell.data.manifest`; of each picture the largest face counts.
@@ -86,25 +86,21 @@ def heatmap(
         UsageError: the detector has no heat map, or takes whole pictures.
         DataError: no face of the manifest could be altered in a known place.
     """
-    card = detector.card
-    if card.heatmap is None:
-        raise UsageError(
-            f"The detector {card.name} has no heat map to measure.", "`facetell models` shows its outputs."
-        )
-    if card.geometry.kind == "whole":
-        raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
+    check_heatmap(detector.card)
     items = validate(manifest)
     look = _Look(items, detector)
     rows = np.arange(len(items))
     cases: list[Case] = []
+    skipped: Counter[str] = Counter()
     with ThreadPoolExecutor(workers) as pool:
-        for chunk, found in pool.map(look, [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]):
+        for found, left_out in pool.map(look, [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]):
             cases += found
+            skipped += left_out
             if progress:
-                progress(chunk)
+                progress(len(found) + left_out.total())
     if not cases:
         raise DataError(
-            f"No face was altered in a known place: {_told(look.skipped)}.",
+            f"No face was altered in a known place: {_told(skipped)}.",
             "Give stills of real faces, or of fakes beside their originals.",
         )
     unit, groups = resampling_unit(items)
@@ -124,7 +120,7 @@ def heatmap(
         "pairs": numbers(pairs, pairs),
         "blends": numbers(blends, blends),
         "families": {family: numbers(chosen, blends) for family, chosen in kinds.items() if chosen},
-        "skipped": dict(look.skipped.most_common()),
+        "skipped": dict(skipped.most_common()),
         "resampled_by": unit,
         "altered_at": ALTERED,
     }
@@ -143,10 +139,9 @@ def check_heatmap(card: DetectorCard) -> None:
 
 
 class _Look:
-    """Rows of a manifest become cases; what becomes none is counted."""
+    """Rows of a manifest become cases; what becomes none is counted by its reason."""
 
     def __init__(self, items: pd.DataFrame, detector: Detector) -> None:
-        self.skipped: Counter[str] = Counter()
         self._items = items
         self._detector = detector
         self._finder = FaceDetector()
@@ -155,15 +150,17 @@ class _Look:
         self._real_of = dict(zip(keys, reals.index, strict=True))
         self._family = dict(zip(reals.index, np.resize(list(FAMILIES), len(reals)).tolist(), strict=True))
 
-    def __call__(self, rows: Sequence[int]) -> tuple[int, list[Case]]:
-        altered, skipped = [], Counter()
+    def __call__(self, rows: Sequence[int]) -> tuple[list[Case], Counter[str]]:
+        seen: list[_Seen] = []
+        skipped: Counter[str] = Counter()
         for row in rows:
             try:
-                altered.append((row, *self._altered(row)))
-            except (InputError, DataError, ForgeError, _Skipped) as error:
-                skipped[str(error) if isinstance(error, _Skipped) else type(error).__name__] += 1
-        self.skipped.update(skipped)
-        return len(rows), self._cases(altered)
+                seen.append(self._seen(row, *self._altered(row)))
+            except _Skipped as reason:
+                skipped[str(reason)] += 1
+            except (InputError, DataError, ForgeError) as error:
+                skipped[type(error).__name__] += 1
+        return self._cases(seen), skipped
 
     def _altered(self, row: int) -> tuple[str, np.ndarray, np.ndarray]:
         """What the row gives: its kind, a picture altered in a known place, and where: bool (H, W)."""
@@ -196,36 +193,45 @@ class _Look:
             raise _Skipped("differs from its original at the rim")
         return mask >= ALTERED
 
-    def _cases(self, altered: Sequence[tuple[int, str, np.ndarray, np.ndarray]]) -> list[Case]:
-        card, seen = self._detector.card, []
-        for row, kind, image, where in altered:
-            faces = largest_face(image, self._finder)
-            if faces:
-                crop = crop_face(image, faces[0].points, faces[0].box, card.geometry, card.input_size)
-                seen.append((row, kind, faces[0], crop, where))
-            else:
-                self.skipped["no face"] += 1
+    def _seen(self, row: int, kind: str, image: np.ndarray, where: np.ndarray) -> _Seen:
+        """The largest face of an altered picture, and the truth on its crop."""
+        card = self._detector.card
+        faces = largest_face(image, self._finder)
+        if not faces:
+            raise _Skipped("no face")
+        crop = crop_face(image, faces[0].points, faces[0].box, card.geometry, card.input_size)
+        matrix = crop_matrix(faces[0].points, faces[0].box, card.geometry, GRID)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        truth = cv2.warpAffine(where.astype(np.int16), matrix, (GRID, GRID), flags=flags, borderValue=_OUTSIDE)
+        return _Seen(row, kind, faces[0], crop, truth.astype(np.int8))
+
+    def _cases(self, seen: Sequence[_Seen]) -> list[Case]:
         if not seen:
             return []
-        heats = self._detector.score(np.stack([crop for *_, crop, _ in seen])).heatmaps
+        heats = self._detector.score(np.stack([one.crop for one in seen])).heatmaps
         assert heats is not None  # the card names it
-        cases = []
-        for (row, kind, face, _, where), heat in zip(seen, heats, strict=True):
-            matrix = crop_matrix(face.points, face.box, card.geometry, GRID)
-            truth = cv2.warpAffine(
-                where.astype(np.int16),
-                matrix,
-                (GRID, GRID),
-                flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-                borderValue=_OUTSIDE,
-            )
-            parts = parts_of_crop(face.points, face.box, card.geometry, heat.shape)
-            cells = cv2.resize((truth == 1).astype(np.float32), heat.shape[::-1], interpolation=cv2.INTER_AREA)
-            share = {part: cells[parts == part].mean() for part in np.unique(parts)}
-            region = region_of(heat, parts)
-            right = None if region is None else bool(share[region] >= RIGHT * max(share.values()))
-            cases.append(Case(row, kind, heat, truth.astype(np.int8), right))
-        return cases
+        return [Case(one.row, one.kind, h, one.truth, self._right(one, h)) for one, h in zip(seen, heats, strict=True)]
+
+    def _right(self, one: _Seen, heat: np.ndarray) -> bool | None:
+        """Whether the part of the face that a map names was altered; None if it names none."""
+        parts = parts_of_crop(one.face.points, one.face.box, self._detector.card.geometry, heat.shape)
+        region = region_of(heat, parts)
+        if region is None:
+            return None
+        cells = cv2.resize((one.truth == 1).astype(np.float32), heat.shape[::-1], interpolation=cv2.INTER_AREA)
+        share = {part: cells[parts == part].mean() for part in np.unique(parts)}
+        return bool(share[region] >= RIGHT * max(share.values()))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Seen:
+    """An altered face before the detector looked at it: its crop, and the truth as in `Case`."""
+
+    row: int
+    kind: str
+    face: Detection
+    crop: np.ndarray
+    truth: np.ndarray
 
 
 class _Skipped(Exception):
