@@ -93,7 +93,7 @@ def test_documents_get_their_tables_and_a_second_run_is_cheap(
     for svg in (tmp_path / "img").iterdir():
         ElementTree.parse(svg)
     part = (tmp_path / "part.md").read_text()
-    assert part.startswith("Mine.\n\n<!-- benchmark: aggregation -->\nn = 6 real + 6 fake videos\n")
+    assert part.startswith("Mine.\n\n<!-- benchmark: aggregation -->\n6 real + 6 fake videos of second\n")
     assert part.endswith("<!-- end -->\n\nAlso mine.\n")
 
     def refuse(self: Detector, crops: np.ndarray):

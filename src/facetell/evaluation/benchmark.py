@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,12 @@ def benchmark(
             if one.robustness
         },
         "aggregation": _aggregation(
-            [manifests[one.name] for one in sets if one.aggregation], scanners[0], store, workers, n_boot, progress
+            {one.name: manifests[one.name] for one in sets if one.aggregation},
+            scanners[0],
+            store,
+            workers,
+            n_boot,
+            progress,
         ),
         "joined": [
             joined({name: {d: _measurable(scored[name][d]) for d in some} for name in labelled}, n_boot)
@@ -163,7 +168,7 @@ def _robustness(
 
 
 def _aggregation(
-    manifests: Sequence[pd.DataFrame],
+    manifests: Mapping[str, pd.DataFrame],
     scanner: Scanner,
     store: Store | None,
     workers: int,
@@ -172,12 +177,12 @@ def _aggregation(
 ) -> dict[str, Any] | None:
     if not manifests or scanner.detector.card.kind != "frame":
         return None
-    rows = pd.concat(manifests, ignore_index=True)
+    rows = pd.concat(manifests.values(), ignore_index=True)
     clean, flipped = (
         score(rows, Scanner(detector, MANY_FRAMES), workers, progress, store=store)
         for detector in (scanner.detector, mirrored(scanner.detector))
     )
-    return aggregation(clean, flipped, n_boot)
+    return {"sets": list(manifests), **aggregation(clean, flipped, n_boot)}
 
 
 def _companies(names: Sequence[str], scanners: Sequence[Scanner]) -> list[list[str]]:

@@ -160,7 +160,7 @@ def _aggregation(result: Mapping[str, Any]) -> str:
         (number, f"{point['faces']:.1f}", terminal.plus(point["auc"], point["auc_ci95"]))
         for number, point in study["frames"].items()
     ]
-    n = f"n = {study['n_real']} real + {study['n_fake']} fake videos"
+    n = f"{study['n_real']} real + {study['n_fake']} fake videos of {_cell(', '.join(study['sets']))}"
     return f"{n}\n\n{rules}\n\n{_table(('faces', 'on average', 'AUC (95 %)'), frames)}"
 
 
