@@ -1,4 +1,4 @@
-"""Makes hostile files of many kinds, the same ones every time, all from the media of these tests."""
+"""Makes hostile files of many kinds, drawn from a seed, all from the media of these tests."""
 
 from __future__ import annotations
 
@@ -96,8 +96,10 @@ def _in_turn(kinds: Sequence[Iterator[Case]]) -> Iterator[Case]:
 
 
 def make_bases(folder: Path) -> dict[str, bytes]:
-    """Sound files of every common kind, small, with a face."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Sound files of every common kind, small, with a face; those that are there already are taken as they are."""
+    if folder.is_dir():
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    folder.mkdir(parents=True)
     size, codecs = (160, 120), media.ENCODERS
     for name, options in {
         "plain.mp4": {"audio": True, "gop": 8},
