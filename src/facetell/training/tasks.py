@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from facetell.errors import UsageError
-from facetell.training.recipe import CommonRecipe
+from facetell.training.recipe import CommonRecipe, Recipe
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
@@ -60,7 +60,7 @@ class Task(Protocol):
     name: str
 
     @property
-    def recipe(self) -> type[CommonRecipe]: ...
+    def recipe(self) -> type[Recipe]: ...
 
     def module(self, recipe: Any) -> Module:
         """The network with its losses, randomly initialised from torch's global generator (seeded by `fit`)."""
