@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +19,18 @@ from torch.utils.data import default_convert
 from facetell.data.cache import FaceCache
 from facetell.evaluation.metrics import metrics
 from facetell.files import replacing
+from facetell.networks.frame import PARTS
 from facetell.training.fit import Run, fit
-from facetell.training.frame import TASK, FrameModule, FrameRecipe
+from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, ValidationFaces
 from facetell.training.recipe import load_recipe
 
 PAGE = Path(__file__).parent / "ablation.md"
 BASE = ["size=160", "fold=true", "kinds=[0.4,0.2,0.4]", "swaps=0.2", "strength=[0,0.3]", "h264=0.15"]
-BASE += ["join=[0.34,0.33,0.33,0]", "hold=0.3", "warmup=30", "ema=0.98", "validation_items=400"]
+BASE += ["hold=0.3", "warmup=30", "ema=0.98", "validation_items=400"]
 VARIANTS = {  # name -> what differs from BASE
     "all of it": [],
-    "labelled fakes only": ["kinds=[0,0,1]", "join=[0,0.5,0.5,0]"],
-    "blends only": ["kinds=[1,0,0]", "join=[0.5,0,0.5,0]"],
+    "labelled fakes only": ["kinds=[0,0,1]", "join=[0,1,1,0]"],
+    "blends only": ["kinds=[1,0,0]", "join=[1,0,1,-99]"],
     "one label for both": ["teach=alike"],
     "no inner-face masks": ["inner=0"],
     "no parts of fakes": ["kinds=[0.5,0,0.5]"],
@@ -36,7 +38,7 @@ VARIANTS = {  # name -> what differs from BASE
     "mix-up of half the whole fakes": ["mixup=0.5"],
     "no H.264": ["h264=0"],
     "stronger damage": ["strength=[0.3,1]"],
-    "no mask output": ["mask_loss=0", "join=[0.5,0.5,0,0]"],
+    "no mask output": ["mask_loss=0", "join=[1,2,0,-1]"],
     "batch norms kept": ["fold=false"],
     "192 pixels": ["size=192"],
 }
@@ -63,14 +65,12 @@ def _aucs(run: Run, caches: list[FaceCache]) -> dict[str, str]:
     """Cache name -> video AUC of the joined score and its interval, as text."""
     module = run.module
     assert isinstance(module, FrameModule)
-    faces = TASK.data(run.recipe, caches).validation
+    faces = ValidationFaces(run.recipe, Faces(caches, train=False))
+    batches: list[Any] = [default_convert(faces[index]) for index in range(len(faces))]
     with torch.inference_mode():
-        outputs = [module.validation_step(default_convert(faces[index]), index) for index in range(len(faces))]
+        outputs = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
     found = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
-    join = module.network.join.numpy()
-    logit = (
-        sum(weight * found[name] for weight, name in zip(join, ("blend", "texture", "mask"), strict=False)) + join[3]
-    )
+    logit = module.network.joined(*(torch.from_numpy(found[name]) for name in PARTS)).numpy()
     result = {}
     for number, source in enumerate(faces.sources):
         rows = np.flatnonzero(found["source"] == number)

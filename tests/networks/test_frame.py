@@ -25,12 +25,17 @@ def test_any_backbone_gives_the_same_outputs(backbone: str):
     assert 0 <= outputs["heatmap"].min() <= outputs["heatmap"].max() <= 1
 
 
-def test_the_score_is_the_weighted_sum_of_its_parts():
+def test_either_kind_of_trace_is_enough():
     network = FrameNet("resnet18", 64).eval()
-    network.join.copy_(torch.tensor([0.5, 2.0, -1.0, 3.0]))
+    network.join.copy_(torch.tensor([0.5, 2.0, 1.5, -3.0]))
     outputs = network(torch.randn(3, 3, 64, 64))
-    expected = 0.5 * outputs["blend"] + 2 * outputs["texture"] - outputs["mask"] + 3
+    pasted = 0.5 * outputs["blend"] + 1.5 * outputs["mask"]
+    expected = torch.logaddexp(pasted, 2 * outputs["texture"] - 3)
     torch.testing.assert_close(outputs["logit"], expected)
+    nothing, much = torch.tensor([-9.0]), torch.tensor([9.0])
+    assert network.joined(nothing, much, nothing) > 10
+    assert network.joined(much, nothing, much) > 10
+    assert network.joined(nothing, nothing, nothing) < -10
 
 
 def test_the_mask_votes_with_its_highest_sixteenth():

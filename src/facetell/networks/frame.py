@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from facetell.errors import TrainingError
 
 PARTS = ("blend", "texture", "mask")  # the opinions, in the order of `FrameNet.join`
+JOIN = (1.0, 2.0, 1.0, -1.0)
 MASK_STRIDE = 16  # input pixels to a cell of the mask
 MASK_TOP = 16  # the mask's opinion is the mean of its highest 1/16 of cells
 
@@ -24,7 +25,7 @@ class FrameNet(nn.Module):
     """Any timm backbone with two logits and a map.
 
     *blend* knows the traces that pasting leaves, *texture* those of a generator; one label for both makes them fight.
-    *mask* says where the face was altered. The score is a weighted sum of the three.
+    *mask* says where the face was altered. The score is high where it was pasted (blend and mask) or drawn (texture).
 
     Args:
         backbone: a timm model name.
@@ -55,7 +56,7 @@ class FrameNet(nn.Module):
         self.mask_near = nn.Conv2d(channels, 64, 1)
         self.mask_deep = nn.Conv2d(deep, 64, 1)
         self.mask_out = nn.Conv2d(64, 1, 1)
-        self.register_buffer("join", torch.tensor([0.5, 0.5, 0.0, 0.0]))  # weights of PARTS, then a constant
+        self.register_buffer("join", torch.tensor(JOIN))  # weights of PARTS, then a constant beside texture
 
     def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Blend (N,) and texture (N,) logits and the mask's logits (N, h, w) of normalised crops (N, 3, H, W)."""
@@ -69,12 +70,23 @@ class FrameNet(nn.Module):
         mask = self.mask_out(F.relu(near + deep))[:, 0]
         return logits[:, 0], logits[:, 1], mask
 
+    def joined(self, blend: Tensor, texture: Tensor, mask: Tensor) -> Tensor:
+        """One logit (N,) of three opinions (N,): either kind of trace is enough, so it is near to the larger one."""
+        pasted = self.join[0] * blend + self.join[2] * mask
+        drawn = self.join[1] * texture + self.join[3]
+        return pasted + F.softplus(drawn - pasted)  # log(e^pasted + e^drawn)
+
     def forward(self, crops: Tensor) -> dict[str, Tensor]:
         """What the detector file gives for normalised crops (N, 3, H, W)."""
         blend, texture, mask = self.parts(crops)
         top = mask_vote(mask)
-        logit = self.join[0] * blend + self.join[1] * texture + self.join[2] * top + self.join[3]
-        return {"logit": logit, "blend": blend, "texture": texture, "mask": top, "heatmap": mask.sigmoid()}
+        return {
+            "logit": self.joined(blend, texture, top),
+            "blend": blend,
+            "texture": texture,
+            "mask": top,
+            "heatmap": mask.sigmoid(),
+        }
 
 
 def mask_vote(mask: Tensor) -> Tensor:

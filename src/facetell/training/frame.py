@@ -26,7 +26,7 @@ from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_
 from facetell.forge.degrade import augment_pair, h264
 from facetell.forge.swap import swap
 from facetell.networks.background import behind
-from facetell.networks.frame import MASK_STRIDE, FrameNet, fold_norms, mask_vote
+from facetell.networks.frame import JOIN, MASK_STRIDE, PARTS, FrameNet, fold_norms, mask_vote
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.export import export
@@ -80,7 +80,8 @@ class FrameRecipe(Recipe):
     smoothing: Annotated[float, Range(0, 0.3)] = 0.02  # of the labels
     mask_loss: Annotated[float, Range(0, 10)] = 0.5
     rank_loss: Annotated[float, Range(0, 10)] = 0.3
-    join: tuple[float, float, float, float] = (0.5, 0.5, 0.0, 0.0)  # weights of blend, texture, mask; a constant
+    join: tuple[float, float, float, float] = JOIN  # weights of blend, texture, mask; a constant beside texture
+    mirror: bool = True  # the detector file looks at a crop and its mirror image, and gives the mean
     validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
 
 
@@ -143,9 +144,9 @@ class FrameModule(Module):
 
     def metrics(self, predictions: dict[str, np.ndarray]) -> dict[str, float]:
         """AUC by video of each data set with both classes, for the joined score and its parts; `auc` is the mean."""
-        join = self.network.join.cpu().numpy()
-        parts = {name: predictions[name] for name in ("blend", "texture", "mask")}
-        scores = {"auc": sum(w * part for w, part in zip(join, parts.values(), strict=False)) + join[3]} | parts
+        parts = {name: predictions[name] for name in PARTS}
+        joined = self.network.cpu().joined(*(torch.from_numpy(part) for part in parts.values()))
+        scores = {"auc": joined.numpy()} | parts
         sources = self.validation.sources
         label, result = predictions["label"], {}
         for name, score in scores.items():
@@ -160,7 +161,6 @@ class FrameModule(Module):
                     aucs[source] = metrics(truth, 1 / (1 + np.exp(-mean)), n_boot=0)["auc"]
             result |= {f"{name}_{source}": value for source, value in aucs.items()}
             result[name] = float(np.mean(list(aucs.values())))
-        joined = torch.from_numpy(scores["auc"])
         result["loss"] = float(F.binary_cross_entropy_with_logits(joined, torch.from_numpy(label).to(joined.dtype)))
         result["accuracy"] = float(((scores["auc"] > 0) == (label > 0.5)).mean())
         return result
@@ -392,14 +392,19 @@ def _reduced(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 class _Outputs(nn.Module):
-    """The network with its outputs as a tuple, in the order of `OUTPUTS`."""
+    """The network with its outputs as a tuple, in the order of `OUTPUTS`; with `mirror`, means over both ways round."""
 
-    def __init__(self, network: FrameNet) -> None:
+    def __init__(self, network: FrameNet, mirror: bool) -> None:
         super().__init__()
         self.network = network
+        self.mirror = mirror
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(crops)
+        if self.mirror:
+            other = self.network(crops.flip(3))
+            other["heatmap"] = other["heatmap"].flip(2)
+            outputs = {name: (outputs[name] + other[name]) / 2 for name in OUTPUTS}
         return tuple(outputs[name] for name in OUTPUTS)
 
 
@@ -457,7 +462,7 @@ class FrameTask:
         )
         card = DetectorCard(
             name=self.name,
-            version="1",
+            version="2",
             kind="frame",
             input_size=recipe.size,
             geometry=Geometry("landmarks", recipe.scale),
@@ -476,7 +481,7 @@ class FrameTask:
         )
         example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))
         path = run.out / f"{self.name}.onnx"
-        export(_Outputs(module.network), example, OUTPUTS, card, path)
+        export(_Outputs(module.network, recipe.mirror), example, OUTPUTS, card, path)
         return path
 
 
