@@ -54,7 +54,7 @@ def calibrate(
 
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
-    from facetell.detectors import pack
+    from facetell.detectors import load_detector, pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
     from facetell.evaluation.heatmap import check_heatmap, heatmap
@@ -72,7 +72,9 @@ def calibrate(
     check_outputs([out, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
-    scanner = Scanner(detector, sample)
+    uncalibrated = load_detector(detector)
+    rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
+    scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
     paired = manifest_from(pairs) if pairs else None
     if paired is not None:
         check_heatmap(scanner.detector.card)
