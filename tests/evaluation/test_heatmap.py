@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.data.manifest import FAKE, REAL, Item, manifest_of
-from facetell.detectors import load_detector
+from facetell.detectors import Threshold, load_detector
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import heatmap as module
 from facetell.evaluation.heatmap import heatmap, histograms, pixel_auc
@@ -155,7 +155,8 @@ def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:
 
 
 def test_calibrating_with_pairs_writes_it_into_the_card(tmp_path: Path) -> None:
-    detector = made.detector(tmp_path, outputs={"logit": "logit", "heatmap": "heatmap"})
+    few = (Threshold(0.05, 1.0, 20, "too few faces for a lower rate"), Threshold(0.01, None, 20, "too few faces"))
+    detector = made.detector(tmp_path, outputs={"logit": "logit", "heatmap": "heatmap"}, thresholds=few)
     (tmp_path / "people").mkdir()
     made.stills(tmp_path / "people", people=12).to_csv(tmp_path / "dev.csv", index=False)
     (tmp_path / "pairs").mkdir()
