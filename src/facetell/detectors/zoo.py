@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "838800461f0fc99251167831e6006e70c70ffd62e1a883948c16a47528534eff"),
+    "frame": Weights("frame.onnx", "3bbef9533c827697bd8f9175501f99dc846bdb6f69ca01bf039ea773daa82172"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"
