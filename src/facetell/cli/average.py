@@ -18,7 +18,8 @@ def average(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
 ) -> None:
     """Average the weights of checkpoints, measure the mean on the dev split, and write it as an ONNX file."""
-    from facetell.training.tasks import get_task
+    from facetell.errors import UsageError
+    from facetell.training.tasks import TrainsItself, get_task
 
     with training_stack():
         from facetell.data.cache import FaceCache
@@ -26,6 +27,8 @@ def average(
 
         task = get_task(name)
 
+    if isinstance(task, TrainsItself):
+        raise UsageError(f"{name} has no weights of which a mean could be taken.", "Train it anew with more data.")
     caches = [FaceCache.open(folder) for folder in data]
     run = mean(task, checkpoints, caches, out, settings or [])
     path = task.export(run, caches)
