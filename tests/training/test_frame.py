@@ -130,8 +130,9 @@ def test_a_cache_without_points_is_refused(cache: FaceCache):
         TrainingPairs(TINY, faces)
 
 
-def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path):
-    run = fit(TASK, TINY, [cache], tmp_path, device="cpu")
+@pytest.mark.parametrize("mirror", [False, True])
+def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path, mirror: bool):
+    run = fit(TASK, replace(TINY, mirror=mirror), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
     crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     scores = detector.score(crops)
@@ -139,8 +140,12 @@ def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path:
     assert scores.heatmaps.shape == (2, 4, 4)
     with torch.inference_mode():
         assert isinstance(run.module, FrameModule)
-        outputs = run.module.network(run.module.normalised(torch.from_numpy(crops)))
-    np.testing.assert_allclose(scores.logits, outputs["logit"].numpy(), atol=1e-4)
+        plain = run.module.normalised(torch.from_numpy(crops))
+        views = [run.module.network(view) for view in ((plain, plain.flip(3)) if mirror else (plain,))]
+    expected = np.mean([view["logit"].numpy() for view in views], axis=0)
+    np.testing.assert_allclose(scores.logits, expected, atol=1e-4)
+    heat = np.mean([v["heatmap"].numpy()[..., ::step] for v, step in zip(views, (1, -1), strict=False)], axis=0)
+    np.testing.assert_allclose(scores.heatmaps, heat, atol=1e-4)
     assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
 
 

@@ -75,11 +75,12 @@ def training_stack() -> Iterator[None]:
 
 
 def talk(context: typer.Context) -> None:
-    """For `--verbose`: tracebacks of errors, and the library's log on standard error."""
+    """For `--verbose`: tracebacks of errors, and the library's log on standard error while the command lasts."""
     context.meta["verbose"] = True
-    log = logging.getLogger("facetell")
+    log, handler = logging.getLogger("facetell"), logging.StreamHandler()
     log.setLevel(logging.DEBUG)
-    log.addHandler(logging.StreamHandler())
+    log.addHandler(handler)
+    context.call_on_close(lambda: log.removeHandler(handler))
 
 
 def complain(error: FacetellError | str) -> None:
