@@ -182,7 +182,7 @@ def _mask_level(backbone: Any) -> tuple[int, int, int]:
 def fold_norms(module: nn.Module) -> None:
     """Put every batch norm's scale and shift into the convolution before it, in place: the same function without norms.
 
-    What follows is trained without batch statistics: a third faster, and a batch may be of any size. For networks that
+    What follows is trained without batch statistics: faster, and a batch may be of any size. For networks that
     declare each norm right after its convolution, as timm's convolutional ones do.
     """
     children = list(module.named_children())
