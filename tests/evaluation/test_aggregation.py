@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from facetell.errors import DataError
-from facetell.evaluation.aggregation import RULES, SHIPPED, aggregation
+from facetell.evaluation.aggregation import RULES, aggregation
 from facetell.evaluation.scoring import Scored
 from tests.detectors.networks import card
+
+OWN = "mean, weighted by quality"
 
 
 def drawn(videos: int = 200, faces: int = 20, noise: float = 4.0, outliers: float = 0.0) -> Scored:
@@ -37,7 +41,7 @@ def test_the_median_wins_where_there_are_outliers_and_the_mean_where_there_are_n
     assert spoilt["median"]["gain"]["difference_ci95"][0] > 0
     assert clean["median"]["gain"]["difference"] < 0
     assert set(clean) == set(RULES)
-    assert clean[SHIPPED]["gain"] is None
+    assert clean[OWN]["gain"] is None
     assert clean["mean"]["gain"]["difference"] == 0
 
 
@@ -54,13 +58,24 @@ def test_the_mirrored_face_halves_the_noise() -> None:
     other = np.random.default_rng(5).normal(0, 4.0, len(mirrored.faces))
     mirrored.faces["logit"] = mirrored.faces.label - 0.5 + other
     rules = aggregation(scored, mirrored, n_boot=50)["rules"]
-    assert rules[f"{SHIPPED}, with the mirrored face"]["auc"] > rules[SHIPPED]["auc"]
+    assert rules[f"{OWN}, with the mirrored face"]["auc"] > rules[OWN]["auc"]
 
 
 def test_weights_are_used() -> None:
-    assert RULES[SHIPPED](np.array([0.0, 4.0]), np.array([3.0, 1.0])) == 1
+    assert RULES[OWN](np.array([0.0, 4.0]), np.array([3.0, 1.0])) == 1
     assert RULES["mean of the highest quarter"](np.arange(8.0), np.ones(8)) == 6.5
     assert RULES["highest"](np.arange(8.0), np.ones(8)) == 7
+
+
+def test_by_confidence_the_surest_faces_decide() -> None:
+    assert RULES["mean, weighted by confidence"](np.array([0.0, 40.0]), np.ones(2)) == 40
+    assert RULES["mean, weighted by confidence"](np.zeros(2), np.ones(2)) == 0
+
+
+def test_gains_are_over_the_detector_s_own_rule() -> None:
+    rules = aggregation(replace(drawn(), card=card(aggregation="confidence")), n_boot=50)["rules"]
+    assert rules["mean, weighted by confidence"]["gain"] is None
+    assert rules[OWN]["gain"] is not None
 
 
 def test_one_class_is_refused() -> None:

@@ -31,17 +31,26 @@ def person(number: int, *logits: float, **options: Any) -> Person:
 
 
 class TestTracks:
+    def test_by_confidence_a_sure_face_outweighs_unsure_ones(self) -> None:
+        assert track_logit(faces(40.0, 0.0, 0.0, quality=0.1), "confidence") == 40.0
+        assert track_logit(faces(0.0, 0.0), "confidence") == 0.0
+
+    def test_the_card_says_which_mean_its_thresholds_hold_for(self) -> None:
+        seen = person(1, 6.0, *[0.0] * 4)
+        assert judge([seen], 20, rule()).label is Label.INCONCLUSIVE
+        assert judge([seen], 20, rule(aggregation="confidence")).label is Label.FAKE
+
     def test_the_mean_is_weighted_by_quality(self) -> None:
-        assert track_logit([*faces(4.0, quality=0.75), *faces(0.0, quality=0.25)]) == 3.0
+        assert track_logit([*faces(4.0, quality=0.75), *faces(0.0, quality=0.25)], "quality") == 3.0
 
     def test_unusable_faces_do_not_enter(self) -> None:
-        assert track_logit([*faces(1.0), *faces(9.0, usable=False)]) == 1.0
+        assert track_logit([*faces(1.0), *faces(9.0, usable=False)], "quality") == 1.0
 
     def test_without_usable_faces_the_poor_ones_are_scored(self) -> None:
-        assert track_logit(faces(1.0, 3.0, usable=False)) == 2.0
+        assert track_logit(faces(1.0, 3.0, usable=False), "quality") == 2.0
 
     def test_without_any_weight_all_count_alike(self) -> None:
-        assert track_logit(faces(1.0, 3.0, quality=0.0)) == 2.0
+        assert track_logit(faces(1.0, 3.0, quality=0.0), "quality") == 2.0
 
     @pytest.mark.parametrize(
         ("usable", "sampled", "expected"),
@@ -97,6 +106,19 @@ class TestScope:
     def test_within_it_nothing_changes(self, scope: Scope | None, bits_per_pixel: float | None) -> None:
         assert judge([self.person(9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.FAKE
         assert judge([self.person(-9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.REAL
+
+    def test_one_view_alone_has_to_be_surer(self) -> None:
+        margin = self.rule(Scope(10.0, None, VIEWS, 1.5, views_margin=2.0))  # without it, FAKE begins at 3
+        assert judge([self.person(-9.0)], 20, margin).label is Label.INCONCLUSIVE
+        unsure = judge([self.person(4.9)], 20, margin)
+        assert unsure.label is unsure.tracks[0].label is Label.INCONCLUSIVE
+        assert unsure.threshold == sigmoid(5.0)
+        assert "disagree strongly (blend and texture): REAL is out, and FAKE begins at 0.99" in unsure.reasons[0]
+        sure = judge([self.person(5.0)], 20, margin)
+        assert sure.label is Label.FAKE
+        assert "from 0.99 up" in sure.reasons[0]
+        agreed = judge([person(1, *[4.9] * 5)], 20, rule(scope=Scope(10.0)))
+        assert agreed.label is Label.FAKE
 
     def test_a_fake_person_is_found_beside_one_who_cannot_be_judged(self) -> None:
         small = Person(1, [FaceScore(float(i), (0.0, 0.0, 9.0, 9.0), math.nan, 12.0, 1.0) for i in range(5)])

@@ -25,6 +25,9 @@ METADATA_KEY = "facetell"
 MAX_SIZE = 1024  # pixels
 MAX_FRAMES = 256
 
+Aggregation = Literal["quality", "confidence"]
+"""How a person's faces weigh in their mean logit: by quality, or by how far each lies from undecided."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -90,6 +93,7 @@ class Scope:
         bits_per_pixel: the least that a video's stream may spend; None if no video was calibrated on.
         views: two parts of the score, each with the calibration that makes its logits comparable with the other's.
         views_apart: the most that the two calibrated logits may differ; None without views.
+        views_margin: how far above the threshold a person has to score to be FAKE where they differ more; None: never.
 
     >>> views = {"blend": Calibration(), "texture": Calibration("temperature", temperature=2.0)}
     >>> Scope(60.0, 0.002, views, 1.5).apart({"blend": 1.0, "texture": -2.0})
@@ -100,10 +104,13 @@ class Scope:
     bits_per_pixel: float | None = None
     views: Mapping[str, Calibration] = field(default_factory=dict)
     views_apart: float | None = None
+    views_margin: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.views) != (0 if self.views_apart is None else 2):
             raise ValueError("views must be two, with the most that they may be apart, or none")
+        if self.views_margin is not None and (not self.views or self.views_margin < 0):
+            raise ValueError("views_margin needs views, and must not be negative")
 
     @property
     def beyond(self) -> list[str]:
@@ -116,7 +123,8 @@ class Scope:
         if self.bits_per_pixel is not None:
             words.append(f"videos under {self.bits_per_pixel:.2g} bits a pixel")
         if self.views_apart is not None:
-            words.append(f"views ({' and '.join(self.views)}) more than {self.views_apart:.2f} apart")
+            unless = "" if self.views_margin is None else f", unless {self.views_margin:.2f} above the threshold"
+            words.append(f"views ({' and '.join(self.views)}) more than {self.views_apart:.2f} apart{unless}")
         return words
 
     def apart(self, parts: Mapping[str, float]) -> float:
@@ -154,6 +162,7 @@ class DetectorCard:
     channels: int = 3  # 3: RGB; 1: grey, the mean of the three
     frames: int = 1  # faces that one score needs, for clip and series
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
+    aggregation: Aggregation = "quality"  # calibration and thresholds hold for this one
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
     scope: Scope | None = None  # None: a card from before it was measured

@@ -10,15 +10,19 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import trim_mean
 
-from facetell.detectors import Detector, Scores
+from facetell.detectors import Aggregation, Detector, Scores
 from facetell.detectors.file import read_detector_file
 from facetell.errors import DataError
 from facetell.evaluation.metrics import metrics, paired
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import Scored
+from facetell.scanning.verdict import face_weights
 
 FRAMES = (1, 5, 10, 20, 32)
-SHIPPED = "mean, weighted by quality"
+SHIPPED: dict[Aggregation, str] = {
+    "quality": "mean, weighted by quality",
+    "confidence": "mean, weighted by confidence",
+}
 Rule = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -27,19 +31,13 @@ def _largest(share: float) -> Rule:
     return lambda logits, weights: float(np.sort(logits)[-max(1, round(share * len(logits))) :].mean())
 
 
-def _weighted(logits: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.average(logits, weights=weights if weights.sum() > 0 else None))
-
-
-def _by_confidence(logits: np.ndarray, weights: np.ndarray) -> float:
-    """A face counts as much as it is far from undecided."""
-    return _weighted(logits, np.abs(expit(logits) - 0.5))
+def _weighted(aggregation: Aggregation) -> Rule:
+    return lambda logits, weights: float(np.average(logits, weights=face_weights(logits, weights, aggregation)))
 
 
 RULES: dict[str, Rule] = {
-    SHIPPED: _weighted,
+    **{name: _weighted(aggregation) for aggregation, name in SHIPPED.items()},
     "mean": lambda logits, weights: float(logits.mean()),
-    "mean, weighted by confidence": _by_confidence,
     "mean P(fake)": lambda logits, weights: float(expit(logits).mean()),
     "median": lambda logits, weights: float(np.median(logits)),
     "mean without the outer fifths": lambda logits, weights: float(trim_mean(logits, 0.2)),
@@ -67,18 +65,18 @@ def aggregation(
 
     Args:
         scored: videos, or stills of videos.
-        mirrored: the same items seen by the `mirrored` detector; adds the shipped rule over the mean of both logits.
+        mirrored: the same items seen by the `mirrored` detector; adds the card's rule over the mean of both logits.
         n_boot: resamples for the intervals.
         frames: how many faces, spread over the video, to try; videos with fewer give all they have.
 
     Returns:
-        `rules`: name -> `auc`, `auc_ci95`, and `gain`, the paired difference to the shipped rule (None for itself);
+        `rules`: name -> `auc`, `auc_ci95`, and `gain`, the paired difference to the card's own rule (None for itself);
         `frames`: number -> `auc`, `auc_ci95` and `faces`, the mean number that a video gave; `n_real`, `n_fake`.
 
     Raises:
         DataError: one class or one group only.
     """
-    videos = scored.videos
+    videos, own = scored.videos, SHIPPED[scored.card.aggregation]
     _, groups = resampling_unit(videos)
     if videos.label.nunique() < 2 or groups.nunique() < 2:
         raise DataError("Rules of aggregation cannot be compared on one class or one group only.")
@@ -89,20 +87,20 @@ def aggregation(
             mirrored.faces[["item", "time_s", "logit"]], on=["item", "time_s"], suffixes=("", "_mirrored")
         )
         both["logit"] = (both.logit + both.logit_mirrored) / 2
-        with_mirror = _by_video(both, RULES[SHIPPED])
-        pooled[f"{SHIPPED}, with the mirrored face"] = with_mirror.reindex(videos.index).fillna(pooled[SHIPPED])
-    shipped = expit(pooled[SHIPPED])
+        with_mirror = _by_video(both, RULES[own])
+        pooled[f"{own}, with the mirrored face"] = with_mirror.reindex(videos.index).fillna(pooled[own])
+    shipped = expit(pooled[own])
     rules = {
         name: {
             **_auc(videos.label, expit(logits), groups, n_boot),
-            "gain": None if name == SHIPPED else paired(videos.label, expit(logits), shipped, groups, n_boot),
+            "gain": None if name == own else paired(videos.label, expit(logits), shipped, groups, n_boot),
         }
         for name, logits in pooled.items()
     }
     curve = {}
     for number in frames:
         chosen = faces.groupby("key", group_keys=False)[list(faces.columns)].apply(_spread, number)
-        logits = _by_video(chosen, RULES[SHIPPED]).loc[videos.index]
+        logits = _by_video(chosen, RULES[own]).loc[videos.index]
         curve[str(number)] = {
             **_auc(videos.label, expit(logits), groups, n_boot),
             "faces": float(chosen.groupby("key").size().mean()),

@@ -311,14 +311,14 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
         rows.append(
             {
                 **group.iloc[0].to_dict(),
-                "logit": track_logit(deciding.scores),
+                "logit": track_logit(deciding.scores, scanner.rule.aggregation),
                 "p_fake": verdict.p_fake,
                 "verdict": verdict.label.value,
                 "faces": len(deciding.scores),
                 "height": float(np.median([face.box[3] for face in deciding.scores])),
                 "bits_per_pixel": parts[0].bits_per_pixel,
                 "problem": _commonest_problem(deciding),
-                "parts": track_parts(deciding.scores),
+                "parts": track_parts(deciding.scores, scanner.rule.aggregation),
             }
         )
     return pd.DataFrame(rows, columns=pd.Index(VIDEOS)).set_index("key")

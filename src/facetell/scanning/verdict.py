@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
+from facetell.detectors import Aggregation, Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import UsageError
 from facetell.types import FaceScore, Label, TrackScore
 
@@ -55,13 +55,14 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What turns logits into labels: the detector's calibration, thresholds and scope, the asked rate, the prior."""
+    """What turns logits into labels: what the detector's card says, the rate asked for, and the prior."""
 
     calibration: Calibration
     thresholds: tuple[Threshold, ...]  # measured ones, the highest rate first; empty: the detector states none
     fpr: float
     prior: float
     scope: Scope | None = None  # None: the detector does not say what it was calibrated on
+    aggregation: Aggregation = "quality"
 
     @classmethod
     def of(cls, card: DetectorCard, fpr: float = 0.01, prior: float = 0.5) -> Rule:
@@ -84,7 +85,7 @@ class Rule:
             raise UsageError(
                 f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"It has {known}."
             )
-        return cls(card.calibration, tuple(measured), fpr, prior, card.scope)
+        return cls(card.calibration, tuple(measured), fpr, prior, card.scope, card.aggregation)
 
     def p_fake(self, calibrated: float) -> float:
         """P(fake) of a calibrated logit, at the prior."""
@@ -104,6 +105,21 @@ class Rule:
         fake_from = self._threshold(math.log(self.fpr / max(people, 1)))
         real_below = 0.0 if asked.real_below is None else asked.real_below
         return Band(min(real_below, fake_from), fake_from)
+
+    def band_of(self, person: Person, band: Band) -> Band:
+        """A person's own band: where the views of the face disagree strongly, nothing is clearly real, and clearly fake
+        begins `views_margin` further up.
+        """
+        margin = None if self.scope is None else self.scope.views_margin
+        if margin is None or not self.disagree(person.scores):
+            return band
+        return Band(-math.inf, band.fake_from + margin)
+
+    def disagree(self, scores: Sequence[FaceScore]) -> bool:
+        """Whether the detector's two views of a person's faces lie further apart than it was calibrated on."""
+        if self.scope is None or self.scope.views_apart is None:
+            return False
+        return self.scope.apart(track_parts(scores, self.aggregation)) > self.scope.views_apart
 
     def _threshold(self, log_rate: float) -> float:
         """The threshold at a rate no greater than the one asked for."""
@@ -136,29 +152,51 @@ class Judgement:
     tracks: list[TrackScore]
 
 
-def track_logit(scores: Sequence[FaceScore]) -> float:
-    """The mean of the raw logits of a track's usable faces, weighted by quality; of all its faces if none is usable.
+def face_weights(logits: np.ndarray, qualities: np.ndarray, aggregation: Aggregation) -> np.ndarray:
+    """How much each face counts in the mean of its track, (N,); all alike where none would count.
+
+    Args:
+        logits: (N,) raw.
+        qualities: (N,) 0…1.
+        aggregation: by quality, or by confidence: how far the sigmoid of the raw logit lies from a half, 0…1.
+
+    >>> face_weights(np.array([0.0, 40.0]), np.array([1.0, 0.5]), "quality").tolist()
+    [1.0, 0.5]
+    >>> face_weights(np.array([0.0, 40.0]), np.array([1.0, 0.5]), "confidence").tolist()
+    [0.0, 1.0]
+    """
+    weights = qualities if aggregation == "quality" else np.abs(np.tanh(logits / 2))
+    return weights if weights.sum() > 0 else np.ones(len(logits))
+
+
+def track_logit(scores: Sequence[FaceScore], aggregation: Aggregation) -> float:
+    """The weighted mean of the raw logits of a track's usable faces; of all its faces if none is usable.
 
     >>> box = (0.0, 0.0, 9.0, 9.0)
-    >>> track_logit([FaceScore(0, box, 0, 2.0, 1.0), FaceScore(1, box, 0, 5.0, 0.5), FaceScore(2, box, 0, 9, 1, False)])
+    >>> faces = [FaceScore(0, box, 0, 2.0, 1.0), FaceScore(1, box, 0, 5.0, 0.5), FaceScore(2, box, 0, 9, 1, False)]
+    >>> track_logit(faces, "quality")
     3.0
     """
-    chosen, weights = _deciding(scores)
+    chosen, weights = _weighed(scores, aggregation)
     return float(np.average([score.logit for score in chosen], weights=weights))
 
 
-def track_parts(scores: Sequence[FaceScore]) -> dict[str, float]:
+def track_parts(scores: Sequence[FaceScore], aggregation: Aggregation) -> dict[str, float]:
     """The parts of a track's score, each the mean over its faces as in `track_logit`; empty where there are none."""
-    chosen, weights = _deciding(scores)
+    chosen, weights = _weighed(scores, aggregation)
     return {
         name: float(np.average([score.parts[name] for score in chosen], weights=weights)) for name in chosen[0].parts
     }
 
 
-def _deciding(scores: Sequence[FaceScore]) -> tuple[list[FaceScore], list[float]]:
-    chosen = [score for score in scores if score.usable] or list(scores)
-    weights = [score.quality for score in chosen]
-    return chosen, weights if sum(weights) > 0 else [1.0] * len(chosen)
+def _weighed(scores: Sequence[FaceScore], aggregation: Aggregation) -> tuple[list[FaceScore], np.ndarray]:
+    chosen = _deciding(scores)
+    logits, qualities = np.array([(score.logit, score.quality) for score in chosen]).T
+    return chosen, face_weights(logits, qualities, aggregation)
+
+
+def _deciding(scores: Sequence[FaceScore]) -> list[FaceScore]:
+    return [score for score in scores if score.usable] or list(scores)
 
 
 def counts(usable_faces: int, frames_sampled: int) -> bool:
@@ -183,11 +221,13 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
         return Judgement(Label.NO_FACE, None, None, (f"No face was found in {_count(frames_sampled, 'frame')}.",), [])
     long_enough = [p.enough and counts(sum(s.usable for s in p.scores), frames_sampled) for p in people]
     band = rule.band(sum(long_enough))
-    doubts = {person.id: beyond(person.scores, rule.scope, bits_per_pixel) for person in people}
-    tracks = [_track(p, c, rule, band, doubts[p.id]) for p, c in zip(people, long_enough, strict=True)]
+    bands = {person.id: band and rule.band_of(person, band) for person in people}
+    doubts = {person.id: beyond(person.scores, rule, bits_per_pixel) for person in people}
+    tracks = [_track(p, c, rule, bands[p.id], doubts[p.id]) for p, c in zip(people, long_enough, strict=True)]
     usable = [track for track in tracks if any(score.usable for score in track.scores)]
     deciding = [track for track in tracks if track.counts] or usable or tracks
     most = max(deciding, key=lambda track: (track.label is Label.FAKE, track.logit))
+    band = bands[most.id]
     reasons = (
         _why_undecided(people, tracks, band)
         if not most.counts or band is None
@@ -202,16 +242,17 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
     )
 
 
-def beyond(scores: Sequence[FaceScore], scope: Scope | None, bits_per_pixel: float | None) -> str:
+def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None) -> str:
     """Why a person's score means nothing known, as one sentence; "" within what the detector was calibrated on.
 
-    >>> beyond([FaceScore(0, (0.0, 0.0, 30.0, 40.0), 0, 1.0, 1.0)], Scope(face_height=64.0), None)
+    >>> rule = Rule(Calibration(), (), 0.01, 0.5, Scope(face_height=64.0))
+    >>> beyond([FaceScore(0, (0.0, 0.0, 30.0, 40.0), 0, 1.0, 1.0)], rule, None)
     'The face is 40 pixels high; the detector was calibrated on faces from 64 up.'
     """
+    scope = rule.scope
     if scope is None:
         return ""
-    chosen, _ = _deciding(scores)
-    height = float(np.median([score.box[3] for score in chosen]))
+    height = float(np.median([score.box[3] for score in _deciding(scores)]))
     if height < scope.face_height:
         least = f"{scope.face_height:.0f}"
         return f"The face is {height:.0f} pixels high; the detector was calibrated on faces from {least} up."
@@ -220,15 +261,19 @@ def beyond(scores: Sequence[FaceScore], scope: Scope | None, bits_per_pixel: flo
             f"The video spends {bits_per_pixel:.2g} bits on a pixel; the detector was calibrated on videos from "
             f"{scope.bits_per_pixel:.2g} up."
         )
-    if scope.views and scope.views_apart is not None and scope.apart(track_parts(scores)) > scope.views_apart:
-        return f"The detector's views of the face disagree strongly ({' and '.join(scope.views)})."
+    if scope.views_margin is None and rule.disagree(scores):
+        return f"{_disagree(scope)}."
     return ""
+
+
+def _disagree(scope: Scope) -> str:
+    return f"The detector's views of the face disagree strongly ({' and '.join(scope.views)})"
 
 
 def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt: str) -> TrackScore:
     for score in person.scores:
         score.p_fake = rule.p_fake(rule.calibration(score.logit))
-    logit = rule.calibration(track_logit(person.scores))
+    logit = rule.calibration(track_logit(person.scores, rule.aggregation))
     return TrackScore(
         id=person.id,
         label=Label.INCONCLUSIVE if band is None or doubt or not counting else band.label(logit),
@@ -253,6 +298,8 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule,
         yield f"{who} scores {score:.2f}; below {real:.2f} a face is clearly real."
     elif doubt:
         yield f"{who} scores {score:.2f}, which cannot decide. {doubt}"
+    elif rule.scope is not None and math.isinf(band.real_below):
+        yield f"{who} scores {score:.2f}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake:.2f}."
     else:
         yield f"{who} scores {score:.2f}, between clearly real (below {real:.2f}) and clearly fake (from {fake:.2f})."
     if people > 1:
