@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
-from facetell.detectors import Calibration, Scope, Threshold, load_detector
+from facetell.detectors import Calibration, DetectorCard, Scope, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation.calibration import (
+    ViewsRule,
     apply,
     balanced,
     calibrate,
@@ -23,7 +24,9 @@ from facetell.evaluation.calibration import (
     fit_isotonic,
     fit_temperature,
     halves,
+    place,
     real_below,
+    table_of,
     threshold_at,
 )
 from facetell.evaluation.scoring import Scored
@@ -227,6 +230,34 @@ def test_views_that_disagree_strongly_are_bounded() -> None:
     assert "no better than chance" in result.metrics["calibration"]["views"]["none"]
 
 
+def test_one_view_alone_has_to_be_surer_by_as_much_as_real_faces_ask() -> None:
+    """Real photographs that only `blend` finds fake: ignored they raise the threshold of all."""
+    y, logits = drawn(2400)
+    videos = scored(y, logits)
+    videos.videos["parts"] = pd.Series([{"blend": x, "texture": x} for x in logits])
+    viewed = card(outputs={"logit": "l", "blend": "b", "texture": "t"})
+    odd = np.arange(600) < 30
+    street = scored(np.zeros(600, int), np.where(odd, 40.0 + np.arange(600) / 100, -20.0), "street")
+    street.videos["parts"] = pd.Series([{"blend": 20.0, "texture": -20.0 if one else 20.0} for one in odd])
+
+    def fitted(views: ViewsRule) -> DetectorCard:
+        found = calibrate(viewed, {"clean": videos}, {"street": street}, n_boot=0, rates=(0.01,), views=views)
+        assert found.metrics["calibration"]["false_positives"]["street"]["0.01"]["value"] <= 0.01
+        return found
+
+    ignored, never, margin = map(fitted, ("ignored", "never", "margin"))
+    high, low, same = (found.thresholds[0].logit for found in (ignored, never, margin))
+    assert high is not None and low is not None and same is not None  # noqa: PT018
+    assert low == pytest.approx(same, abs=0.1)
+    assert high > low + 5
+    assert ignored.scope == Scope(100.0)
+    assert margin.scope is not None and margin.scope.views_margin is not None  # noqa: PT018
+    assert same + margin.scope.views_margin == pytest.approx(high, abs=0.1)
+    seen = table_of(street, "street").assign(label=1, logit=[90.0] * 600)
+    found = [decisions(place(seen, one), one.thresholds[0])["found"]["value"] for one in (ignored, never, margin)]
+    assert found == [1.0, 0.95, 1.0]
+
+
 def test_the_scope_is_that_of_the_most_difficult_source() -> None:
     y, logits = drawn(800)
     large, small = scored(y, logits), scored(y, logits)
@@ -237,15 +268,21 @@ def test_the_scope_is_that_of_the_most_difficult_source() -> None:
     assert scope.bits_per_pixel == pytest.approx(0.0102, abs=2e-4)
 
 
+def placed(label: list[int], calibrated: list[float]) -> pd.DataFrame:
+    """Videos within the scope, whose views agree."""
+    rows = pd.DataFrame({"label": label, "calibrated": calibrated, "reach": calibrated})
+    return rows.assign(within=True, apart=False)
+
+
 def test_decisions_with_no_bound_of_real_use_even_odds() -> None:
-    rows = pd.DataFrame({"label": [0, 1, 1], "calibrated": [-1.0, 0.5, 2.0], "within": True})
+    rows = placed([0, 1, 1], [-1.0, 0.5, 2.0])
     found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
     assert found["undecided"]["value"] == pytest.approx(1 / 3)
     assert found["wrong"]["value"] == 0
 
 
 def test_nothing_is_decided_beyond_the_scope() -> None:
-    rows = pd.DataFrame({"label": 1, "calibrated": 9.0, "within": [True, False, False, False]})
+    rows = placed([1] * 4, [9.0] * 4).assign(within=[True, False, False, False])
     found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
     assert (found["found"]["value"], found["undecided"]["value"]) == (0.25, 0.75)
 
@@ -283,6 +320,7 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["calibrate", *arguments, "--condition", "JPEG 50"])
     assert result.exit_code == 0, result.output
     written = load_detector(out).card
+    assert written.aggregation == "confidence"
     assert written.calibration != Calibration()
     assert written.thresholds[0].logit is not None
     assert written.thresholds[0].n_real == 60
@@ -293,8 +331,12 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
         "[[set]]\nname = 'dev'\ndata = ['dev.csv']\n[[set]]\nname = 'street'\ndata = ['street']\nlabel = 'REAL'\n"
     )
     listed = [str(detector), "--sets", str(tmp_path / "sets.toml"), "-o", str(tmp_path / "again.onnx")]
-    assert CliRunner().invoke(app, ["calibrate", *listed, "--condition", "JPEG 50"]).exit_code == 0
+    listed += ["--condition", "JPEG 50"]
+    assert CliRunner().invoke(app, ["calibrate", *listed]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.thresholds[0].logit == written.thresholds[0].logit
+    assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
+    assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
+    assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
 
 
 def test_nothing_to_calibrate_on_is_said(tmp_path: Path) -> None:

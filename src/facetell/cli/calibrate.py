@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,6 +39,10 @@ def calibrate(
         list[str],
         typer.Option(help="Damage that is measured beside the clean data, from the robustness suite; may be repeated."),
     ] = ["CRF 32"],  # noqa: B006 (Typer copies it)
+    aggregation: Annotated[
+        Literal["quality", "confidence"],
+        typer.Option(help="How a person's faces weigh in their mean: docs/verdict.md."),
+    ] = "confidence",
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
@@ -73,6 +77,7 @@ def calibrate(
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     uncalibrated = load_detector(detector)
+    uncalibrated.card = replace(uncalibrated.card, aggregation=aggregation)
     rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
     scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
     paired = manifest_from(pairs) if pairs else None

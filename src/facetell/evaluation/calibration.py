@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,9 @@ VIEWS = ("blend", "texture")
 FOLDS = 5
 WORTH = 0.01  # nats of log loss that isotonic regression must save
 
+ViewsRule = Literal["ignored", "never", "margin"]
+"""A person whose views disagree strongly is judged as any other, never decided, or called FAKE only further up."""
+
 
 def calibrate(
     card: DetectorCard,
@@ -44,6 +47,7 @@ def calibrate(
     rates: Sequence[float] = RATES,
     seed: int = 0,
     n_boot: int = 1000,
+    views: ViewsRule = "margin",
 ) -> DetectorCard:
     """The card with a calibration, thresholds, and under metrics["calibration"] what they are worth.
 
@@ -54,11 +58,12 @@ def calibrate(
         rates: false-positive rates to give thresholds for.
         seed: of the halves and the resampling.
         n_boot: resamples for the intervals.
+        views: what to do with a person whose views disagree strongly.
 
     Raises:
         DataError: one class or too few groups, or a detector that ranks no better than chance.
     """
-    table = pd.concat([_table(scored, name) for name, scored in development.items()], ignore_index=True)
+    table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
     fits = halves(table.group.to_numpy(), table.dataset.to_numpy(), seed)
     for name, part in (("first", table[fits]), ("second", table[~fits])):
         if part.label.nunique() < 2 or part.unit.nunique() < FOLDS:
@@ -67,29 +72,31 @@ def calibrate(
                 "Give more groups, of both classes.",
             )
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
-    table["calibrated"] = apply(chosen, table.logit.to_numpy())
-    first = table[fits]
-    photographs = {source: _table(scored, source) for source, scored in reals.items()}
-    for rows in photographs.values():
-        rows["calibrated"] = apply(chosen, rows.logit.to_numpy())
-    scope, no_views = _scope(card, first, [*[rows for _, rows in table.groupby("source")], *photographs.values()])
-    for rows in (table, *photographs.values()):
-        rows["within"] = ~_beyond(rows, scope)
+    photographs = {source: table_of(scored, source) for source, scored in reals.items()}
+    everything = [*[rows for _, rows in table.groupby("source")], *photographs.values()]
+    scope, no_views = _scope(card, table[fits], everything)
+    if views == "ignored":
+        scope = replace(scope, views={}, views_apart=None)
+    card = replace(card, calibration=chosen, scope=scope)
+    if views == "margin" and scope.views:
+        without = replace(card, scope=replace(scope, views_margin=0.0))
+        reals_at = {source: place(rows, without) for source, rows in _reals(table[fits], photographs).items()}
+        card = replace(card, scope=replace(scope, views_margin=_margin(reals_at)))
+    photographs = {source: place(rows, card) for source, rows in photographs.items()}
+    table = place(table, card)
     first, second = table[fits], table[~fits]
     thresholds = _thresholds(first, photographs, rates)
     report = {
         "coverage": {name: _coverage(scored) for name, scored in {**development, **reals}.items()},
         "fitted_on": {"n_real": int((first.label == 0).sum()), "n_fake": int(first.label.sum())},
         "cross_validated_log_loss": losses,
-        "views": {"none": no_views} if no_views else _agreement(second, scope),
+        "views": {"none": no_views} if no_views else _agreement(second),
         **_held_out(second, photographs, thresholds, n_boot, seed),
     }
     whole = all(t.logit is not None for t in thresholds if t.false_positive_rate >= DEFAULT_RATE)
     return replace(
         card,
-        calibration=chosen,
         thresholds=thresholds,
-        scope=scope,
         provisional=not whole,
         metrics={**card.metrics, "calibration": report},
     )
@@ -240,17 +247,39 @@ def real_below(labels: np.ndarray, logits: np.ndarray, sure: float | None = None
     return float(good[-1] if len(good) else logits.min())
 
 
+def place(rows: pd.DataFrame, card: DetectorCard) -> pd.DataFrame:
+    """The rows of `table_of` with what a card's calibration and scope make of them.
+
+    Adds the `calibrated` logit; whether the video lies `within` the scope, beyond which nothing is decided; whether its
+    views are `apart`; and `reach`, what counts against the threshold: the calibrated logit, less the margin where they
+    are. See `facetell.scanning.verdict`.
+    """
+    scope = card.scope
+    assert scope is not None
+    calibrated, within = apply(card.calibration, rows.logit.to_numpy()), rows.height.to_numpy() >= scope.face_height
+    if scope.bits_per_pixel is not None:
+        within &= ~(rows.bits_per_pixel.to_numpy(float) < scope.bits_per_pixel)
+    apart = np.zeros(len(rows), bool)
+    if scope.views_apart is not None:
+        apart = np.array([scope.apart(parts) for parts in rows.parts]) > scope.views_apart
+        if scope.views_margin is None:
+            within &= ~apart
+    reach = calibrated - np.where(apart, scope.views_margin or 0.0, 0.0)
+    return rows.assign(calibrated=calibrated, within=within, apart=apart, reach=reach)
+
+
 def decisions(rows: pd.DataFrame, threshold: Threshold) -> dict[str, Any]:
     """What a threshold, its band and the scope do: shares `undecided`, `wrong` of the decided, `found`, `false_alarms`.
 
     Args:
-        rows: `label`, `calibrated` and `within` (the scope: beyond it nothing is decided) of videos.
+        rows: of videos, as from `place`.
         threshold: one that has a logit.
     """
     assert threshold.logit is not None
-    label, logits, within = (rows[name].to_numpy() for name in ("label", "calibrated", "within"))
-    fake = within & (logits >= threshold.logit)
-    real = within & ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
+    names = ("label", "calibrated", "reach", "within", "apart")
+    label, logits, reach, within, apart = (rows[name].to_numpy() for name in names)
+    fake = within & (reach >= threshold.logit)
+    real = within & ~apart & ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
     wrong = (fake & (label == 0)) | (real & (label == 1))
     n_real, n_fake = int((label == 0).sum()), int((label == 1).sum())
     return {
@@ -299,10 +328,13 @@ def _thresholds(
 ) -> tuple[Threshold, ...]:
     """What the fitting half and the real faces of other sources allow; nothing beyond the scope has a say."""
     judged = first[first.within]
-    able = {name: (rows.label.to_numpy(), rows.calibrated.to_numpy()) for name, rows in _able(judged).items()}
-    together = [(rows.label.to_numpy(), rows.calibrated.to_numpy()) for _, rows in judged.groupby("condition")]
-    bound = min(*(real_below(*of) for of in able.values()), *(real_below(*of, SURE) for of in together), math.inf)
-    reals = {**photographs, **{str(name): rows for name, rows in first[first.label == 0].groupby("source")}}
+    agreed = judged[~judged.apart]
+    able = {name: (rows.label.to_numpy(), rows.reach.to_numpy()) for name, rows in _able(judged).items()}
+    bounds = [real_below(rows.label.to_numpy(), rows.reach.to_numpy()) for rows in _able(agreed).values()]
+    together = [rows for _, rows in agreed.groupby("condition")]
+    bounds += [real_below(rows.label.to_numpy(), rows.reach.to_numpy(), SURE) for rows in together]
+    bound = min(bounds, default=math.inf)
+    reals = _reals(first, photographs)
     reaching = {name: _reaching(rows) for name, rows in reals.items()}
     groups = {name: rows.unit.nunique() for name, rows in reals.items()}
     return tuple(threshold_at(rate, reaching, groups, able, bound) for rate in rates)
@@ -335,7 +367,31 @@ def _held_out(
     }
 
 
-def _table(scored: Scored, condition: str) -> pd.DataFrame:
+def _reals(first: pd.DataFrame, photographs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Source -> the real videos that thresholds are read off."""
+    return {**photographs, **{str(name): rows for name, rows in first[first.label == 0].groupby("source")}}
+
+
+def _margin(reals: Mapping[str, pd.DataFrame]) -> float | None:
+    """How far above the threshold of the others a person whose views disagree has to reach.
+
+    As far as it takes for no more than DEFAULT_RATE of the real videos of any source, both kinds together, to be called
+    FAKE; None where no source has enough groups to show that rate.
+    """
+    able = [rows for rows in reals.values() if rows.unit.nunique() * DEFAULT_RATE >= 1]
+    if not able:
+        return None
+    others = [np.where(rows.within & ~rows.apart, rows.calibrated, rows.calibrated.min()) for rows in able]
+    least = max(_exceeded_by(values, DEFAULT_RATE) for values in others)
+    needed = [least]
+    for rows, values in zip(able, others, strict=True):
+        left = int(DEFAULT_RATE * len(rows) + 1e-9) - int((values >= least).sum())
+        apart = np.sort(rows.calibrated[rows.within & rows.apart])[::-1]
+        needed += [np.nextafter(value, np.inf) for value in apart[left : left + 1]]
+    return float(max(needed) - least)
+
+
+def table_of(scored: Scored, condition: str) -> pd.DataFrame:
     """What is needed of every video: among it the group that halves keep whole, and the unit of resampling."""
     videos = scored.videos
     units = [resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")]
@@ -383,24 +439,14 @@ def _scope(card: DetectorCard, first: pd.DataFrame, sources: Sequence[pd.DataFra
     return replace(scope, views_apart=float(apart.groupby(first.source).quantile(1 - OUTER).max())), ""
 
 
-def _agreement(rows: pd.DataFrame, scope: Scope) -> dict[str, Any]:
+def _agreement(rows: pd.DataFrame) -> dict[str, Any]:
     """How often the joint score lies on the wrong side of zero where the views disagree strongly, and elsewhere."""
-    apart = np.array([scope.apart(parts) for parts in rows.parts]) > (scope.views_apart or 0.0)
+    apart = rows.apart.to_numpy()
     wrong = (rows.calibrated.to_numpy() >= 0) != (rows.label.to_numpy() == 1)
     return {
         name: share(int(wrong[which].sum()), int(which.sum()))
         for name, which in (("wrong_apart", apart), ("wrong_elsewhere", ~apart))
     }
-
-
-def _beyond(rows: pd.DataFrame, scope: Scope) -> np.ndarray:
-    """(N,) whether a video lies beyond the scope; see `facetell.scanning.verdict.beyond`."""
-    beyond = rows.height.to_numpy() < scope.face_height
-    if scope.bits_per_pixel is not None:
-        beyond |= rows.bits_per_pixel.to_numpy(float) < scope.bits_per_pixel
-    if scope.views_apart is not None:
-        beyond |= np.array([scope.apart(parts) for parts in rows.parts]) > scope.views_apart
-    return beyond
 
 
 def _coverage(scored: Scored) -> dict[str, Any]:
@@ -409,8 +455,8 @@ def _coverage(scored: Scored) -> dict[str, Any]:
 
 
 def _reaching(rows: pd.DataFrame) -> np.ndarray:
-    """Calibrated logits, the lowest for videos beyond the scope: they are never called FAKE."""
-    return np.where(rows.within, rows.calibrated, rows.calibrated.min())
+    """What counts against the threshold, the lowest for videos beyond the scope: they are never called FAKE."""
+    return np.where(rows.within, rows.reach, rows.reach.min())
 
 
 def _exceeded_by(values: np.ndarray, rate: float) -> float:
