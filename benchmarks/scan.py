@@ -35,7 +35,7 @@ from facetell.scanning import Scanner
 scanner = Scanner()
 verdict = scanner.scan(sys.argv[1])
 assert verdict.error is None, verdict.error
-(worker,) = scanner._readers._idle
+(worker,) = scanner.readers._idle
 status = Path(f"/proc/{worker.process.pid}/status").read_text()
 own, reading = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, int(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
 print(own // 1024, reading // 1024)
@@ -92,7 +92,7 @@ class Warm:
     def _cpu_s(self) -> float:
         """Of this process and its reading one."""
         ticks = 0
-        for worker in self.scanner._readers._idle:
+        for worker in self.scanner.readers._idle:
             fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")

@@ -51,6 +51,22 @@ def test_only_networks_and_training_name_the_training_stack(path: Path):
     assert named <= allowed
 
 
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.relative_to(SOURCE).parts[0] != "video"],
+    ids=lambda path: str(path.relative_to(SOURCE)),
+)
+def test_only_the_room_of_videos_parses_files(path: Path):
+    """The others ask a `ReaderPool`, which does it in a process of its own."""
+    named = {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("facetell.video")
+        for alias in node.names
+    }
+    assert not named & {"VideoReader", "Source", "probe", "provenance", "open_picture", "of_video", "of_picture"}
+
+
 @pytest.mark.parametrize("module", ["facetell", "facetell.cli", "facetell.scanning", "facetell.report"])
 def test_a_scan_loads_neither_torch_nor_tables(module: str):
     code = f"import sys, {module}; print(*(name.split('.')[0] for name in sys.modules))"

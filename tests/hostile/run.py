@@ -116,7 +116,7 @@ def _report(verdict: Verdict, summary: Summary, title: str) -> None:
 
 
 def _workers(scanner: Scanner) -> list[int]:
-    return [worker.process.pid for worker in scanner._readers._idle]
+    return [worker.process.pid for worker in scanner.readers._idle]
 
 
 def _reset_peaks(scanner: Scanner) -> None:

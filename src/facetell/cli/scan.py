@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facetell.report.journal import Journal
     from facetell.scanning import Scanner
     from facetell.types import Verdict
+    from facetell.video import ReaderPool
 
 THUMBNAILS = 10  # most and least suspicious faces of each person that the page can show: all 20 of the default plan
 
@@ -90,7 +91,7 @@ def scan(
     journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none
     if journal:
         complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
-    markings = None if annotate is None else _Markings(annotate, several=len(files) > 1)
+    markings = None if annotate is None else _Markings(annotate, len(files) > 1, scanner.readers)
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False)
     verdicts: list[Verdict] = []
     with ScanProgress(files, quiet) as progress:
@@ -189,13 +190,15 @@ class _Markings:
     Args:
         target: the file or folder to write.
         several: it is a folder; it is made if it is missing.
+        readers: what reads the files again.
 
     Raises:
         OutputError: the folder cannot be made.
     """
 
-    def __init__(self, target: str, several: bool) -> None:
+    def __init__(self, target: str, several: bool, readers: ReaderPool) -> None:
         self.failed = False
+        self._readers = readers
         self._target = Path(target)
         self._several = several
         self._taken: set[str] = set()
@@ -215,7 +218,7 @@ class _Markings:
         if not fresh and place.exists():
             return None
         try:
-            annotate(verdict.path, verdict, place)
+            annotate(verdict.path, verdict, place, self._readers)
         except FacetellError as error:
             self.failed = True
             return str(error)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import nan
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -16,14 +14,17 @@ import numpy as np
 from facetell.data.cache import Batch, Gap, StoredFace, StoredItem, decode_picture
 from facetell.data.manifest import REAL, Item
 from facetell.data.pairs import difference
-from facetell.data.tar import read_bytes
+from facetell.data.tar import open_file, read_bytes
 from facetell.errors import FacetellError, NotVideoError
 from facetell.faces.align import Geometry, crop_face, crop_matrix
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.types import Face, Frame
-from facetell.video import Plan, VideoReader
+from facetell.video import ReaderPool, stills
+from facetell.video.isolation import AnyReader
+from facetell.video.limits import DEFAULT_LIMITS
+from facetell.video.plans import Times
 
 STORED = Geometry("landmarks", scale=0.6)  # leaves room to turn, shift and re-cut by any detector's geometry
 JPEG = (
@@ -54,25 +55,8 @@ class Places:
     faces: list[list[Place]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class SameTimes(Plan):
-    """The frames nearest to those of another video, where both have one."""
-
-    wanted: tuple[float, ...]
-
-    def choose(self, times: np.ndarray) -> np.ndarray:
-        """See `Plan.choose`.
-
-        >>> SameTimes((0.1, 0.5, 7.0)).choose(np.array([0.0, 0.11, 0.2, 0.3, 0.4, 0.52])).tolist()
-        [1, 5]
-        """
-        apart = np.median(np.diff(times)) if len(times) > 1 else np.inf
-        distance = np.abs(np.asarray(self.wanted)[:, None] - times)
-        return np.unique(distance.argmin(axis=1)[distance.min(axis=1) <= 0.51 * apart])
-
-
 class Cutter:
-    """Cuts whole families of manifest rows; holds the face detector.
+    """Cuts whole families of manifest rows; holds the face detector and the process that reads the files.
 
     Args:
         plan: the sampling plan for videos.
@@ -84,6 +68,7 @@ class Cutter:
         self.plan = plan
         self.faces = faces
         self.size = size
+        self._readers = ReaderPool(start=True)
         self._detector = FaceDetector()
 
     def cut(self, rows: list[tuple[int, Item]], before: Callable[[Item], object] | None = None) -> Batch:
@@ -109,11 +94,22 @@ class Cutter:
         return batch
 
     def _crop(self, number: int, item: Item, source: Places | None, batch: Batch) -> Places:
-        """An already cut-out face, stored as its file's own bytes; taken whole if no face is found in it."""
-        data = read_bytes(item.path, item.member)
-        picture = decode_picture(data)
+        """An already cut-out face, taken whole if no face is found in it.
+
+        A JPEG, PNG or WebP is stored as its file's own bytes, and decoded in this process wherever the cache is used;
+        anything else is read as videos are, and stored as PNG.
+        """
+        name, data = item.member or item.path, read_bytes(item.path, item.member)
+        size_bytes = len(data)
+        if size := stills.plain_size(data):
+            DEFAULT_LIMITS.check_size(name, *size)
+            picture = decode_picture(data)
+        else:
+            with self._readers.open(open_file(item.path, item.member), "at:0") as reader:
+                (picture,) = (frame.image.copy() for frame in reader)
+            data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
         if picture is None:
-            raise NotVideoError(f"{item.member or item.path} is no picture that can be decoded.")
+            raise NotVideoError(f"{name} is no picture that can be decoded.")
         height, width = picture.shape[:2]
         found = _largest(self._detector.detect(picture))
         place = Place(len(batch.faces), 0, None, None)
@@ -130,16 +126,16 @@ class Cutter:
             stored.score = found[0].score
         if place.points is not None:
             stored.eyes_px = _eyes(place.points)
-        codec = PurePosixPath(item.member or item.path).suffix.lower().lstrip(".")
+        codec = PurePosixPath(name).suffix.lower().lstrip(".")
         batch.faces.append(stored)
-        batch.items.append(StoredItem(number, width, height, codec, len(data), frames_with_face=len(found)))
+        batch.items.append(StoredItem(number, width, height, codec, size_bytes, frames_with_face=len(found)))
         return Places(width, height, [0.0], [[place]])
 
     def _video(self, number: int, item: Item, source: Places | None, batch: Batch) -> Places:
         """The faces of a video's sampled frames, or of a whole picture."""
         start, with_face = len(batch.faces), 0
         try:
-            with _on_disk(item) as path, self._open(path, source) as (reader, source):
+            with self._open(item, source) as (reader, source):
                 info, tracker = reader.info, Tracker()
                 places, tracked = Places(info.width, info.height), []
                 for frame in reader:
@@ -184,15 +180,15 @@ class Cutter:
         return places
 
     @contextmanager
-    def _open(self, path: Path, source: Places | None) -> Iterator[tuple[VideoReader, Places | None]]:
+    def _open(self, item: Item, source: Places | None) -> Iterator[tuple[AnyReader, Places | None]]:
         """The video at its original's times, if it is of that shape; else by the plan, without the original."""
         if source is not None:
-            with VideoReader(path, SameTimes(tuple(source.times))) as reader:
+            with self._readers.open(open_file(item.path, item.member), Times(tuple(source.times))) as reader:
                 stretch = (reader.info.width / reader.info.height) / (source.width / source.height)
                 if 1 / MOST_STRETCH <= stretch <= MOST_STRETCH:
                     yield reader, source
                     return
-        with VideoReader(path, self.plan) as reader:
+        with self._readers.open(open_file(item.path, item.member), self.plan) as reader:
             yield reader, None
 
     def _face(
@@ -266,19 +262,3 @@ def _largest(faces: list[Detection]) -> list[Detection]:
 
 def _eyes(points: np.ndarray) -> float:
     return float(np.linalg.norm(points[1] - points[0]))
-
-
-@contextmanager
-def _on_disk(item: Item) -> Iterator[Path]:
-    """The item's file; a member of a tar is unpacked for as long as it is needed."""
-    if not item.member:
-        yield Path(item.path)
-        return
-    data = read_bytes(item.path, item.member)
-    handle, name = tempfile.mkstemp(suffix=PurePosixPath(item.member).suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        yield Path(name)
-    finally:
-        os.unlink(name)

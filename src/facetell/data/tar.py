@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from facetell.errors import DataError, FileMissingError
+from facetell.video.file import InputFile, open_regular
 
 
 @lru_cache(maxsize=16)
@@ -38,6 +39,18 @@ def members(path: str) -> dict[str, tuple[int, int]]:
         raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def open_file(path: str, member: str = "") -> InputFile:
+    """A file, or that file inside the tar at `path`, open for a reader.
+
+    Raises:
+        FileMissingError, NotVideoError: no such file or member, or nothing in it.
+        DataError: as `members`.
+    """
+    if not member:
+        return InputFile(path)
+    return InputFile(member, open_regular(path), *_place(path, member))
+
+
 def read_bytes(path: str, member: str = "") -> bytes:
     """A file's bytes; with `member`, those of that file inside the tar at `path`.
 
@@ -48,10 +61,16 @@ def read_bytes(path: str, member: str = "") -> bytes:
     try:
         if not member:
             return Path(path).read_bytes()
-        offset, length = members(path)[member]
+        offset, length = _place(path, member)
         with open(path, "rb") as file:
             return os.pread(file.fileno(), length, offset)
-    except KeyError:
-        raise FileMissingError(f"{path} holds no {member}.") from None
     except OSError as error:
         raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _place(path: str, member: str) -> tuple[int, int]:
+    """Where in the tar at `path` a file begins, and its length."""
+    try:
+        return members(path)[member]
+    except KeyError:
+        raise FileMissingError(f"{path} holds no {member}.") from None

@@ -19,7 +19,7 @@ from facetell.forge import blend, degrade, masks, output, subject
 from facetell.forge.presets import PRESETS, Preset
 from facetell.forge.swap import Blending, swap
 from facetell.types import Frame, VideoInfo
-from facetell.video import VideoReader, probe, provenance
+from facetell.video import shared_readers
 from facetell.video.origin import FORGED_MARK
 
 AnyPath = str | os.PathLike[str]
@@ -84,7 +84,7 @@ def swap_file(
     force: bool = False,
 ) -> Report:
     """Put the face of `donor`, a picture or a video with one, into the head in `source`; as `blend_file`."""
-    with VideoReader(donor, "uniform:20") as reader:
+    with shared_readers().open(donor, "uniform:20") as reader:
         given = subject.follow(reader, FaceDetector(), os.fspath(donor))
 
     def prepare(frame: Frame, points: np.ndarray) -> tuple[Forge, str]:
@@ -130,10 +130,11 @@ def degrade_file(
         if not 0 <= crf <= 51:
             raise UsageError(f"A CRF of {crf} is none that an encoder knows.", "Choose 0 to 51.")
         preset = replace(preset, crf=crf)
-    info = probe(source)
+    readers = shared_readers()
+    info, origin = readers.probe(source)
     path = output.check_target(source, target, info.is_still, force)
     comment = f"degraded by facetell {__version__}: {name}, {preset.codec} crf {preset.crf}"
-    if any(FORGED_MARK in value for value in provenance(source, info).tags.values()):
+    if any(FORGED_MARK in value for value in origin.tags.values()):
         comment = f"{FORGED_MARK}; {comment}"
     rng = np.random.default_rng(seed)
     if info.is_still:
@@ -146,33 +147,30 @@ def degrade_file(
         if preset.first_crf is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             first = replace(preset, crf=preset.first_crf, first_crf=None)
-            _encode(source, folder / "first.mkv", info, first, rng, comment, source)
-            count = _encode(
-                folder / "first.mkv", path, info, replace(preset, steps=(), scale=1.0), rng, comment, source
-            )
-        else:
-            count = _encode(source, path, info, preset, rng, comment, source)
+            _encode(source, folder / "first.mkv", info, first, rng, comment)
+            preset, source = replace(preset, steps=(), scale=1.0), folder / "first.mkv"
+        count = _encode(source, path, info, preset, rng, comment)
     return Report(path, count, 0, name)
 
 
 def _encode(
-    source: AnyPath,
-    path: Path,
-    info: VideoInfo,
-    preset: Preset,
-    rng: np.random.Generator,
-    comment: str,
-    sound_of: AnyPath | None,
+    source: AnyPath, path: Path, info: VideoInfo, preset: Preset, rng: np.random.Generator, comment: str
 ) -> int:
-    count = 0
+    count, readers = 0, shared_readers()
     with ExitStack() as stack:
         writer = None
-        for frame in stack.enter_context(VideoReader(source, "every:1")):
+        for frame in stack.enter_context(readers.open(source, "every:1")):
             image = preset.apply(frame.image, rng)
             if writer is None:
                 writer = stack.enter_context(
                     output.clip_writer(
-                        path, image.shape[1::-1], info.frame_rate, comment, preset.codec, preset.crf, sound_of
+                        path,
+                        image.shape[1::-1],
+                        info.frame_rate,
+                        comment,
+                        preset.codec,
+                        preset.crf,
+                        readers.sound(source),
                     )
                 )
             writer.write(image, frame.time_s)
@@ -190,19 +188,20 @@ def _forge_file(
     force: bool,
 ) -> Report:
     """Find the face, forge it in every frame that shows it, write the file and its mask."""
-    info = probe(source)
+    readers = shared_readers()
+    info, _ = readers.probe(source)
     path = output.check_target(source, target, info.is_still, force)
     mask_path = None if mask is None else output.check_target(source, mask, info.is_still, force)
     if mask_path == path:
         raise UsageError(f"{path} cannot hold both the forgery and its mask.", "Choose another name for the mask.")
-    with VideoReader(source, "every:1") as reader:
+    with readers.open(source, "every:1") as reader:
         face = subject.follow(reader, FaceDetector(), os.fspath(source))
     forge, what = prepare(face.frame, face.frame_points)
     comment = f"{FORGED_MARK} {__version__}: {what}, {detail}"
     gaps = Counter(face.gaps)
 
     def forged() -> Iterator[tuple[Frame, blend.Forged]]:
-        with VideoReader(source, "every:1") as reader:
+        with readers.open(source, "every:1") as reader:
             for frame, points in zip(reader, face.points, strict=True):
                 try:
                     yield frame, forge(frame, points)
@@ -214,7 +213,7 @@ def _forge_file(
         return output.marked(pair.fake) if mark else pair.fake
 
     if info.is_still:
-        _, pair = next(forged())
+        (pair,) = (pair for _, pair in forged())
         output.write_still(path, shown(pair), comment)
         if mask_path:
             output.write_still(mask_path, _grey(pair.mask), comment)
@@ -222,7 +221,7 @@ def _forge_file(
     with ExitStack() as stack:
         size = (info.width, info.height)
         clip = stack.enter_context(
-            output.clip_writer(path, size, info.frame_rate, comment, sound_of=_sound(source, info))
+            output.clip_writer(path, size, info.frame_rate, comment, sound=readers.sound(source))
         )
         ground_truth = mask_path and stack.enter_context(
             output.clip_writer(mask_path, size, info.frame_rate, comment, crf=8)
@@ -235,13 +234,10 @@ def _forge_file(
     return Report(path, count, count - sum(gaps.values()), what, dict(gaps))
 
 
-def _sound(source: AnyPath, info: VideoInfo) -> AnyPath | None:
-    return source if info.audio else None
-
-
 def _still(source: AnyPath) -> np.ndarray:
-    with VideoReader(source, "every:1") as reader:
-        return next(iter(reader)).image
+    with shared_readers().open(source, "every:1") as reader:
+        (image,) = (frame.image.copy() for frame in reader)
+    return image
 
 
 def _grey(mask: np.ndarray) -> np.ndarray:

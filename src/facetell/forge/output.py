@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -18,12 +18,11 @@ from PIL.PngImagePlugin import PngInfo
 from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
 from facetell.forge.degrade import ENCODERS, Codec
-from facetell.video.source import Source
+from facetell.video.sound import Samples, SoundWriter
 
 STILLS = (".png", ".jpg", ".jpeg")
 CLIPS = (".mp4", ".mov", ".mkv")
 _CLOCK = Fraction(1, 90000)
-_CARRIED_SOUND = ("aac", "mp3", "ac3", "opus")  # what all of `CLIPS` can hold
 _EXIF_DESCRIPTION = 0x010E
 _TEXT = "FORGED BY FACETELL"
 
@@ -84,9 +83,10 @@ def write_still(path: Path, image: np.ndarray, comment: str, quality: int = 95) 
 class ClipWriter:
     """Encodes frames at the times they are shown; made by `clip_writer`."""
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, sound: Iterable[Samples]) -> None:
         self._container = container
         self._stream = stream
+        self._sound = SoundWriter(container, sound)
         self._last = -1
 
     def write(self, image: np.ndarray, time_s: float) -> None:
@@ -95,10 +95,12 @@ class ClipWriter:
         frame = av.VideoFrame.from_ndarray(even, format="rgb24" if image.ndim == 3 else "gray")
         self._last = max(self._last + 1, round(time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
+        self._sound.write_until(time_s)
         self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
         self._container.mux(self._stream.encode(None))
+        self._sound.end()
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def clip_writer(
     comment: str,
     codec: Codec = "h264",
     crf: int = 17,
-    sound_of: str | os.PathLike[str] | None = None,
+    sound: Iterable[Samples] = (),
 ) -> Iterator[ClipWriter]:
     """A `ClipWriter` whose file takes its place when the block ends well.
 
@@ -120,7 +122,7 @@ def clip_writer(
         comment: for the container's metadata.
         codec: `h264` or `h265`.
         crf: constant rate factor of the encoder; 0 is lossless for H.264.
-        sound_of: a file whose first sound stream is carried over, unless its codec fits only some containers.
+        sound: what is heard, as `ReaderPool.sound` gives it; it becomes AAC.
 
     Raises:
         OutputError: the file cannot be written.
@@ -136,23 +138,9 @@ def clip_writer(
         stream.thread_type = "FRAME"  # slices would cost quality at the same rate
         if codec == "h265" and path.suffix.lower() != ".mkv":
             stream.codec_context.codec_tag = "hvc1"  # what players of MP4 look for
-        sound = None if sound_of is None else Source(sound_of)
-        try:
-            source = (
-                next((s for s in sound.container.streams.audio if s.name in _CARRIED_SOUND), None) if sound else None
-            )
-            copy = out.add_stream_from_template(source) if source else None
-            writer = ClipWriter(out, stream)
-            yield writer
-            writer.end()
-            if sound and source and copy:
-                for packet in sound.container.demux(source):
-                    if packet.dts is not None:
-                        packet.stream = copy
-                        out.mux(packet)
-        finally:
-            if sound:
-                sound.close()
+        writer = ClipWriter(out, stream, sound)
+        yield writer
+        writer.end()
 
 
 @contextmanager

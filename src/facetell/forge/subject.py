@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def follow(frames: Iterable[Frame], detector: FaceDetector, name: str = "the cli
         if problem:
             gaps[problem] += 1
         elif first is None:
-            first = frame, faces[0].points
+            first = replace(frame, image=frame.image.copy()), faces[0].points  # it lasts until the next frame
     if first is None:
         problem = gaps.most_common(1)[0][0] if gaps else NO_FACE
         raise ForgeError(f"{name} cannot be forged: {problem}.", _ADVICE[problem])

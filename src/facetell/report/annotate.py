@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import av
 import cv2
 import numpy as np
-from av.container import OutputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
@@ -24,9 +20,9 @@ from facetell.files import replacing
 from facetell.report.heat import glow
 from facetell.report.text import SUSPECTED, plain, probability
 from facetell.report.timing import longest_gap, runs
-from facetell.types import FaceScore, Label, TrackScore, Verdict
-from facetell.video import VideoReader
-from facetell.video.source import Source
+from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
+from facetell.video import ReaderPool, shared_readers
+from facetell.video.sound import Samples, SoundWriter
 
 T = TypeVar("T", float, np.ndarray)
 COMMENT = "annotated by facetell"
@@ -42,16 +38,17 @@ _CLOCK = Fraction(1, 90_000)  # seconds; exact for all usual frame rates
 _LONGEST_GLIDE = 2.0  # seconds over which a box may move in a straight line from face to face
 _OPAQUE = 0.5  # of the heat map where the detector is surest
 _HOLD = 0.25  # seconds for which a box stays before its first and after its last face
-_KEPT_SOUND = {"aac", "mp3", "opus", "flac"}  # what browsers play in an mp4
 
 
-def annotate(path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathLike[str]) -> None:
+def annotate(
+    path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathLike[str], readers: ReaderPool | None = None
+) -> None:
     """Write the file at `path` to `out` with the verdict drawn into it.
 
-    A video becomes H.264 in an .mp4 that browsers play, upright, with each frame's own timestamp and its sound; a still
-    becomes a .png or .jpg. Boxes move in a straight line between the sampled faces of a person where these are
+    A video becomes H.264 and AAC in an .mp4 that browsers play, upright, with each frame's own timestamp and its sound;
+    a still becomes a .png or .jpg. Boxes move in a straight line between the sampled faces of a person where these are
     neighbours, and are left out where nobody looked. Over a person who is not called REAL lies the heat map, where the
-    detector has one.
+    detector has one. The file is read by `readers`, or else under the default limits.
 
     Raises:
         UsageError: `out` has not the suffix of what it would be.
@@ -59,7 +56,8 @@ def annotate(path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathL
         OutputError: `out` cannot be written.
     """
     target = Path(out)
-    with VideoReader(path, "every:1") as reader:
+    readers = readers or shared_readers()
+    with readers.open(path, "every:1") as reader:
         wanted = PICTURES if reader.info.is_still else (".mp4",)
         if target.suffix.lower() not in wanted:
             kind = "picture" if reader.info.is_still else "video"
@@ -67,9 +65,10 @@ def annotate(path: str | os.PathLike[str], verdict: Verdict, out: str | os.PathL
         painter = _Painter(verdict)
         with replacing(target) as part:
             if reader.info.is_still:
-                _write_picture(part, painter.paint(next(iter(reader)).image, 0.0))
+                for frame in reader:
+                    _write_picture(part, painter.paint(frame.image, 0.0))
             else:
-                _write_video(part, reader, painter, path)
+                _write_video(part, reader.info, iter(reader), readers.sound(path), painter)
 
 
 # Drawing ------------------------------------------------------------------------------------------------------------
@@ -178,27 +177,23 @@ def _write_picture(part: Path, image: np.ndarray) -> None:
         picture.save(part, quality=92, comment=COMMENT.encode())
 
 
-def _write_video(part: Path, reader: VideoReader, painter: _Painter, path: str | os.PathLike[str]) -> None:
+def _write_video(
+    part: Path, info: VideoInfo, frames: Iterator[Frame], sound: Iterator[Samples], painter: _Painter
+) -> None:
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
         out.metadata["comment"] = COMMENT
-        frames = iter(reader)
         frame = next(frames)
         height, width = (max(side // 2 * 2, 2) for side in frame.image.shape[:2])  # 4:2:0 halves both
-        stream = out.add_stream(
-            "libx264", rate=reader.info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"}
-        )
+        stream = out.add_stream("libx264", rate=info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = _CLOCK
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         pts = -1
-        sound = _sound(path, out)
-        packet = next(sound, None)
+        voice = SoundWriter(out, sound)
         while frame is not None:
-            while packet is not None and packet.dts * packet.time_base <= frame.time_s:
-                out.mux(packet)
-                packet = next(sound, None)
+            voice.write_until(frame.time_s)
             image = np.ascontiguousarray(painter.paint(frame.image, frame.time_s)[:height, :width])
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 width, height, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
@@ -208,46 +203,4 @@ def _write_video(part: Path, reader: VideoReader, painter: _Painter, path: str |
             out.mux(stream.encode(picture))
             frame = next(frames, None)
         out.mux(stream.encode())
-        while packet is not None:
-            out.mux(packet)
-            packet = next(sound, None)
-
-
-def _sound(path: str | os.PathLike[str], out: OutputContainer) -> Iterator[Any]:
-    """The packets of a video's first sound for another file, in step with its pictures: as they are, or as AAC."""
-    with closing(Source(path)) as source:
-        table, _ = source.scan()
-        start_s = int(table.pts[table.order[0]]) * table.time_base
-    with closing(Source(path)) as source:
-        stream = next((stream for stream in source.container.streams.audio if stream.codec_context is not None), None)
-        if stream is None:
-            return
-        source.stream.discard, stream.discard = Discard.all, Discard.default
-        if stream.codec_context.codec.canonical_name in _KEPT_SOUND:
-            copy = out.add_stream_from_template(stream)
-            for packet in _packets(source, stream):
-                shift = round(start_s / packet.time_base)
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
-                yield packet
-        else:
-            encoder = out.add_stream("aac", rate=48_000, layout="stereo" if stream.channels > 1 else "mono")
-            for packet in _packets(source, stream):
-                for samples in _decoded(stream, packet):
-                    samples.pts -= round(start_s / samples.time_base)
-                    yield from encoder.encode(samples)
-            yield from encoder.encode(None)
-
-
-def _packets(source: Source, stream: av.AudioStream) -> Iterator[Any]:
-    """What can be read of a sound, each packet with its times; a cut-off file just ends."""
-    with suppress(FFmpegError):
-        for packet in source.container.demux(stream):
-            if packet.size and packet.pts is not None and packet.dts is not None:
-                yield packet
-
-
-def _decoded(stream: av.AudioStream, packet: av.Packet) -> list[Any]:
-    try:
-        return [samples for samples in stream.decode(packet) if samples.pts is not None]
-    except InvalidDataError:
-        return []  # a damaged packet is silence
+        voice.end()

@@ -47,6 +47,9 @@ class Scanner:
         progress: called after each frame.
         limits: on reading one file.
 
+    Attributes:
+        readers: what reads the files, under these limits.
+
     Raises:
         DetectorError: a detector that is unknown, altered or unfit.
         UsageError: a plan, rate, prior, time or device that cannot be used.
@@ -69,7 +72,7 @@ class Scanner:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         _check_span(start_s, end_s)
-        self._readers = ReaderPool(limits, start=True)  # gets ready while the detector is loaded
+        self.readers = ReaderPool(limits, start=True)  # gets ready while the detector is loaded
         self.detector = detector if isinstance(detector, Detector) else load_detector(detector, device)
         card = self.detector.card
         self.plan = parse_plan(plan or ("uniform:20" if card.kind == "frame" else f"clips:1x{card.frames}@5"))
@@ -110,7 +113,7 @@ class Scanner:
         except FacetellError as error:
             log.debug("%s cannot be judged", name, exc_info=True)
             verdict.error = ErrorInfo(type(error).__name__, str(error))
-        verdict.unprotected = self._readers.missing
+        verdict.unprotected = self.readers.missing
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
         return verdict
 
@@ -121,7 +124,7 @@ class Scanner:
     def _scan(self, verdict: Verdict, watch: Stopwatch) -> None:
         """Fill in a verdict that still says ERROR; its label is set last."""
         with watch("probe"):
-            reader = self._readers.open(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
+            reader = self.readers.open(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
             verdict.video, verdict.provenance = reader.info, reader.provenance()
         with reader, ThreadPoolExecutor(1) as pool:
             sha256 = pool.submit(sha256_of, verdict.path)

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facetell.video.header import probe
-    from facetell.video.isolation import ReaderPool
+    from facetell.video.isolation import ReaderPool, shared_readers
     from facetell.video.limits import Limits
     from facetell.video.origin import provenance
     from facetell.video.plans import DEFAULT_PLAN, Plan, parse_plan
     from facetell.video.reader import VideoReader
 
-__all__ = ["DEFAULT_PLAN", "Limits", "Plan", "ReaderPool", "VideoReader", "parse_plan", "probe", "provenance"]
+__all__ = [
+    "DEFAULT_PLAN",
+    "Limits",
+    "Plan",
+    "ReaderPool",
+    "VideoReader",
+    "parse_plan",
+    "probe",
+    "provenance",
+    "shared_readers",
+]
 
 _HOMES = {
     "DEFAULT_PLAN": "plans",
@@ -28,6 +38,7 @@ _HOMES = {
     "parse_plan": "plans",
     "probe": "header",
     "provenance": "origin",
+    "shared_readers": "isolation",
 }
 
 

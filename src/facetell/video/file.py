@@ -55,21 +55,25 @@ class InputFile:
     Args:
         path: where it is.
         descriptor: of the file, if it was opened before; `path` is then nothing but its name.
+        start, size: the bytes that matter, for a file that lies within another; by default all.
 
     Raises:
         FileMissingError, NotVideoError: nothing to read there.
     """
 
-    def __init__(self, path: str | os.PathLike[str], descriptor: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], descriptor: int | None = None, start: int = 0, size: int | None = None
+    ) -> None:
         self.name = os.fspath(path)
         self.descriptor = open_regular(path) if descriptor is None else descriptor
-        self.size = os.fstat(self.descriptor).st_size
+        self.start = start
+        self.size = os.fstat(self.descriptor).st_size - start if size is None else size
 
     def open(self) -> BinaryIO:
         """A reader from the start, with a position of its own; it must not outlive the file."""
         if not hasattr(os, "preadv"):  # Windows
             return open(self.name, "rb")
-        return io.BufferedReader(_At(self.descriptor, self.size, self.name))
+        return io.BufferedReader(_At(self))
 
     def read(self, start: int, length: int) -> bytes:
         """Up to `length` bytes from `start` on."""
@@ -87,9 +91,9 @@ class InputFile:
 class _At(io.RawIOBase):
     """A descriptor read from a position of one's own, so that several readers do not move each other."""
 
-    def __init__(self, descriptor: int, size: int, name: str) -> None:
-        self.name = name  # formats that are told apart by their suffix alone need it
-        self._descriptor, self._size, self._at = descriptor, size, 0
+    def __init__(self, file: InputFile) -> None:
+        self.name = file.name  # formats that are told apart by their suffix alone need it
+        self._descriptor, self._start, self._size, self._at = file.descriptor, file.start, file.size, 0
 
     def readable(self) -> bool:
         return True
@@ -98,7 +102,8 @@ class _At(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._at)
+        room = memoryview(buffer)[: max(0, self._size - self._at)]
+        count = os.preadv(self._descriptor, [room], self._start + self._at)
         self._at += count
         return count
 

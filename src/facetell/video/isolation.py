@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -30,14 +31,17 @@ from facetell import errors
 from facetell.errors import FacetellError, InputError, LimitError, ReaderCrashError, UsageError
 from facetell.types import AudioInfo, Frame, Provenance, VideoInfo
 from facetell.video import sandbox
-from facetell.video.file import InputFile
+from facetell.video.file import InputFile, opened
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 from facetell.video.plans import DEFAULT_PLAN, Plan
 from facetell.video.wire import Wire
 
 if TYPE_CHECKING:
     from facetell.video.reader import VideoReader
+    from facetell.video.sound import Samples
 
+T = TypeVar("T")
+AnyReader: TypeAlias = "IsolatedReader | VideoReader"
 log = logging.getLogger(__name__)
 SUPPORTED = os.name == "posix"
 
@@ -78,12 +82,12 @@ class ReaderPool:
 
     def open(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | InputFile,
         plan: str | Plan = DEFAULT_PLAN,
         *,
         start_s: float | None = None,
         end_s: float | None = None,
-    ) -> IsolatedReader | VideoReader:
+    ) -> AnyReader:
         """A reader of one file, as `VideoReader` with these arguments.
 
         Raises:
@@ -92,27 +96,29 @@ class ReaderPool:
             ReaderCrashError: the reading process broke down.
         """
         if not SUPPORTED:
-            from facetell.video.reader import VideoReader
+            return _within(path, plan, start_s=start_s, end_s=end_s, limits=self.limits)
+        return self._asked(path, plan=str(plan), start_s=start_s, end_s=end_s)
 
-            return VideoReader(path, plan, start_s=start_s, end_s=end_s, limits=self.limits)
-        with closing(InputFile(path)) as file:
+    def probe(self, path: str | os.PathLike[str] | InputFile) -> tuple[VideoInfo, Provenance]:
+        """What a file is and what it says of its own making, without its frames; the same errors."""
+        with self._asked(path) if SUPPORTED else _within(path, limits=self.limits) as reader:
+            if isinstance(reader, IsolatedReader):
+                list(reader)
+            return reader.info, reader.provenance()
+
+    def sound(self, path: str | os.PathLike[str] | InputFile) -> Iterator[Samples]:
+        """A file's first sound, in step with its pictures, as `VideoReader.sound` gives it; the same errors."""
+        with self._asked(path, sound=True) if SUPPORTED else _within(path, limits=self.limits) as reader:
+            yield from reader.sound()
+
+    def _asked(self, path: str | os.PathLike[str] | InputFile, **question: Any) -> IsolatedReader:
+        """A reader of a file that was handed over with this question."""
+        with closing(opened(path)) as file:
             worker = self._take()
             reader = IsolatedReader(worker, file, self._idle.append)
             self.missing = worker.missing
-            reader.ask(file, str(plan), start_s, end_s)
+            reader.ask(file, question)
         return reader
-
-    def probe(self, path: str | os.PathLike[str]) -> tuple[VideoInfo, Provenance]:
-        """What a file is and what it says of its own making, without its frames; the same errors."""
-        if not SUPPORTED:
-            from facetell.video.reader import VideoReader
-
-            with VideoReader(path, limits=self.limits) as within:
-                return within.info, within.provenance()
-        with closing(InputFile(path)) as file, IsolatedReader(self._take(), file, self._idle.append) as reader:
-            reader.ask(file, None, None, None)
-            list(reader)
-            return reader.info, reader.provenance()
 
     def _take(self) -> Worker:
         while True:
@@ -123,6 +129,12 @@ class ReaderPool:
             if worker.process.poll() is None:
                 return worker
             worker.end()  # it died with nothing to do
+
+
+@cache
+def shared_readers() -> ReaderPool:
+    """The reading processes of all who have no limits of their own to set."""
+    return ReaderPool()
 
 
 class Worker:
@@ -218,6 +230,10 @@ class Worker:
         """
         return self._slots[slot][: height * width * 3].reshape(height, width, 3)
 
+    def samples(self, slot: int, count: int, channels: int) -> np.ndarray:
+        """The (n, channels) int16 samples in a slot; likewise."""
+        return self._slots[slot][: 2 * count * channels].view(np.int16).reshape(count, channels)
+
     def _obituary(self) -> FacetellError:
         """What it died of."""
         with suppress(subprocess.TimeoutExpired):
@@ -248,10 +264,10 @@ class IsolatedReader:
         self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
         worker.await_ready()
 
-    def ask(self, file: InputFile, plan: str | None, start_s: float | None, end_s: float | None) -> None:
-        """Hand the file over, and learn what it is; without a plan there will be no frames."""
+    def ask(self, file: InputFile, question: dict[str, Any]) -> None:
+        """Hand the file over, and learn what it is; there will be frames if there is a plan in the question."""
         assert self._worker is not None
-        self._worker.say({"name": self.name, "plan": plan, "start_s": start_s, "end_s": end_s}, file.descriptor)
+        self._worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
         with self._sense():
             message = self._hear(self._worker)
             self.info = _info(message["info"])
@@ -264,20 +280,35 @@ class IsolatedReader:
         return self._origin
 
     def __iter__(self) -> Iterator[Frame]:
+        def frame(worker: Worker, message: dict[str, Any]) -> Frame:
+            image = worker.picture(message["slot"], *message["size"])
+            return Frame(int(message["number"]), float(message["time_s"]), image)
+
+        return self._items(frame)
+
+    def sound(self) -> Iterator[Samples]:
+        """The file's first sound, if that was asked for; samples last until the next are."""
+
+        def samples(worker: Worker, message: dict[str, Any]) -> Samples:
+            return float(message["time_s"]), worker.samples(message["slot"], *message["size"])
+
+        return self._items(samples)
+
+    def _items(self, made: Callable[[Worker, dict[str, Any]], T]) -> Iterator[T]:
+        """What lies in one slot after the other, made of that and the message about it."""
         while (worker := self._worker) is not None:
             with self._sense():
-                message, frame = self._hear(worker), None
+                message, item = self._hear(worker), None
                 if "memory" in message:
                     worker.say({"slots": worker.make_slots(self._checked_size(message["memory"]))})
                 elif "slot" in message:
-                    image = worker.picture(message["slot"], *message["size"])
-                    frame = Frame(int(message["number"]), float(message["time_s"]), image)
+                    item = made(worker, message)
                 else:
                     self.corrupt_packets = int(message["corrupt_packets"])
                     self._worker = None
                     self._done(worker)
-            if frame is not None:
-                yield frame
+            if item is not None:
+                yield item
                 worker.say({"free": message["slot"]})
 
     def __enter__(self) -> IsolatedReader:
@@ -300,7 +331,7 @@ class IsolatedReader:
         except TimeoutError as error:
             self.close()
             raise LimitError(
-                f"{self.name} takes more than {self._allowed:.0f} s to read.", "See --max-time."
+                f"{self.name} takes more than {self._allowed:.0f} s to read.", "See --max-seconds."
             ) from error
         except (LimitError, ReaderCrashError) as error:
             self._worker = None
@@ -332,6 +363,13 @@ class IsolatedReader:
             raise ReaderCrashError(
                 f"{self.name} cannot be read: the process that reads it makes no sense.", "It may be made to do harm."
             ) from error
+
+
+def _within(path: str | os.PathLike[str] | InputFile, *args: Any, **options: Any) -> VideoReader:
+    """A reader in this very process."""
+    from facetell.video.reader import VideoReader
+
+    return VideoReader(path, *args, **options)
 
 
 def _shared_memory() -> int:

@@ -108,6 +108,25 @@ class Seconds(Plan):
 
 
 @dataclass(frozen=True)
+class Times(Plan):
+    """`times:S,S,…`: the frames nearest to these seconds, where the video has one within half a frame of them.
+
+    >>> Times((0.1, 0.5, 7.0)).choose(np.array([0.0, 0.11, 0.2, 0.3, 0.4, 0.52])).tolist()
+    [1, 5]
+    """
+
+    wanted: tuple[float, ...]
+
+    def choose(self, times: np.ndarray) -> np.ndarray:
+        apart = np.median(np.diff(times)) if len(times) > 1 else np.inf
+        distance = np.abs(np.asarray(self.wanted)[:, None] - times)
+        return np.unique(distance.argmin(axis=1)[distance.min(axis=1) <= 0.51 * apart])
+
+    def __str__(self) -> str:
+        return "times:" + ",".join(np.format_float_positional(time, trim="-") for time in self.wanted)
+
+
+@dataclass(frozen=True)
 class Clips(Plan):
     """`clips:KxL@S`: K runs of L frames, every Sth frame, each in the middle of one of K equal parts of the video.
 
@@ -155,11 +174,16 @@ def parse_plan(text: str) -> Plan:
         step = float(match[1])
         if step > 0:
             return Seconds(step)
+    if match := re.fullmatch(r"times:(\d{1,9}(?:\.\d{1,40})?(?:,\d{1,9}(?:\.\d{1,40})?)*)", text):
+        wanted = tuple(float(part) for part in match[1].split(","))
+        if len(wanted) <= _MOST:
+            return Times(wanted)
     if match := re.fullmatch(r"clips:(\d{1,9})x(\d{1,9})@(\d{1,9})", text):
         runs, length, step = (int(group) for group in match.groups())
         if all(1 <= number <= _MOST for number in (runs, length, step)):
             return Clips(runs, length, step)
     raise UsageError(
         f"{text!r} is not a sampling plan.",
-        f"Give one of uniform:20, every:5, at:150, seconds:30 or clips:4x20@5, with numbers from 1 to {_MOST:,}.",
+        "Give one of uniform:20, every:5, at:150, seconds:30, times:1.5,2 or clips:4x20@5, "
+        f"with numbers from 1 to {_MOST:,}.",
     )

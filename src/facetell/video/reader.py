@@ -19,6 +19,7 @@ from facetell.video.header import describe
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 from facetell.video.picture import Renderer, orientation_of
 from facetell.video.plans import DEFAULT_PLAN, Plan, parse_plan
+from facetell.video.sound import Samples, samples_of
 from facetell.video.source import PacketTable, Source
 
 _SHORT = 600  # frames: decoding no more than this, nothing is gained by taking keyframes instead
@@ -77,6 +78,7 @@ class VideoReader:
                 table, first = self._source.scan()
                 self.info = describe(self._source, table, first)
                 wanted = self._chosen(plan, table.times, start_s, end_s)
+                self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
                 self._frames = _video_frames(self._source, table, wanted, plan, render)
         except BaseException:  # pragma: boundary  cleans up and raises on
@@ -112,6 +114,12 @@ class VideoReader:
         if self._source is None:
             return origin.of_picture(self.file)
         return origin.of_video(self._source, self.info)
+
+    def sound(self) -> Iterator[Samples]:
+        """The file's first sound, in step with its pictures; to be asked instead of the frames."""
+        if self._source is not None:
+            self._source.rewind()
+            yield from samples_of(self._source, *self._clock)
 
     def __iter__(self) -> Iterator[Frame]:
         if not self._ahead:

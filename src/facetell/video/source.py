@@ -63,6 +63,12 @@ class PacketTable:
         pts = self.pts[self.order]
         return (pts - pts[0]) * float(self.time_base)
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """When the first and the last frame are shown, in seconds on the container's clock."""
+        first, last = (int(self.pts[self.order[place]]) * self.time_base for place in (0, -1))
+        return float(first), float(last)
+
 
 class Source:
     """An open video file and its main video stream: the largest that is neither cover art nor a thumbnail.
@@ -207,11 +213,15 @@ class Source:
             packet = None
         landed = np.flatnonzero(table.pts == packet.pts) if packet is not None and table.exact else []
         if packet is None or not len(landed) or landed[0] > place:
-            self.container.close()  # the file's index is wrong or missing
-            self._open()
+            self.rewind()  # the file's index is wrong or missing
         else:
             self._packets, self._at = chain([packet], packets), int(landed[0])
             self._guessing = False
+
+    def rewind(self) -> None:
+        """Open the file anew, at its beginning."""
+        self.container.close()
+        self._open()
 
     def _demuxed(self) -> Iterator[av.Packet]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # the frames of an MPO, TIFF or HEIC are other pictures
 _PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
+_PLAIN = ("JPEG", "PNG", "WEBP")  # pictures of one kind of content, in formats that every browser reads
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> degrees clockwise
 _ORIENTATION = 0x0112  # EXIF tag
 _SHORTEST_S = 0.02  # browsers show a frame that claims less for longer; this only keeps times ascending
@@ -42,6 +44,18 @@ def is_picture(file: InputFile) -> bool:
     if head[4:8] == b"ftyp":
         return head[8:] in _BRANDS
     return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG, PNG or WebP, by its header; None of anything else.
+
+    >>> plain_size(b"GIF89a")
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_PLAIN) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError):
+        return None
 
 
 @dataclass(frozen=True, eq=False)

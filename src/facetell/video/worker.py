@@ -28,7 +28,7 @@ from facetell.video.wire import Wire
 
 # Modules that libraries load when they first need them; once this process is shut in, they cannot.
 _LATER = ("av.subtitles.codeccontext", "av.subtitles.stream", "av.subtitles.subtitle")
-_REHEARSALS = ("rehearsal.mp4", "rehearsal.png")  # three grey frames, and a grey picture with EXIF
+_REHEARSALS = ("rehearsal.mp4", "rehearsal.png")  # three grey frames with silence, and a grey picture with EXIF
 
 
 class Memory:
@@ -45,7 +45,7 @@ class Memory:
         self._free: list[int] = []
 
     def put(self, image: np.ndarray) -> int:
-        """Copy a picture into a free slot, and give its number."""
+        """Copy a picture, or samples, into a free slot, and give its number."""
         if not self._slots or image.nbytes > self._slots[0].nbytes:
             while len(self._free) < len(self._slots):
                 self._free.append(self._answer("free"))
@@ -54,7 +54,7 @@ class Memory:
         if not self._free:
             self._free.append(self._answer("free"))
         slot = self._free.pop(0)
-        self._slots[slot][: image.nbytes].reshape(image.shape)[...] = image
+        self._slots[slot][: image.nbytes].view(image.dtype).reshape(image.shape)[...] = image
         return slot
 
     def all_free(self) -> None:
@@ -86,7 +86,7 @@ def main(control: int, memory: int, limits: Limits) -> None:
             question, files = request
             if "free" in question:
                 continue  # the last slot of the file before
-            with closing(InputFile(question["name"], files[0])) as file:
+            with closing(InputFile(question["name"], files[0], question["start"], question["size"])) as file:
                 _serve(wire, frames, file, question, limits)
     except Exception:  # pragma: boundary  nobody else can see it
         wire.send({"crash": traceback.format_exc()})
@@ -102,6 +102,7 @@ def rehearse() -> None:
         with VideoReader(Path(__file__).with_name(name), ahead=0) as reader:
             reader.provenance()
             list(reader)
+            list(reader.sound())
 
 
 def _serve(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any], limits: Limits) -> None:
@@ -119,12 +120,14 @@ def _serve(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any]
 def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any], limits: Limits) -> None:
     frames.all_free()
     sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, None, None))
-    span = {"start_s": question["start_s"], "end_s": question["end_s"]}
-    plan = question["plan"]
+    span = {"start_s": question.get("start_s"), "end_s": question.get("end_s")}
+    plan = question.get("plan")
     with VideoReader(file, plan or DEFAULT_PLAN, **span, ahead=0, limits=limits) as reader:
         info = reader.info
         sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, info.duration_s, info.frame_count))
         wire.send({"info": asdict(info), "origin": asdict(reader.provenance())})
+        for time_s, samples in reader.sound() if question.get("sound") else ():
+            wire.send({"slot": frames.put(samples), "time_s": time_s, "size": samples.shape})
         for frame in reader if plan else ():
             slot = frames.put(frame.image)
             size = frame.image.shape[:2]
