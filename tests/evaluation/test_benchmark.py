@@ -44,10 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = "{NASTY}"
         data = ["one.csv"]
         source = "{NASTY}"
+        unseen = true
         robustness = 1
         [[set]]
         name = "second"
         data = ["two.csv"]
+        source = "second"
         aggregation = true
         compression = "none"
         [[set]]
@@ -103,6 +105,26 @@ def test_documents_get_their_tables_and_a_second_run_is_cheap(
     assert call(folder, *arguments).exit_code == 0
     assert (tmp_path / "all.md").read_text() == text
     assert (tmp_path / "part.md").read_text() == part
+
+
+def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(folder: Path, tmp_path: Path) -> None:
+    made.detector(tmp_path, name="knows.onnx", training_data="the second collection", version="5")
+    networks.write(tmp_path, networks.brightness(gain=-1.0), name="other.onnx", training_data="others", version="5")
+    both = f"{tmp_path / 'knows.onnx'},{tmp_path / 'other.onnx'}"
+    arguments = ["benchmark", str(folder / "sets.toml"), "--detector", str(folder / "even.onnx"), "--detector", both]
+    arguments += ["-o", str(tmp_path / "x.md"), "--json", str(tmp_path / "x.json"), "--resamples", "0", "--quiet"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    result = json.loads((tmp_path / "x.json").read_text())
+    assert [result["cells"][name]["tiny 5"]["auc"] for name in (NASTY, "second")] == [1, 0]
+    assert len(result["detectors"]["tiny 5"]["files"]) == 2
+    assert result["joined"][0]["sets"].keys() == {NASTY, "second"}
+
+    arguments[arguments.index(both)] = str(tmp_path / "knows.onnx")
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    result = json.loads((tmp_path / "x.json").read_text())
+    assert result["cells"]["second"]["tiny 5"] is None
+    assert result["joined"][0]["sets"].keys() == {NASTY}
+    assert "| tiny 5 | trained on these | – |" in (tmp_path / "x.md").read_text()
 
 
 def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:

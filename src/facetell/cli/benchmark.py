@@ -14,7 +14,12 @@ def benchmark(
     context: typer.Context,
     sets: Annotated[Path, typer.Argument(metavar="SETS.toml", help="The data sets, each a table [[set]].")],
     detector: Annotated[
-        list[str], typer.Option(metavar="NAME|FILE", help="Given once for each; the first one is studied closely.")
+        list[str],
+        typer.Option(
+            metavar="NAME|FILE,…",
+            help="Given once for each; the first one is studied closely. Of several files of one network, parted by "
+            "commas, a set is measured by the first that was not trained on it.",
+        ),
     ],
     out: Annotated[
         list[Path],
@@ -45,8 +50,8 @@ def benchmark(
     from facetell.cli._counting import counting
     from facetell.errors import OutputError
     from facetell.evaluation import markdown
+    from facetell.evaluation.benchmark import Contender, steps
     from facetell.evaluation.benchmark import benchmark as measure
-    from facetell.evaluation.benchmark import steps
     from facetell.evaluation.sources import read_sets
     from facetell.evaluation.store import Store
     from facetell.scanning import Scanner
@@ -62,10 +67,10 @@ def benchmark(
     for document in out:  # before long work: that every place in it is known
         if document.exists():
             markdown.check(document.read_text(encoding="utf-8"), str(document))
-    scanners = [Scanner(name, device=device) for name in detector]
+    contenders = [Contender(tuple(Scanner(each, device=device) for each in files.split(","))) for files in detector]
     store = None if scores is None else Store(scores)
-    with counting(steps(chosen, folder, len(scanners)), quiet) as advance:
-        result = measure(chosen, folder, scanners, store, workers=workers, n_boot=resamples, progress=advance)
+    with counting(steps(chosen, folder, contenders), quiet) as advance:
+        result = measure(chosen, folder, contenders, store, workers=workers, n_boot=resamples, progress=advance)
     drawn = {images / f"benchmark-{name}.svg": svg for name, svg in markdown.figures(result).items()}
     for path, svg in drawn.items():
         write(svg, str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,56 @@ import numpy as np
 import pandas as pd
 
 from facetell.evaluation.aggregation import aggregation, mirrored
+from facetell.evaluation.calibration import VIEWS
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
-from facetell.evaluation.scoring import Scored, score
+from facetell.evaluation.scoring import Damage, Scored, is_picture, score
 from facetell.evaluation.sources import DataSet, refuse_twice
 from facetell.evaluation.store import Store
+from facetell.evaluation.views import Blended, views
 from facetell.scanning import Scanner
 
 SCHEMA = "facetell-benchmark/1"
 MANY_FRAMES = "uniform:32"  # the plan of the study of aggregation
+VIDEO = ["dataset", "label", "compression", "method", "video"]  # what tells one video of a manifest from another
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A detector; or one network in several files, each trained on other data: a set gets one not trained on it."""
+
+    scanners: tuple[Scanner, ...]
+
+    @property
+    def name(self) -> str:
+        card = self.scanners[0].detector.card
+        return f"{card.name} {card.version}"
+
+    def on(self, one: DataSet) -> Scanner | None:
+        """The first that was not trained on the very videos of a set; None if all were."""
+        kept = (each for each in self.scanners if one.unseen or not one.of_source(each.detector.card.training_data))
+        return next(kept, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How everything is scored and resampled."""
+
+    store: Store | None
+    workers: int
+    n_boot: int
+    progress: Callable[[int], None] | None
+
+    def score(self, manifest: pd.DataFrame, scanner: Scanner, damage: Damage | None = None) -> Scored:
+        return score(manifest, scanner, self.workers, self.progress, damage, self.store)
 
 
 def benchmark(
     sets: Sequence[DataSet],
     folder: Path,
-    scanners: Sequence[Scanner],
+    contenders: Sequence[Contender],
     store: Store | None = None,
     *,
     workers: int = 1,
@@ -38,82 +72,102 @@ def benchmark(
     Args:
         sets: what to measure on.
         folder: that the sets' paths are relative to.
-        scanners: with the detectors; the first one's robustness, aggregation and curves are studied.
+        contenders: the detectors; the first one's robustness, aggregation, views and curves are studied.
         store: keeps the scores; a second run with one new detector scores only that.
         workers: threads.
         n_boot: resamples for the intervals.
         progress: called with the number of items done; `steps` says how many there will be.
 
     Returns:
-        `detectors`, `sets`, and `cells`, set -> detector -> metrics, `verdicts` and `videos`, of how many there are (a
-        detector of clips is measured on videos with as many faces as it needs); of the first detector `reliability`,
-        `curves` (set -> undecided, wrong), `robustness` and `aggregation`; `joined`, what joining the detectors gains.
+        `detectors`, `sets`, and `cells`, set -> detector -> metrics, `verdicts`, `videos`, of how many there are (a
+        detector of clips is measured on videos with as many faces as it needs), and `own`, whether it was trained on
+        others of the same collection; None where it was trained on these. Of the first detector `reliability`, `curves`
+        (set -> undecided, wrong), `robustness`, `aggregation` and `views`; `joined`, what joining the detectors gains.
 
     Raises:
         UsageError: two detectors of one name and version.
         DataError: a set that cannot be read.
     """
-    names = [f"{scanner.detector.card.name} {scanner.detector.card.version}" for scanner in scanners]
+    run = _Run(store, workers, n_boot, progress)
+    names = [contender.name for contender in contenders]
     refuse_twice(names, "detectors")
     manifests = {one.name: one.manifest(folder) for one in sets}
+    of = {one.name: {c.name: scanner for c in contenders if (scanner := c.on(one))} for one in sets}
     scored = {
-        one.name: {
-            name: score(manifests[one.name], scanner, workers, progress, store=store)
-            for name, scanner in zip(names, scanners, strict=True)
-        }
-        for one in sets
+        name: {d: run.score(_long_enough(manifests[name], scanner), scanner) for d, scanner in scanners.items()}
+        for name, scanners in of.items()
     }
-    first, labelled = names[0], [one.name for one in sets if manifests[one.name].label.nunique() == 2]
+    first = {name: scanners[names[0]] for name, scanners in of.items() if names[0] in scanners}
+    labelled = [
+        name for name in first if manifests[name].label.nunique() == 2 and len(scored[name][names[0]].videos)
+    ]
     return {
         "schema": SCHEMA,
         "n_boot": n_boot,
-        "detectors": {
-            name: {
-                "sha256": scanner.detector.info.sha256,
-                "kind": scanner.detector.card.kind,
-                "frames": scanner.detector.card.frames,
-                "training_data": scanner.detector.card.training_data,
-                "sample": str(scanner.plan),
-                "fpr": scanner.rule.fpr if scanner.rule.thresholds else None,
-            }
-            for name, scanner in zip(names, scanners, strict=True)
-        },
+        "detectors": {contender.name: _described(contender) for contender in contenders},
         "sets": {one.name: _about(one, manifests[one.name]) for one in sets},
-        "cells": {one.name: {name: _cell(scored[one.name][name], n_boot) for name in names} for one in sets},
-        "curves": {name: _curve(scored[name][first]) for name in labelled},
-        "reliability": _pairs([scored[name][first] for name in labelled]),
-        "robustness": {
-            one.name: _robustness(manifests[one.name], one.robustness, scanners[0], store, workers, n_boot, progress)
+        "cells": {
+            one.name: {d: _cell(scored[one.name].get(d), one, manifests[one.name], n_boot) for d in names}
             for one in sets
-            if one.robustness
+        },
+        "curves": {name: _curve(scored[name][names[0]]) for name in labelled},
+        "reliability": _pairs([scored[name][names[0]] for name in labelled]),
+        "robustness": {
+            one.name: _robustness(manifests[one.name], one.robustness, first[one.name], run)
+            for one in sets
+            if one.robustness and one.name in first
         },
         "aggregation": _aggregation(
-            {one.name: manifests[one.name] for one in sets if one.aggregation},
-            scanners[0],
-            store,
-            workers,
-            n_boot,
-            progress,
+            {one.name: manifests[one.name] for one in sets if one.aggregation}, contenders[0], run
+        ),
+        "views": _views(
+            {name: scored[name][names[0]] for name in labelled},
+            {name: manifests[name] for name in first if set(manifests[name].label) == {0}},
+            contenders[0],
+            run,
         ),
         "joined": [
-            joined({name: {d: _measurable(scored[name][d]) for d in some} for name in labelled}, n_boot)
-            for some in _companies(names, scanners)
+            joined(
+                {
+                    name: {d: _measurable(scored[name][d]) for d in some}
+                    for name in labelled
+                    if scored[name].keys() >= set(some)
+                },
+                n_boot,
+            )
+            for some in _companies(contenders)
         ],
     }
 
 
-def steps(sets: Sequence[DataSet], folder: Path, detectors: int) -> int:
-    """How many items a benchmark of so many detectors looks at."""
+def steps(sets: Sequence[DataSet], folder: Path, contenders: Sequence[Contender]) -> int:
+    """How many items a benchmark of these detectors looks at."""
     total = 0
     for one in sets:
         manifest = one.manifest(folder)
-        studied = len(_some(manifest, one.robustness)) * (len(SUITE) + 1) if one.robustness else 0
-        total += len(manifest) * (detectors + 2 * one.aggregation) + studied
+        total += sum(len(_long_enough(manifest, scanner)) for c in contenders if (scanner := c.on(one)))
+        total += 2 * len(manifest) * one.aggregation
+        total += len(_some(manifest, one.robustness)) * (len(SUITE) + 1) if one.robustness else 0
+        total += 2 * len(manifest) * (set(manifest.label) == {0} and _has_views(contenders[0]))
     return total
 
 
+def _described(contender: Contender) -> dict[str, Any]:
+    scanner = contender.scanners[0]
+    return {
+        "kind": scanner.detector.card.kind,
+        "frames": scanner.detector.card.frames,
+        "sample": str(scanner.plan),
+        "fpr": scanner.rule.fpr if scanner.rule.thresholds else None,
+        "files": [
+            {"sha256": each.detector.info.sha256, "training_data": each.detector.card.training_data}
+            for each in contender.scanners
+        ],
+    }
+
+
 def _about(one: DataSet, manifest: pd.DataFrame) -> dict[str, Any]:
-    videos = manifest.drop_duplicates(["dataset", "label", "method", "compression", "video"])
+    videos = manifest.drop_duplicates(VIDEO)
     return {
         "source": one.source,
         "compression": one.compression or ", ".join(sorted(set(manifest.compression) - {""})) or "not stated",
@@ -123,15 +177,28 @@ def _about(one: DataSet, manifest: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _long_enough(manifest: pd.DataFrame, scanner: Scanner) -> pd.DataFrame:
+    """Without stills of videos of which there are fewer than one score of the detector needs."""
+    still = (manifest.member.where(manifest.member != "", manifest.path)).map(is_picture)
+    enough = manifest.groupby(VIDEO).path.transform("size") >= scanner.detector.card.frames
+    return manifest[~still | enough].reset_index(drop=True)
+
+
 def _measurable(scored: Scored) -> pd.DataFrame:
     return scored.videos[scored.videos.faces >= scored.card.frames]
 
 
-def _cell(scored: Scored, n_boot: int) -> dict[str, Any]:
+def _cell(scored: Scored | None, one: DataSet, manifest: pd.DataFrame, n_boot: int) -> dict[str, Any] | None:
+    if scored is None:
+        return None
     videos = _measurable(scored)
     _, groups = resampling_unit(videos)
     numbers = metrics(videos.label, videos.p_fake, groups, n_boot)
-    return numbers | {"verdicts": verdicts(videos), "videos": int(scored.items.key.nunique())}
+    return numbers | {
+        "verdicts": verdicts(videos),
+        "videos": len(manifest.drop_duplicates(VIDEO)),
+        "own": one.of_source(scored.card.training_data),
+    }
 
 
 def _curve(scored: Scored) -> dict[str, list[float]]:
@@ -148,47 +215,47 @@ def _pairs(several: Sequence[Scored]) -> dict[str, list[float]]:
 def _some(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
     """At most so many videos of either class, drawn once and for all."""
     rng = np.random.default_rng(0)
-    key = manifest.groupby(["dataset", "label", "compression", "method", "video"], sort=False).ngroup()
+    key = manifest.groupby(VIDEO, sort=False).ngroup()
     kept = [rng.permutation(key[manifest.label == label].unique())[:most] for label in sorted(set(manifest.label))]
     return manifest[key.isin(np.concatenate(kept))].reset_index(drop=True)
 
 
-def _robustness(
-    manifest: pd.DataFrame,
-    most: int,
-    scanner: Scanner,
-    store: Store | None,
-    workers: int,
-    n_boot: int,
-    progress: Callable[[int], None] | None,
-) -> dict[str, Any]:
+def _robustness(manifest: pd.DataFrame, most: int, scanner: Scanner, run: _Run) -> dict[str, Any]:
     rows = _some(manifest, most)
-    clean = score(rows, scanner, workers, progress, store=store)
-    return robustness(rows, scanner, clean, workers, n_boot, progress, store)
+    clean = run.score(rows, scanner)
+    return robustness(rows, scanner, clean, run.workers, run.n_boot, run.progress, run.store)
 
 
-def _aggregation(
-    manifests: Mapping[str, pd.DataFrame],
-    scanner: Scanner,
-    store: Store | None,
-    workers: int,
-    n_boot: int,
-    progress: Callable[[int], None] | None,
-) -> dict[str, Any] | None:
-    if not manifests or scanner.detector.card.kind != "frame":
+def _aggregation(manifests: Mapping[str, pd.DataFrame], contender: Contender, run: _Run) -> dict[str, Any] | None:
+    detector = contender.scanners[0].detector
+    if not manifests or detector.card.kind != "frame":
         return None
     rows = pd.concat(manifests.values(), ignore_index=True)
-    clean, flipped = (
-        score(rows, Scanner(detector, MANY_FRAMES), workers, progress, store=store)
-        for detector in (scanner.detector, mirrored(scanner.detector))
+    clean, flipped = (run.score(rows, Scanner(each, MANY_FRAMES)) for each in (detector, mirrored(detector)))
+    return {"sets": list(manifests), **aggregation(clean, flipped, run.n_boot)}
+
+
+def _has_views(contender: Contender) -> bool:
+    card = contender.scanners[0].detector.card
+    return card.kind == "frame" and card.parts.keys() >= set(VIEWS)
+
+
+def _views(
+    development: Mapping[str, Scored], reals: Mapping[str, pd.DataFrame], contender: Contender, run: _Run
+) -> dict[str, Any]:
+    if not (_has_views(contender) and development and reals):
+        return {"none": f"it takes sets of both classes, sets of real faces, and views ({', '.join(VIEWS)})"}
+    scanner = contender.scanners[0]
+    seen, blended = (
+        {name: run.score(manifest, scanner, damage) for name, manifest in reals.items()} for damage in (None, Blended())
     )
-    return {"sets": list(manifests), **aggregation(clean, flipped, n_boot)}
+    return views(scanner.detector.card, list(development.values()), seen, blended)
 
 
-def _companies(names: Sequence[str], scanners: Sequence[Scanner]) -> list[list[str]]:
-    """The detectors to join: those of single faces, which every set can feed; and all, on the sets that feed all."""
-    frames = [name for name, scanner in zip(names, scanners, strict=True) if scanner.detector.card.kind == "frame"]
-    everyone = list(names)
-    return [
-        some for some in ([frames] if frames != everyone else []) + [everyone] if len(some) > 1 and names[0] in some
-    ]
+def _companies(contenders: Sequence[Contender]) -> list[list[str]]:
+    """The detectors to join: those of single faces, which every set can feed; the first with those of clips; all."""
+    single = [c.name for c in contenders if c.scanners[0].detector.card.kind == "frame"]
+    names = [c.name for c in contenders]
+    clips = [names[0], *(name for name in names if name not in single)]
+    several = [some for some in (single, clips, names) if len(some) > 1 and some[0] == names[0]]
+    return [some for number, some in enumerate(several) if some not in several[:number]]

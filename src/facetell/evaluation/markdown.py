@@ -81,8 +81,9 @@ def address(image: Path, document: Path) -> str:
 
 def _detectors(result: Mapping[str, Any]) -> str:
     rows = [
-        (name, about["kind"], about["sample"], about["training_data"], f"`{about['sha256'][:12]}`")
+        (name, about["kind"], about["sample"], file["training_data"], f"`{file['sha256'][:12]}`")
         for name, about in result["detectors"].items()
+        for file in about["files"]
     ]
     return _table(("detector", "kind", "frames", "trained on", "SHA-256"), rows)
 
@@ -95,6 +96,9 @@ def _sets(result: Mapping[str, Any]) -> str:
         head = f"**{_cell(name)}**: video level, {n}; {_cell(about['compression'])}"
         rows = []
         for detector, cell in result["cells"][name].items():
+            if cell is None:
+                rows.append((detector, "trained on these", *[NONE] * 5))
+                continue
             tally = cell["verdicts"]
             measured = cell["n_real"] + cell["n_fake"]
             rows.append(
@@ -124,11 +128,13 @@ def _cross(result: Mapping[str, Any]) -> str:
     rows = []
     for detector, about in result["detectors"].items():
         cells = []
-        for name, one in result["sets"].items():
-            auc = result["cells"][name][detector]["auc"]
-            own = one["source"] and one["source"].casefold() in about["training_data"].casefold()
-            cells.append(NONE if auc is None else f"{auc:.3f}{' *' if own else ''}")
-        rows.append((detector, about["training_data"], *cells))
+        for name in result["sets"]:
+            cell = result["cells"][name][detector]
+            if cell is None or cell["auc"] is None:
+                cells.append(NONE)
+            else:
+                cells.append(f"{cell['auc']:.3f}{' *' if cell['own'] else ''}")
+        rows.append((detector, " / or ".join(file["training_data"] for file in about["files"]), *cells))
     return _table(("detector", "trained on", *result["sets"]), rows)
 
 
@@ -162,6 +168,46 @@ def _aggregation(result: Mapping[str, Any]) -> str:
     ]
     n = f"{study['n_real']} real + {study['n_fake']} fake videos of {_cell(', '.join(study['sets']))}"
     return f"{n}\n\n{rules}\n\n{_table(('faces', 'on average', 'AUC (95 %)'), frames)}"
+
+
+VIEWS_RULES = {
+    "ignored": "it is judged as any other",
+    "never": "it is never decided",
+    "margin": "it is never REAL, and FAKE from further up",
+}
+
+
+def _views(result: Mapping[str, Any]) -> str:
+    """What each rule for views that disagree does."""
+    study = result["views"]
+    if "none" in study:
+        return f"Not measured: {_cell(study['none'])}."
+    rows = []
+    for name, words in VIEWS_RULES.items():
+        rule = study["rules"][name]
+        apart = {"ignored": rule["threshold"], "never": None}.get(name, rule["threshold"] + (rule["margin"] or 0.0))
+        worst = max(rule["false_alarms"].values(), key=lambda one: one["value"])
+        rows.append(
+            (
+                words,
+                f"{rule['threshold']:.2f}",
+                "never" if apart is None else f"{apart:.2f}",
+                *(terminal.shared(rule[key]) for key in ("undecided", "wrong", "found")),
+                terminal.shared(worst),
+                terminal.shared(rule["blends"]),
+            )
+        )
+    columns = (
+        f"a face whose views lie more than {study['apart']:.2f} apart",
+        "FAKE from logit",
+        "such a face",
+        "undecided",
+        "wrong of the decided",
+        "fakes found",
+        "real called FAKE, worst source",
+        "self-blends called FAKE",
+    )
+    return _table(columns, rows)
 
 
 def _joined(result: Mapping[str, Any]) -> str:
@@ -207,5 +253,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "curve": _curve,
     "robustness": _robustness,
     "aggregation": _aggregation,
+    "views": _views,
     "joined": _joined,
 }

@@ -20,7 +20,7 @@ from facetell.data.layouts.base import PICTURES
 from facetell.data.manifest import validate
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, InputError, NotVideoError
+from facetell.errors import DataError, FileMissingError, ForgeError, InputError, NotVideoError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -231,10 +231,10 @@ class _Look:
             seen[row] = one = Seen()
             try:
                 image = picture(str(self.items.path.iat[row]), str(self.items.member.iat[row]))
-            except (InputError, DataError) as error:
+                image = self.damage.picture(image, int(digest[:8], 16)) if self.damage else image
+            except (InputError, DataError, ForgeError) as error:
                 one.reason = type(error).__name__
                 continue
-            image = self.damage.picture(image, int(digest[:8], 16)) if self.damage else image
             alone = bool(self.items.crop.iat[row]) or card.kind != "frame"
             detections = largest_face(image, self.finder) if alone else self.finder.detect(image)
             for face in detections:

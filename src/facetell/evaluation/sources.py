@@ -22,7 +22,10 @@ class DataSet:
     Args:
         name: as it stands in the tables.
         data: what `--data` of `facetell evaluate` takes, relative to the benchmark's folder.
-        source: how the cards of detectors name the collection it is from; a detector trained on that is marked.
+        source: how the cards of detectors name the collection it is from. A detector trained on that was trained on
+            these very videos, and is not measured on them.
+        unseen: no detector was trained on these videos or their people; one trained on others of the collection is
+            measured, and marked.
         compression: in words; how the manifest says it, if empty.
         label, split, layout, crop: as for `facetell evaluate`.
         aggregation: part of the study of aggregation.
@@ -32,6 +35,7 @@ class DataSet:
     name: str
     data: tuple[str, ...]
     source: str = ""
+    unseen: bool = False
     compression: str = ""
     label: str | None = None
     split: str | None = None
@@ -39,6 +43,14 @@ class DataSet:
     crop: bool = False
     aggregation: bool = False
     robustness: int = 0
+
+    def of_source(self, training_data: str) -> bool:
+        """Whether a detector with this training data was trained on the set's collection.
+
+        >>> DataSet(name="clips", data=("x",), source="SDFVD").of_source("sdfvd and FaceForensics++, the train split")
+        True
+        """
+        return bool(self.source) and self.source.casefold() in training_data.casefold()
 
     def manifest(self, folder: Path) -> pd.DataFrame:
         known = None if self.label is None else label_of(self.label, self.name)
@@ -60,7 +72,7 @@ def read_sets(path: Path) -> list[DataSet]:
         raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not TOML: {error}.") from error
-    types = {"data": list, "crop": bool, "aggregation": bool, "robustness": int}
+    types = {"data": list, "unseen": bool, "crop": bool, "aggregation": bool, "robustness": int}
     known = {field.name: types.get(field.name, str) for field in fields(DataSet)}
     if not isinstance(tables, list) or not tables:
         raise DataError(f"{path} names no data set.", "Each is a table [[set]] with name and data.")
