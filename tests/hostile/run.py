@@ -1,4 +1,4 @@
-"""Scans hostile files, each as `facetell scan` would, and counts what became of them."""
+"""Scans hostile files, each as `facetell scan --annotate` would, and counts what became of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from facetell.errors import FacetellError
 from facetell.report import csv, html, json, terminal
+from facetell.report.annotate import annotate
 from facetell.scanning import Scanner
 from facetell.types import Label, Verdict
 from tests.hostile.generator import Case
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # what terminals may obey
+LONG = 300  # frames: beyond this no marked copy is made
 OPENING = re.compile(r"<(script>alert|img src=x)", re.IGNORECASE)
 
 
@@ -83,6 +87,7 @@ def scan_all(cases: Iterable[Case], scanner: Scanner, folder: Path, most_s: floa
         try:
             verdict = scanner.scan(path)
             _report(verdict, summary, title)
+            _annotate(verdict, scanner, folder)
         except Exception:
             summary.crashes.append(f"{title}: {traceback.format_exc()}")
             continue
@@ -113,6 +118,16 @@ def _report(verdict: Verdict, summary: Summary, title: str) -> None:
         summary.leaks.append(f"{title}: terminal")
     if STEERING.search(page) or OPENING.search(page):
         summary.leaks.append(f"{title}: page")
+
+
+def _annotate(verdict: Verdict, scanner: Scanner, folder: Path) -> None:
+    """Mark a file that was judged and is not too long: its sound is read, too."""
+    if verdict.video is None or (verdict.video.frame_count or 0) > LONG:
+        return
+    target = folder / ("marked.png" if verdict.video.is_still else "marked.mp4")
+    with suppress(FacetellError):
+        annotate(verdict.path, verdict, target, scanner.readers)
+    target.unlink(missing_ok=True)
 
 
 def _workers(scanner: Scanner) -> list[int]:

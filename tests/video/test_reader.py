@@ -115,7 +115,10 @@ def test_a_constant_frame_rate_is_not_called_variable_for_rounded_timestamps(tmp
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(suffix: str, tmp_path: Path) -> None:
+def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)  # such small frames are cheap
     path = media.write_video(
         tmp_path / f"long{suffix}", media.numbered_frames(2000), gop=250, options={"sc_threshold": "0"}
     )
@@ -134,7 +137,7 @@ def test_in_a_long_video_other_plans_stay_exact(tmp_path: Path) -> None:
 
 def test_reading_through_and_seeking_give_the_same(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     through = frames(clip, "uniform:4")
-    monkeypatch.setattr("facetell.video.source._FAR", 0)
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
     sought = frames(clip, "uniform:4")
     assert [frame.time_s for frame in through] == [frame.time_s for frame in sought]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(through, sought, strict=True))
@@ -145,7 +148,7 @@ def test_an_index_that_leads_nowhere_costs_time_and_no_frames(clip: Path, monkey
         self.container.close()
         self._open()
 
-    monkeypatch.setattr("facetell.video.source._FAR", 0)
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
     monkeypatch.setattr(Source, "_seek", reopen)
     assert numbers(clip, "uniform:4") == [12, 37, 62, 87]
 

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -149,5 +150,8 @@ def _opened(part: Path, path: Path) -> Iterator[Any]:
         out = av.open(str(part), "w")
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be written: {error}.") from error
-    with out:
-        yield out
+    try:
+        with out:
+            yield out
+    except FFmpegError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error

@@ -12,10 +12,11 @@ from typing import TypeVar
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from facetell.errors import UsageError
+from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
 from facetell.report.heat import glow
 from facetell.report.text import SUSPECTED, plain, probability
@@ -68,7 +69,10 @@ def annotate(
                 for frame in reader:
                     _write_picture(part, painter.paint(frame.image, 0.0))
             else:
-                _write_video(part, reader.info, iter(reader), readers.sound(path), painter)
+                try:
+                    _write_video(part, reader.info, iter(reader), readers.sound(path), painter)
+                except FFmpegError as error:
+                    raise OutputError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 # Drawing ------------------------------------------------------------------------------------------------------------
@@ -180,6 +184,7 @@ def _write_picture(part: Path, image: np.ndarray) -> None:
 def _write_video(
     part: Path, info: VideoInfo, frames: Iterator[Frame], sound: Iterator[Samples], painter: _Painter
 ) -> None:
+    """Raises FFmpegError for what no .mp4 can hold, such as a time beyond all reason."""
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
         out.metadata["comment"] = COMMENT
         frame = next(frames)

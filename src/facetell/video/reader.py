@@ -12,7 +12,7 @@ from av.error import FFmpegError
 
 from facetell.errors import DamagedVideoError, UsageError
 from facetell.types import Frame, Provenance
-from facetell.video import origin, stills
+from facetell.video import origin, route, stills
 from facetell.video.ahead import Ahead
 from facetell.video.file import AGAIN, InputFile, opened
 from facetell.video.header import describe
@@ -22,15 +22,14 @@ from facetell.video.plans import DEFAULT_PLAN, Plan, parse_plan
 from facetell.video.sound import Samples, samples_of
 from facetell.video.source import PacketTable, Source
 
-_SHORT = 600  # frames: decoding no more than this, nothing is gained by taking keyframes instead
 _AHEAD_BYTES = 128 * 2**20
 
 
 class VideoReader:
     """Iterates over the sampled frames of a video or picture, decoding in a thread of its own.
 
-    Only the groups of pictures that hold a sampled frame are decoded, up to that frame, and only sampled frames become
-    RGB. Memory stays bounded: the decoder runs at most `ahead` frames ahead.
+    Only the groups of pictures that hold a sampled frame are decoded, up to that frame (see `facetell.video.route`),
+    and only sampled frames become RGB. Memory stays bounded: the decoder runs at most `ahead` frames ahead.
 
     Args:
         path: the file; an open one is closed with this reader.
@@ -151,12 +150,12 @@ def _picture_frames(picture: stills.Picture, wanted: np.ndarray) -> Generator[Fr
 def _video_frames(
     source: Source, table: PacketTable, wanted: np.ndarray, plan: Plan, render: Renderer
 ) -> Generator[Frame, None, None]:
-    fed = _to_decode(table, wanted)
-    if table.exact and fed.sum() > _SHORT and (slack := plan.slack(len(table.times))):
-        wanted = _at_keyframes(table, wanted, slack)
-        fed = _to_decode(table, wanted)
+    if table.exact:
+        wanted, runs = route.choose(table, wanted, plan.slack(len(table.times)), source.pixels)
+        decoded = _by_timestamp(source, table, wanted, runs)
+    else:
+        decoded = _by_counting(source, table, wanted)
     number = 0
-    decoded = _by_timestamp(source, table, wanted, fed) if table.exact else _by_counting(source, table, wanted)
     for place, frame in decoded:
         source.limits.check_size(source.name, frame.width, frame.height)  # it may change on the way
         try:
@@ -174,35 +173,8 @@ def _video_frames(
         )
 
 
-def _to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:
-    """(n,) bool: the packets that have to be decoded for these frames, each from the keyframe before it on."""
-    keys = np.flatnonzero(table.is_key)
-    keys = keys if len(keys) and keys[0] == 0 else np.concatenate([[0], keys])
-    edges = np.zeros(len(table) + 1, dtype=np.int64)
-    for place in table.order[wanted].tolist():
-        group = int(np.searchsorted(keys, place, "right")) - 1
-        if (
-            group and table.pts[place] < table.pts[keys[group]]
-        ):  # shown before the keyframe: may need the group before it
-            group -= 1
-        edges[keys[group]] += 1
-        edges[place + 1] -= 1
-    return np.cumsum(edges[:-1]) > 0
-
-
-def _at_keyframes(table: PacketTable, wanted: np.ndarray, slack: float) -> np.ndarray:
-    """The same frames, each moved to the nearest keyframe if one lies within `slack` frames."""
-    keys = np.flatnonzero(table.is_key[table.order])
-    after = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
-    if not len(keys):
-        return wanted
-    around = np.stack([keys[np.maximum(after - 1, 0)], keys[after]])
-    nearest = np.take_along_axis(around, np.abs(around - wanted).argmin(axis=0)[None], axis=0)[0]
-    return np.unique(np.where(np.abs(nearest - wanted) <= slack, nearest, wanted))
-
-
 def _by_timestamp(
-    source: Source, table: PacketTable, wanted: np.ndarray, fed: np.ndarray
+    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray
 ) -> Generator[tuple[int, av.VideoFrame], None, None]:
     """The wanted frames with their numbers; in place of one that cannot be decoded comes the next that can."""
     in_order = table.pts[table.order]
@@ -216,9 +188,8 @@ def _by_timestamp(
                     left.popleft()
                 yield int(np.searchsorted(in_order, frame.pts, "right")) - 1, frame
 
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], fed.astype(np.int8), [0]]))).reshape(-1, 2)
-    for first, end in edges.tolist():
-        for packet in source.packets(table, first, end - 1):
+    for first, last in runs.tolist():
+        for packet in source.packets(table, first, last):
             yield from met(source.decode(packet, wanted=packet.pts in exactly))
         yield from met(source.drain())
 

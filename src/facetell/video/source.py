@@ -17,6 +17,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
+from facetell.video import costs
 from facetell.video.file import AGAIN, InputFile, opened
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 
@@ -30,7 +31,6 @@ _CONTAINERS = (
 # Decoders that leave out frames nothing else refers to when asked, packet by packet, with all others unchanged.
 _SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
 _PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails
-_FAR = 300  # packets: a gap worth a seek; reading through a smaller one is as fast
 _HEAD = 4096  # bytes of the first packet, where encoders write their settings
 _TRIES = 1000  # packets: how far to look for a first frame
 
@@ -44,6 +44,7 @@ class PacketTable:
 
     time_base: Fraction
     pts: np.ndarray  # (n,) int64; the packet's number where the file gives no timestamp
+    sizes: np.ndarray  # (n,) int64, bytes
     is_key: np.ndarray  # (n,) bool
     is_shown: np.ndarray  # (n,) bool: whole, and not cut away by an edit list
     exact: bool  # every packet states its own presentation time; else frames are told apart by counting
@@ -144,6 +145,11 @@ class Source:
             raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", AGAIN)
         return max(known, key=lambda s: (s.frames != 1, s.codec_context.width * s.codec_context.height))
 
+    @property
+    def pixels(self) -> int:
+        """Of a frame, as far as the file says."""
+        return self.stream.codec_context.width * self.stream.codec_context.height
+
     def close(self) -> None:
         self._packets = iter(())  # the generator refers to this source: decoders would outlive it until a collection
         self.container.close()
@@ -156,7 +162,7 @@ class Source:
             DamagedVideoError: no frame can be decoded.
             LimitError: more packets than any video has.
         """
-        pts, flags, first, stated = array("q"), bytearray(), None, True
+        pts, sizes, flags, first, stated = array("q"), array("q"), bytearray(), None, True
         for place, packet in enumerate(self._packets):
             if place == self.limits.frames:
                 raise LimitError(
@@ -170,6 +176,7 @@ class Source:
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
             pts.append(packet.pts if packet.pts is not None else 0)
+            sizes.append(packet.size)
             flags.append(packet.is_keyframe | (not packet.is_discard and not packet.is_corrupt) << 1)
         if first is None:
             first = next(iter(self.drain()), None)
@@ -181,6 +188,7 @@ class Source:
         table = PacketTable(
             time_base=(self.stream.time_base if stated else None) or 1 / Fraction(self.stream.guessed_rate or 25),
             pts=np.array(pts) if stated else np.arange(len(pts)),
+            sizes=np.array(sizes),
             is_key=bits & 1 > 0,
             is_shown=bits & 2 > 0,
             exact=exact,
@@ -193,7 +201,7 @@ class Source:
 
     def packets(self, table: PacketTable, first: int, last: int) -> Iterator[av.Packet]:
         """The packets at the places `first` to `last` of the table; ends early where the file does."""
-        if first < self._at or (table.exact and first - self._at > _FAR):
+        if first < self._at or (table.exact and costs.of_reading(table.sizes[self._at : first]).sum() > costs.SEEK):
             self._seek(table, first)
         for packet in self._packets:
             place = self._at
