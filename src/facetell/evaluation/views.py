@@ -72,7 +72,7 @@ def views(
         card,
     )
     rules: dict[str, Any] = {}
-    apart = None
+    apart = 0.0
     for rule in get_args(ViewsRule):
         try:
             fitted = calibrate(card, {"clean": everything}, reals, (DEFAULT_RATE,), n_boot=0, views=rule)
@@ -81,7 +81,7 @@ def views(
         (threshold,), report, scope = fitted.thresholds, fitted.metrics["calibration"], fitted.scope
         if threshold.logit is None or scope is None or "none" in report["views"]:
             return {"none": report["views"].get("none", threshold.source)}
-        apart = scope.views_apart or apart
+        apart = apart if scope.views_apart is None else scope.views_apart
         rate = f"{DEFAULT_RATE:g}"
         held_out = report["decisions"][rate].values()
         made = pd.concat([table_of(scored, source) for source, scored in blends.items()]).assign(label=1)
