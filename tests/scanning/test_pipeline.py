@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def test_many_files_come_in_order_with_the_broken_between_them(tmp_path: Path, p
     verdicts = list(Scanner(saying(tmp_path, 5.0)).scan_many(paths))
     assert [verdict.label for verdict in verdicts] == [Label.FAKE, Label.ERROR, Label.FAKE]
     assert [verdict.path for verdict in verdicts] == [str(path) for path in paths]
+
+
+def test_the_next_file_is_read_while_one_is_judged_and_no_more(tmp_path: Path, portrait_clip: Path) -> None:
+    scanner = Scanner(saying(tmp_path, 5.0))
+    drawn: list[int] = []
+
+    def paths() -> Iterator[Path]:
+        for number in range(6):
+            drawn.append(number)
+            yield portrait_clip
+
+    verdicts = scanner.scan_many(paths())
+    first = next(verdicts)
+    assert drawn == [0, 1]
+    assert next(verdicts).p_fake == first.p_fake == scanner.scan(portrait_clip).p_fake
+    assert drawn == [0, 1, 2]
+    verdicts.close()
+    assert len(list(scanner.scan_many([portrait_clip] * 3))) == 3
+    assert len(scanner.readers._idle) == 2
 
 
 def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, portrait_clip: Path) -> None:

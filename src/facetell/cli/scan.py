@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,15 +156,24 @@ def _verdicts(files: Sequence[str], scanner: Scanner, journal: Journal | None) -
     """Each file's verdict, and whether it is new; a new one is finished when the next is asked for."""
     from facetell.report.journal import stamp_of
 
-    for file in files:
-        if journal is not None and (finished := journal.get(file)):
-            yield finished, False
+    finished = [journal.get(file) if journal is not None else None for file in files]
+    stamps: deque[list[int] | None] = deque()
+
+    def new() -> Iterator[str]:
+        for file, verdict in zip(files, finished, strict=True):
+            if verdict is None:
+                stamps.append(stamp_of(file))  # before it is read
+                yield file
+
+    fresh = scanner.scan_many(new())
+    for before in finished:
+        if before is not None:
+            yield before, False
             continue
-        stamp = stamp_of(file)
-        verdict = scanner.scan(file)
+        verdict = next(fresh)
         yield verdict, True
         if journal is not None:
-            journal.add(verdict, stamp)
+            journal.add(verdict, stamps.popleft())
 
 
 def _report(

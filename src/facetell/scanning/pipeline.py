@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
 from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
+from facetell.video.isolation import AnyReader
 from facetell.video.limits import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,29 @@ class Scanner:
 
     def scan(self, path: str | os.PathLike[str]) -> Verdict:
         """Judge one file; what cannot be judged gives a verdict labelled ERROR that names the reason."""
+        return self._judged(path, lambda: self._open(path))
+
+    def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Generator[Verdict, None, None]:
+        """One verdict per file, in order, each as soon as it is known; the next file is opened and read meanwhile."""
+        waiting: deque[tuple[str | os.PathLike[str], Future[AnyReader]]] = deque()
+        with ThreadPoolExecutor(1) as ahead:
+            try:
+                for path in paths:
+                    waiting.append((path, ahead.submit(self._open, path)))
+                    if len(waiting) > 1:
+                        given, opening = waiting.popleft()
+                        yield self._judged(given, opening.result)
+                for given, opening in waiting:
+                    yield self._judged(given, opening.result)
+            finally:  # whoever asks for no more leaves a file open
+                for _, opening in waiting:
+                    if opening.exception() is None:
+                        opening.result().close()
+
+    def _open(self, path: str | os.PathLike[str]) -> AnyReader:
+        return self.readers.open(path, self.plan, start_s=self.start_s, end_s=self.end_s)
+
+    def _judged(self, path: str | os.PathLike[str], opened: Callable[[], AnyReader]) -> Verdict:
         name = os.fspath(path)
         watch = Stopwatch()
         verdict = Verdict(
@@ -109,7 +133,7 @@ class Scanner:
             seconds=watch.seconds,
         )
         try:
-            self._scan(verdict, watch)
+            self._scan(verdict, opened, watch)
         except FacetellError as error:
             log.debug("%s cannot be judged", name, exc_info=True)
             verdict.error = ErrorInfo(type(error).__name__, str(error))
@@ -117,14 +141,10 @@ class Scanner:
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
         return verdict
 
-    def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Verdict]:
-        """One verdict per file, in order, each as soon as it is known."""
-        return map(self.scan, paths)
-
-    def _scan(self, verdict: Verdict, watch: Stopwatch) -> None:
+    def _scan(self, verdict: Verdict, opened: Callable[[], AnyReader], watch: Stopwatch) -> None:
         """Fill in a verdict that still says ERROR; its label is set last."""
         with watch("probe"):
-            reader = self.readers.open(verdict.path, self.plan, start_s=self.start_s, end_s=self.end_s)
+            reader = opened()
             verdict.video, verdict.provenance = reader.info, reader.provenance()
         with reader, ThreadPoolExecutor(1) as pool:
             sha256 = pool.submit(sha256_of, verdict.path)
