@@ -1,6 +1,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from facetell.video import isolation
 from tests import media
 from tests.cli.test_scan import run
 
@@ -42,3 +45,24 @@ def test_tags_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in output
     assert "red [bold]" in output
     assert "forged by facetell" in output
+
+
+@pytest.mark.parametrize("verb", ["inspect", "prepare", "degrade"])
+def test_what_reads_says_which_protections_the_system_lacks(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "SUPPORTED", False)  # as on Windows
+    isolation.shared_readers.cache_clear()
+    (tmp_path / "set").mkdir()
+    photo = media.write_picture(tmp_path / "set" / "photo.png", media.astronaut())
+    result = {
+        "inspect": lambda: run("inspect", photo),
+        "prepare": lambda: run(
+            *("data", "prepare", tmp_path / "set", "-o", tmp_path / "cache", "--label", "REAL", "--workers", "1")
+        ),
+        "degrade": lambda: run("forge", "degrade", photo, "-o", tmp_path / "out.jpg"),
+    }[verb]()
+    isolation.shared_readers.cache_clear()
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "Files are read without a process of its own for reading files, a limit on memory" in said

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,6 +88,14 @@ def complain(error: FacetellError | str) -> None:
     from facetell.report.text import plain
 
     print(f"facetell: {plain(str(error))}", file=sys.stderr)
+
+
+def complain_of_missing(protections: Sequence[str]) -> None:
+    """One line on what the reading process could not give up on this system, if there is anything."""
+    from facetell.report.text import unprotected
+
+    if said := unprotected(protections):
+        complain(f"Files are {said}.")
 
 
 def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:

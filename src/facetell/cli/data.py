@@ -90,7 +90,7 @@ def prepare(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from facetell.cli.common import complain
+    from facetell.cli.common import complain, complain_of_missing
     from facetell.data.cache import FaceCache
     from facetell.data.manifest import manifest_of, write_manifest
     from facetell.data.prepare import Settings
@@ -98,6 +98,7 @@ def prepare(
     from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
     from facetell.data.summary import class_notes
     from facetell.data.terminal import cache_report
+    from facetell.video import shared_readers
 
     settings = Settings(plan=sample, faces=faces, size=size)
     fractions = parse_fractions(splits)
@@ -110,6 +111,7 @@ def prepare(
         complain(note)
     if manifest is not None:
         write_manifest(rows, manifest)
+    complain_of_missing(shared_readers().start())
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     try:

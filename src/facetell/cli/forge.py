@@ -80,8 +80,11 @@ def degrade(
 
 
 def _say(report: Report) -> None:
+    from facetell.cli.common import complain_of_missing
     from facetell.report.text import plain
+    from facetell.video import shared_readers
 
+    complain_of_missing(shared_readers().missing)
     print(f"{plain(str(report.path))}: {report.what}, {report.frames} frames")
     if report.gaps:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.gaps.items())

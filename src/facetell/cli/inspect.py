@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
+from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, complain_of_missing, talk, write
 from facetell.errors import FacetellError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def inspect(
             continue
         results.append({"path": file, "video": asdict(info), "provenance": asdict(origin), "error": None})
         console.print(_view(file, info, origin))
+    complain_of_missing(readers.missing)
     if json:
         import json as codec
 

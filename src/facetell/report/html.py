@@ -193,7 +193,7 @@ def _coverage(verdict: Verdict) -> list[tuple[str, str]]:
     rows += [(f"– {gate}", f"{number:,}") for gate, number in seen.problems.items()]
     if seen.corrupt_packets:
         rows.append(("Corrupt packets", f"{seen.corrupt_packets:,} skipped"))
-    if said := unprotected(verdict):
+    if said := unprotected(verdict.unprotected):
         rows.append(("Protection", said))
     return rows
 

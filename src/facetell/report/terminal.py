@@ -61,7 +61,7 @@ def block(verdict: Verdict) -> RenderableType:
     else:
         lines.append(Text(coverage(verdict), style="dim"))
     lines += [_point(note, style="yellow") for note in verdict.provenance.notes]
-    if said := unprotected(verdict):
+    if said := unprotected(verdict.unprotected):
         lines.append(Text(said, style="dim"))
     if verdict.detector is not None:
         lines.append(Text(_spoken_by(verdict), style="dim"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from facetell.types import Label, Verdict
 
 _JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
@@ -95,15 +97,13 @@ def coverage(verdict: Verdict) -> str:
     return text
 
 
-def unprotected(verdict: Verdict) -> str:
+def unprotected(missing: Sequence[str]) -> str:
     """Which protections against hostile files were not active, in one sentence; empty if all were.
 
-    >>> unprotected(Verdict("a", Label.REAL, unprotected=("a limit on memory",)))
+    >>> unprotected(["a limit on memory"])
     'read without a limit on memory, which this system does not offer'
     """
-    if not verdict.unprotected:
-        return ""
-    return f"read without {', '.join(map(plain, verdict.unprotected))}, which this system does not offer"
+    return f"read without {', '.join(map(plain, missing))}, which this system does not offer" if missing else ""
 
 
 def threshold(verdict: Verdict) -> str:

@@ -111,6 +111,15 @@ class ReaderPool:
         with self._asked(path, sound=True) if SUPPORTED else _within(path, limits=self.limits) as reader:
             yield from reader.sound()
 
+    def start(self) -> tuple[str, ...]:
+        """Start a process, and say which protections this platform does not offer."""
+        if SUPPORTED:
+            worker = self._take()
+            worker.await_ready()
+            self.missing = worker.missing
+            self._idle.append(worker)
+        return self.missing
+
     def _asked(self, path: str | os.PathLike[str] | InputFile, **question: Any) -> IsolatedReader:
         """A reader of a file that was handed over with this question."""
         with closing(opened(path)) as file:
