@@ -1,6 +1,7 @@
 """What each part of the default detector's recipe is worth: docs/ablation.md, by equal short trainings.
 
-    python docs/make_ablation.py --steps 250 --out runs/ablation --data caches/dfdc_faces --data caches/…
+    python docs/make_ablation.py --steps 250 --out runs/ablation --data caches/dfdc_faces --data caches/… \\
+        --painter runs/shuffle/autoencoder.onnx --painter …
 
 Every training begins with ImageNet's weights and is judged at its last step, on the dev split of every cache that has
 both classes. It goes on where it was stopped: a training that has ended is not run again.
@@ -9,6 +10,7 @@ both classes. It goes on where it was stopped: a training that has ended is not 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, Valid
 from facetell.training.recipe import load_recipe
 
 PAGE = Path(__file__).parent / "ablation.md"
-BASE = ["size=160", "fold=true", "kinds=[0.4,0.2,0.4]", "swaps=0.2", "strength=[0,0.3]", "h264=0.15"]
+BASE = ["size=160", "fold=true", "mask_loss=0.5", "kinds=[0.4,0.2,0.4]", "swaps=0.2", "strength=[0,0.3]", "h264=0.15"]
 BASE += ["hold=0.3", "warmup=30", "ema=0.98", "validation_items=400"]
 VARIANTS = {  # name -> what differs from BASE
     "all of it": [],
@@ -41,6 +43,10 @@ VARIANTS = {  # name -> what differs from BASE
     "no mask output": ["mask_loss=0", "join=[1,2,0,-1]"],
     "batch norms kept": ["fold=false"],
     "192 pixels": ["size=192"],
+    "224 pixels": ["size=224"],
+    "256 pixels": ["size=256"],
+    "EfficientNet-Lite2": ["backbone=tf_efficientnet_lite2"],
+    "noise pattern instead of the picture": ["input=residual"],
 }
 
 
@@ -49,11 +55,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--painter", type=Path, action="append", default=[], help="of `facetell train autoencoder`")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     caches = [FaceCache.open(folder) for folder in arguments.data]
     rows: dict[str, dict[str, str]] = {}
-    for name, changes in VARIANTS.items():
+    variants = dict(VARIANTS)
+    if arguments.painter:
+        variants["a quarter of the blends redrawn"] = [
+            "redrawn=0.25",
+            f"painters={json.dumps([str(p) for p in arguments.painter])}",
+        ]
+    for name, changes in variants.items():
         overrides = [*BASE, f"steps={arguments.steps}", f"validate_every={arguments.steps}", *changes]
         recipe = load_recipe("default", FrameRecipe, overrides)
         run = fit(TASK, recipe, caches, arguments.out / name.replace(" ", "-"), resume=True, workers=1, device="cpu")

@@ -34,13 +34,31 @@ RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of t
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class DetectorFile:
-    """A checked detector file, ready to become a session."""
+class NetworkFile:
+    """A checked ONNX file, ready to become a session."""
 
     path: Path
     content: bytes
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DetectorFile(NetworkFile):
+    """One with a card, checked against it."""
+
     sha256: str
     card: DetectorCard
+
+
+def read_network(path: str | os.PathLike[str]) -> NetworkFile:
+    """A network that is no detector: self-contained and plain, without a card.
+
+    Raises:
+        UnknownDetectorError: no such file.
+        DetectorFileError: not ONNX, too large, not self-contained or not plain.
+    """
+    model, content = _parse(Path(path))
+    _check_plain(model, str(path))
+    return NetworkFile(Path(path), content)
 
 
 def read_detector_file(path: str | os.PathLike[str], *, published: bool = False) -> DetectorFile:
@@ -90,11 +108,11 @@ def pack(onnx_path: str | os.PathLike[str], card: DetectorCard, out_path: str | 
         part.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def open_session(file: DetectorFile, device: str = "cpu", threads: int = 0) -> ort.InferenceSession:
+def open_session(file: NetworkFile, device: str = "cpu", threads: int = 0) -> ort.InferenceSession:
     """An ONNX Runtime session for a checked file.
 
     Args:
-        file: what `read_detector_file` gave.
+        file: what `read_detector_file` or `read_network` gave.
         device: an ONNX Runtime provider by its short name, such as "cpu", "cuda" or "coreml".
         threads: within one call; 0 leaves it to ONNX Runtime.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from facetell.errors import ForgeError
 from facetell.forge import masks, pixels
+from facetell.forge.redraw import SIDES, Painter
 
 VISIBLE = 6.0  # grey levels, locally averaged, by which a fake must differ somewhere from its twin
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -49,6 +50,8 @@ class SelfBlend:
     erode: float  # as a share of the square root of a hull's area
     edge: float  # likewise
     ratio: float  # share of the pasted copy where the mask is full
+    painter: Painter | None = None  # draws the pasted copy anew
+    side: int = 0  # pixels of the square it draws
 
     @classmethod
     def draw(cls, rng: np.random.Generator, family: str, strength: float = 1.0) -> SelfBlend:
@@ -76,11 +79,17 @@ class SelfBlend:
             ratio=_RATIOS[rng.integers(len(_RATIOS))],
         )
 
+    def redrawn(self, rng: np.random.Generator, painter: Painter) -> SelfBlend:
+        """This blend with a copy that a network draws: its own loss of detail, sharpened at times, as swappers do."""
+        detail = _draw_detail(rng, coarser=False) if rng.random() < 0.3 else None
+        return replace(self, painter=painter, side=int(rng.choice(SIDES)), detail=detail, alters_face=True)
+
     def apply(self, image: np.ndarray, points: np.ndarray) -> Forged:
         """The pair for one picture and the five points of the face in it."""
         here, local = masks.window(points, image.shape[:2])
         real = self.twin(image)
-        face = self._mismatched(image[here]) if self.alters_face else image[here]
+        face = image[here] if self.painter is None else self.painter.redraw(image[here], local, self.side)
+        face = self._mismatched(face) if self.alters_face else face
 
         move = self._move(local)
         if self.shift or self.scale != 1.0:
@@ -132,6 +141,7 @@ def self_blend(
     *,
     inner: float | None = 0.4,
     family: str | None = None,
+    painter: Painter | None = None,
 ) -> Forged:
     """A face blended with a slightly changed copy of itself, and its unblended twin.
 
@@ -141,6 +151,7 @@ def self_blend(
         rng: where all chance comes from.
         inner: the share of families inside the face (mouth, eyes, nose, …); None for all families alike.
         family: one of `masks.FAMILIES` instead of a random one.
+        painter: a network that draws the copy anew, so that it carries a generator's texture.
 
     Returns:
         The pair, different by at least `VISIBLE` grey levels somewhere, and only where the mask is above 0.
@@ -161,11 +172,11 @@ def self_blend(
         else:
             families = masks.INNER if rng.random() < inner else masks.WHOLE
         family = families[rng.integers(len(families))]
-    return draw_visible(image, points, rng, family)[1]
+    return draw_visible(image, points, rng, family, painter)[1]
 
 
 def draw_visible(
-    image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str
+    image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str, painter: Painter | None = None
 ) -> tuple[SelfBlend, Forged]:
     """A blend of this family that shows on this picture, stronger with every try, and what it makes of it.
 
@@ -174,6 +185,8 @@ def draw_visible(
     """
     for attempt in range(_TRIES):
         drawn = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt)
+        if painter is not None:
+            drawn = drawn.redrawn(rng, painter)
         forged = drawn.apply(image, points)
         if difference(forged.fake, forged.real, 1.5).max() >= VISIBLE:
             return drawn, forged

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,7 +50,7 @@ def export(
     network = network.cpu().eval()
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "network.onnx"
-        onnx.save(_to_onnx(network, example, outputs), plain)
+        onnx.save(to_onnx(network, example, outputs), plain)
         difference = parity(network, plain, example)
         if difference > TOLERANCE:
             raise TrainingError(
@@ -62,17 +63,23 @@ def export(
     return difference
 
 
-def parity(network: nn.Module, path: str | Path, example: Tensor) -> float:
+def parity(network: nn.Module, path: str | Path, example: Tensor, inputs: str = "crops") -> float:
     """The largest difference between the outputs of `network` and of the ONNX file, relative where they exceed 1."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         ours = network(example)
     ours = [output.numpy() for output in (ours if isinstance(ours, tuple) else (ours,))]
-    theirs = [np.asarray(output) for output in session.run(None, {"crops": example.contiguous().numpy()})]
+    theirs = [np.asarray(output) for output in session.run(None, {inputs: example.contiguous().numpy()})]
     return max(float((np.abs(a - b) / np.maximum(1, np.abs(a))).max()) for a, b in zip(ours, theirs, strict=True))
 
 
-def _to_onnx(network: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(
+    network: nn.Module, example: Tensor, outputs: Sequence[str], inputs: str = "crops", sides: int = 0
+) -> onnx.ModelProto:
+    """The network for any number of items, and where `sides` is given for pictures of any multiple of it."""
+    free: dict[int, Any] = {0: torch.export.Dim("N")}
+    if sides:
+        free |= {axis: sides * torch.export.Dim(name, min=1, max=256) for axis, name in ((2, "h"), (3, "w"))}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -81,9 +88,9 @@ def _to_onnx(network: nn.Module, example: Tensor, outputs: Sequence[str]) -> onn
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["crops"],
+            input_names=[inputs],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamic_shapes=(free,),
             verbose=False,
         )
     assert program is not None

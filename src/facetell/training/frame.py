@@ -1,8 +1,9 @@
 """The main detector's training: pairs of a real face and its forgery, side by side in every batch.
 
 Labelled fakes and self-blends under one label hurt each other (ProDet, Cheng et al., NeurIPS 2024). So self-blends
-teach *blend*, whole labelled fakes teach *texture*, and reals and parts of labelled fakes pasted into their originals
-teach both. The mask learns from every pair whose altered region is known.
+teach *blend*, whole labelled fakes teach *texture*, and what is drawn by a network and pasted teaches both: parts of
+labelled fakes in their originals, and faces that an autoencoder drew anew. So do the reals. The mask learns from every
+pair whose altered region is known.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetell.detectors import DetectorCard
+from facetell.detectors.file import read_network
 from facetell.errors import ForgeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_blend
 from facetell.forge.degrade import augment_pair, h264
+from facetell.forge.redraw import open_painter
 from facetell.forge.swap import swap
 from facetell.networks.background import behind
 from facetell.networks.frame import JOIN, MASK_STRIDE, PARTS, FrameNet, fold_norms, mask_vote
@@ -49,14 +52,15 @@ LIMITS = (
     "Strong compression and faces below 60 pixels between the eyes hide most traces.",
     "Recent swaps of high resolution, shrunk to the network's input, are often missed.",
 )
-Kind = Literal["blend", "part", "whole"]
-KINDS: tuple[Kind, ...] = ("blend", "part", "whole")
+Kind = Literal["blend", "redrawn", "part", "whole"]
+KINDS: tuple[Kind, ...] = ("blend", "redrawn", "part", "whole")
 
 
 @dataclass(frozen=True)
 class FrameRecipe(Recipe):
     """Everything that decides the training of a frame detector."""
 
+    version: str = "1"  # that the detector file will bear
     backbone: str = "tf_efficientnet_lite0"
     weights: str = "package"  # of the backbone: "package", "hub", "none" or a file
     start: str = ""  # a checkpoint of an earlier training whose weights to begin with
@@ -70,7 +74,9 @@ class FrameRecipe(Recipe):
     teach: Literal["apart", "alike"] = "apart"  # alike: every fake teaches both logits
     kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
     inner: Annotated[float, Range(0, 1)] = 0.4  # of self-blends: inner-face families
-    swaps: Annotated[float, Range(0, 1)] = 0.0  # share of the blends that take another person's face
+    swaps: Annotated[float, Range(0, 1)] = 0.0  # share of the other blends that take another person's face
+    redrawn: Annotated[float, Range(0, 1)] = 0.0  # share of the blends whose face a network drew
+    painters: tuple[str, ...] = ()  # those networks: files of `facetell train autoencoder`
     mixup: Annotated[float, Range(0, 1)] = 0.0  # share of the whole fakes mixed with their originals, with soft labels
     strength: Annotated[tuple[float, float], Range(0, 1)] = (0.2, 1.0)  # worst damage at the start and at the end
     h264: Annotated[float, Range(0, 1)] = 0.2  # share of the pairs
@@ -238,6 +244,15 @@ class TrainingPairs:
                 "No labelled fake with its original is in the training split.",
                 "Prepare a data set with originals, or train on self-blends alone: --set kinds=[1,0,0].",
             )
+        if recipe.redrawn and not recipe.painters:
+            raise TrainingError(
+                "The recipe wants redrawn faces, and names no painter.",
+                "Make one with `facetell train autoencoder`, and name its file: --set 'painters=[\"FILE.onnx\"]'.",
+            )
+        for path in recipe.painters:
+            read_network(path)  # what is wrong with it is said now; a loader's process opens it for itself
+        blend, part, whole = np.array(recipe.kinds) / sum(recipe.kinds)
+        self.odds_of_kinds = (blend * (1 - recipe.redrawn), blend * recipe.redrawn, part, whole)
         eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
         self.shapes = (faces.points - faces.points.mean(axis=1, keepdims=True)) / eyes[:, None, None]
         # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.
@@ -262,8 +277,12 @@ class TrainingPairs:
 
     def _pair(self, rng: np.random.Generator, worst: float) -> tuple[list[np.ndarray], np.ndarray, Kind, float]:
         """Two crops that differ by a forgery, its mask by cell, its kind, and the label of the second crop."""
-        kind = KINDS[rng.choice(3, p=np.array(self.recipe.kinds) / sum(self.recipe.kinds))]
-        forged, points, known = self._blend(rng) if kind == "blend" else self._labelled(rng, kind)
+        kind = KINDS[rng.choice(len(KINDS), p=self.odds_of_kinds)]
+        known = True
+        if kind in ("blend", "redrawn"):
+            forged, points = self._blend(rng, redrawn=kind == "redrawn")
+        else:
+            forged, points, known = self._labelled(rng, kind)
         label = 1.0
         if kind == "whole" and rng.random() < self.recipe.mixup:
             mixed, label = mix(forged.fake, forged.real, rng)
@@ -283,15 +302,16 @@ class TrainingPairs:
             crops, cells = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops], cells[:, ::-1]
         return crops, np.ascontiguousarray(cells), kind, label
 
-    def _blend(self, rng: np.random.Generator) -> tuple[Forged, np.ndarray, bool]:
+    def _blend(self, rng: np.random.Generator, redrawn: bool) -> tuple[Forged, np.ndarray]:
         for _ in range(TRIES):
             face = int(self.reals[np.searchsorted(self.odds, rng.random())])
             real, points = self._read(face)
             try:
-                if rng.random() < self.recipe.swaps:
+                if not redrawn and rng.random() < self.recipe.swaps:
                     blending = "seamless" if rng.random() < 0.4 else "soft"
-                    return swap(real, points, *self._read(self._donor(face, rng)), blending), points, True
-                return self_blend(real, points, rng, inner=self.recipe.inner), points, True
+                    return swap(real, points, *self._read(self._donor(face, rng)), blending), points
+                painter = open_painter(str(rng.choice(self.recipe.painters))) if redrawn else None
+                return self_blend(real, points, rng, inner=self.recipe.inner, painter=painter), points
             except ForgeError:  # too flat a picture to show a blend, or a face that is cut off
                 continue
         raise TrainingError(f"None of {TRIES} real faces in a row can be blended.", "Look at them: data explore.")
@@ -408,6 +428,19 @@ class _Outputs(nn.Module):
         return tuple(outputs[name] for name in OUTPUTS)
 
 
+def _forged(recipe: FrameRecipe) -> str:
+    """What the forge made for this training, as the card says it."""
+    blends, parts, _ = recipe.kinds
+    shares = {
+        "self-blends": blends,
+        "swaps": blends * recipe.swaps,
+        "redrawn faces": blends * recipe.redrawn,
+        "parts of labelled fakes": parts,
+    }
+    made = [name for name, share in shares.items() if share]
+    return f", with {', '.join(made)} made by facetell's forge" if made else ""
+
+
 def _joined(module: FrameModule, faces: ValidationFaces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Joined logits, labels and sources (N,) of the validation faces."""
     batches = [faces[index] for index in range(len(faces))]
@@ -462,14 +495,14 @@ class FrameTask:
         )
         card = DetectorCard(
             name=self.name,
-            version="2",
+            version=recipe.version,
             kind="frame",
             input_size=recipe.size,
             geometry=Geometry("landmarks", recipe.scale),
             mean=module.mean,
             std=module.std,
             outputs={name: name for name in OUTPUTS},
-            training_data=f"{trained}, with self-blends and parts of labelled fakes made by facetell's forge",
+            training_data=trained + _forged(recipe),
             metrics={
                 "dev splits, faces cut as in training": {name: round(value, 4) for name, value in run.metrics.items()}
             },

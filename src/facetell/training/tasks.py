@@ -23,6 +23,7 @@ class Entry(NamedTuple):
 
 
 TASKS = {
+    "autoencoder": Entry("facetell.training.autoencoder:TASK", "autoencoder"),
     "cnn3d": Entry("facetell.training.clip:CNN3D", "cnn3d"),
     "frame": Entry("facetell.training.frame:TASK", "default"),
     "gru": Entry("facetell.training.clip:GRU", "gru"),

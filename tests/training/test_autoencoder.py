@@ -1,0 +1,67 @@
+"""The autoencoder's training, and the redrawn faces of the main detector's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from facetell.data.cache import FaceCache
+from facetell.errors import TrainingError, UnknownDetectorError
+from facetell.forge import masks
+from facetell.forge.redraw import open_painter
+from facetell.networks.autoencoder import Upsampling
+from facetell.training.autoencoder import TASK, AutoencoderRecipe
+from facetell.training.fit import fit
+from facetell.training.frame import Faces, FrameRecipe, TrainingPairs
+from tests.training.made import face_cache
+
+TINY = AutoencoderRecipe(width=4, size=32, batch=4, steps=80, warmup=1, validate_every=20, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> FaceCache:
+    return face_cache(tmp_path_factory.mktemp("faces"), per_class=4)
+
+
+@pytest.fixture(scope="module")
+def painter(cache: FaceCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = fit(TASK, TINY, [cache], tmp_path_factory.mktemp("run"), device="cpu")
+    return TASK.export(run, [cache])
+
+
+@pytest.mark.parametrize("upsampling", get_args(Upsampling))
+def test_it_learns_to_draw_and_its_file_draws_faces_of_any_size(cache: FaceCache, tmp_path: Path, upsampling):
+    recipe = replace(TINY, upsampling=upsampling)
+    run = fit(TASK, recipe, [cache], tmp_path / upsampling, device="cpu")
+    first = fit(TASK, replace(recipe, steps=1, validate_every=1), [cache], tmp_path / "untrained", device="cpu")
+    assert run.metrics["loss"] < 0.8 * first.metrics["loss"]
+    drawer = open_painter(TASK.export(run, [cache]))
+    image = np.full((160, 160, 3), 120, np.uint8)
+    for side in (96, 160):
+        assert drawer.redraw(image, masks.ANCHORS + 75, side).shape == image.shape
+
+
+def test_redrawn_faces_teach_both_logits(cache: FaceCache, painter: Path):
+    recipe = FrameRecipe(size=64, batch=4, kinds=(1.0, 0.0, 0.0), redrawn=1.0, painters=(str(painter),))
+    batch = TrainingPairs(recipe, Faces([cache], train=True))[0]
+    for name in ("blend", "texture"):
+        assert batch[name].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert (batch["masks"][4:].max(axis=(1, 2)) > 0.05).all()
+
+
+def test_a_recipe_without_painters_or_with_a_wrong_one_is_refused(cache: FaceCache):
+    faces = Faces([cache], train=True)
+    recipe = FrameRecipe(kinds=(1.0, 0.0, 0.0), redrawn=0.5)
+    with pytest.raises(TrainingError, match="names no painter"):
+        TrainingPairs(recipe, faces)
+    with pytest.raises(UnknownDetectorError):
+        TrainingPairs(replace(recipe, painters=("nowhere.onnx",)), faces)
+
+
+def test_a_size_that_its_strides_do_not_divide_is_refused():
+    with pytest.raises(TrainingError, match="multiple of 8"):
+        TASK.module(replace(TINY, size=100))
