@@ -124,7 +124,10 @@ def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(folder:
     result = json.loads((tmp_path / "x.json").read_text())
     assert result["cells"]["second"]["tiny 5"] is None
     assert result["joined"][0]["sets"].keys() == {NASTY}
-    assert "| tiny 5 | trained on these | – |" in (tmp_path / "x.md").read_text()
+    assert result["joined"][0]["left_out"] == ["second"]
+    text = (tmp_path / "x.md").read_text()
+    assert "| tiny 5 | trained on these | – |" in text
+    assert "tiny 2 + tiny 5; without second, of which" in text
 
 
 def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:

@@ -98,9 +98,7 @@ def benchmark(
         for name, scanners in of.items()
     }
     first = {name: scanners[names[0]] for name, scanners in of.items() if names[0] in scanners}
-    labelled = [
-        name for name in first if manifests[name].label.nunique() == 2 and len(scored[name][names[0]].videos)
-    ]
+    labelled = [name for name in first if manifests[name].label.nunique() == 2 and len(scored[name][names[0]].videos)]
     return {
         "schema": SCHEMA,
         "n_boot": n_boot,
@@ -126,17 +124,7 @@ def benchmark(
             contenders[0],
             run,
         ),
-        "joined": [
-            joined(
-                {
-                    name: {d: _measurable(scored[name][d]) for d in some}
-                    for name in labelled
-                    if scored[name].keys() >= set(some)
-                },
-                n_boot,
-            )
-            for some in _companies(contenders)
-        ],
+        "joined": [_joined({name: scored[name] for name in labelled}, some, n_boot) for some in _companies(contenders)],
     }
 
 
@@ -250,6 +238,12 @@ def _views(
         {name: run.score(manifest, scanner, damage) for name, manifest in reals.items()} for damage in (None, Blended())
     )
     return views(scanner.detector.card, list(development.values()), seen, blended)
+
+
+def _joined(scored: Mapping[str, Mapping[str, Scored]], some: Sequence[str], n_boot: int) -> dict[str, Any]:
+    able = {name: of for name, of in scored.items() if of.keys() >= set(some)}
+    study = joined({name: {d: _measurable(of[d]) for d in some} for name, of in able.items()}, n_boot)
+    return study | {"detectors": list(some), "left_out": [name for name in scored if name not in study["sets"]]}
 
 
 def _companies(contenders: Sequence[Contender]) -> list[list[str]]:

@@ -226,7 +226,10 @@ def _joined(result: Mapping[str, Any]) -> str:
             rows.append((name, f"{known['n_real']} + {known['n_fake']}", f"{known['auc_b']:.3f}", *cells))
         rows.append(("mean", "", "", *(terminal.gain(study["mean"][way]) for way in ways)))
         columns = ("set", "n", "the first alone", "joined", "joined, fitted to the other sets")[: 3 + len(ways)]
-        parts.append(f"{' + '.join(map(_cell, study['detectors']))}\n\n{_table(columns, rows)}")
+        head = " + ".join(map(_cell, study["detectors"]))
+        if study["left_out"]:
+            head += f"; without {_cell(', '.join(study['left_out']))}, of which they could not all score enough groups"
+        parts.append(f"{head}\n\n{_table(columns, rows)}")
     return "\n\n".join(parts) or "One detector alone has nothing to be joined with."
 
 
