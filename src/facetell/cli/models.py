@@ -118,10 +118,11 @@ def _view(file: DetectorFile, whole: bool) -> Table:
         facts += [("about", card.description)] if card.description else []
         facts += [("outputs", ", ".join(key for key, name in card.outputs.items() if name))]
         facts += [("heat map", worth(card))] if card.heatmap else []
-        facts += [("calibration", card.calibration.method)]
+        facts += [("calibration", f"{card.calibration.method}, of the mean weighted by {card.aggregation}")]
         facts += [
             (f"at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
         ]
+        facts += [("not decided", words) for words in (card.scope.beyond if card.scope else ())]
         facts += [("measured", f"{name}: {_metrics(values)}") for name, values in card.metrics.items()]
         facts += [("limit", limit) for limit in card.limits]
     if card.provisional:

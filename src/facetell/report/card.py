@@ -16,7 +16,7 @@ def card_page(card: DetectorCard, sha256: str) -> str:
         "Input": f"{card.kind}, {card.channels} × {card.input_size} × {card.input_size}, geometry {card.geometry.kind}",
         "Training data": card.training_data,
         "Licence": card.licence,
-        "Calibration": card.calibration.method,
+        "Calibration": f"{card.calibration.method}, of the mean weighted by {card.aggregation}",
         "SHA-256": f"`{sha256}`",
     }
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
