@@ -144,7 +144,7 @@ def _svg(figure: Figure, legend: bool = False) -> str:
     if legend:
         figure.axes[0].legend(frameon=False, fontsize=8)
     out = io.StringIO()
-    with rc_context({"svg.fonttype": "none"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "facetell"}):  # the same picture, the same bytes
         figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
     text = text[text.index("<svg") :]
