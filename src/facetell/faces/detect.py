@@ -95,7 +95,7 @@ class FaceDetector:
         padded = (-(-(small[1] + 2 * border) // 32) * 32, -(-(small[0] + 2 * border) // 32) * 32)
         canvas = np.full((*padded, 3), 0 if border == 0 else 127, np.uint8)
         canvas[border : border + small[1], border : border + small[0]] = image
-        blob = cv2.dnn.blobFromImage(canvas, swapRB=True)  # YuNet was trained on BGR, 0…255
+        blob = np.stack(cv2.split(canvas)[::-1]).astype(np.float32)[None]  # YuNet was trained on BGR, 0…255
         names = [output.name for output in self._session.get_outputs()]
         outputs = {
             name: np.asarray(map_) for name, map_ in zip(names, self._session.run(names, {"input": blob}), strict=True)
