@@ -54,6 +54,15 @@ def test_one_class_still_exits_with_zero(folder: Path) -> None:
     assert "no real items" in " ".join(result.output.split())
 
 
+def test_gaps_are_said_and_counted(folder: Path) -> None:
+    rows = made.manifest_rows(folder / "table.csv")[["path", "label"]]
+    rows.loc[0, "path"] = "gone.png"
+    rows.to_csv(folder / "gaps.csv", index=False)
+    result = call("--data", folder / "gaps.csv", "--detector", folder / "tiny.onnx", "--json", "-", "--quiet")
+    assert "1 listed items are missing, gone.png first." in result.stderr
+    assert json.loads(result.stdout)["data"]["missing"] == 1
+
+
 def test_submission_names_files_and_probabilities(folder: Path) -> None:
     out = folder / "submission.csv"
     assert call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "--submission", out).exit_code == 0

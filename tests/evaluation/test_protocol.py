@@ -207,6 +207,18 @@ def test_a_detector_does_not_beat_itself(scored: Scored) -> None:
     assert (result["difference"], result["p_value"], result["n_real"]) == (0, 1, 6)
 
 
+def test_what_a_list_names_and_the_disk_lacks_is_counted(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    rows = manifest[["path", "label"]].copy()
+    rows.loc[:1, "path"] = ["/elsewhere/a.png", "/elsewhere/b.png"]
+    rows.to_csv(tmp_path / "part.csv", index=False)
+    missing: list[str] = []
+    assert len(manifest_from([tmp_path / "part.csv"], missing=missing)) == len(manifest) - 2
+    assert missing == ["/elsewhere/a.png", "/elsewhere/b.png"]
+    rows[:2].to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(DataError, match=r"None of the 2 files that .*none\.csv lists is there"):
+        manifest_from([tmp_path / "none.csv"])
+
+
 def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_path: Path) -> None:
     table = tmp_path / "manifest.parquet"
     manifest.assign(split=["dev" if row % 2 else "train" for row in range(len(manifest))]).to_parquet(table)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, talk, write
+from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
 
 
 def calibrate(
@@ -84,17 +84,19 @@ def calibrate(
     if paired is not None:
         check_heatmap(scanner.detector.card)
     chosen = read_sets(sets) if sets else []
-    listed = {one.name: one.manifest(root or Path(sets or ".").parent) for one in chosen}
+    missing: list[str] = []
+    listed = {one.name: one.manifest(root or Path(sets or ".").parent, missing) for one in chosen}
     labelled = [listed[one.name] for one in chosen if one.label is None]
     if data:
-        labelled.append(manifest_from(data, split=split))
+        labelled.append(manifest_from(data, split=split, missing=missing))
     if not labelled:
         raise UsageError("There is nothing to calibrate on.", "Give development data: --data, or --sets.")
     development = concat(labelled, ignore_index=True)
     manifests = {one.name: listed[one.name] for one in chosen if one.label is not None}
     for path in reals or []:
         source = "/".join(path.resolve().with_suffix("").parts[-2:])
-        manifests[source] = manifest_from([path], Options(label=0))
+        manifests[source] = manifest_from([path], Options(label=0), missing=missing)
+    complain_of_gaps(missing)
     store = None if scores is None else Store(scores)
     conditions = {"clean": None} | {name: SUITE[name] for name in condition}
     with counting(len(conditions) * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:

@@ -98,6 +98,12 @@ def complain_of_missing(protections: Sequence[str]) -> None:
         complain(f"Files are {said}.")
 
 
+def complain_of_gaps(missing: Sequence[str]) -> None:
+    """One line on what data sets list and the disk lacks, if there is anything."""
+    if missing:
+        complain(f"{len(missing)} listed items are missing, {missing[0]} first.")
+
+
 def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
     """Before long work: that each output can be written, that no two are one, and that none is an input.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, talk, write
+from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
 from facetell.errors import UsageError
 
 
@@ -76,7 +76,9 @@ def evaluate(
         raise UsageError(f"There is no suite {suite!r}.", "There are: robustness, aggregation, heatmap.")
     known = None if label is None else label_of(label, "--label")
     options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
-    manifest = manifest_from(data, options, layout, split)
+    missing: list[str] = []
+    manifest = manifest_from(data, options, layout, split, missing)
+    complain_of_gaps(missing)
     scanner = Scanner(detector, sample, device=device)
     if suite == "heatmap":
         check_heatmap(scanner.detector.card)
@@ -89,6 +91,7 @@ def evaluate(
 
     scored = scored_by(scanner)
     result = summary(scored, scanner, resamples)
+    result["data"]["missing"] = len(missing)
     other = None if rival is None else scored_by(rival)
     if other is not None:
         result["against"] = compare(scored, other)

@@ -91,7 +91,8 @@ def benchmark(
     run = _Run(store, workers, n_boot, progress)
     names = [contender.name for contender in contenders]
     refuse_twice(names, "detectors")
-    manifests = {one.name: one.manifest(folder) for one in sets}
+    missing: dict[str, list[str]] = {one.name: [] for one in sets}
+    manifests = {one.name: one.manifest(folder, missing[one.name]) for one in sets}
     of = {one.name: {c.name: scanner for c in contenders if (scanner := c.on(one))} for one in sets}
     scored = {
         name: {d: run.score(_long_enough(manifests[name], scanner), scanner) for d, scanner in scanners.items()}
@@ -103,7 +104,7 @@ def benchmark(
         "schema": SCHEMA,
         "n_boot": n_boot,
         "detectors": {contender.name: _described(contender) for contender in contenders},
-        "sets": {one.name: _about(one, manifests[one.name]) for one in sets},
+        "sets": {one.name: _about(one, manifests[one.name], missing[one.name]) for one in sets},
         "cells": {
             one.name: {d: _cell(scored[one.name].get(d), one, manifests[one.name], n_boot) for d in names}
             for one in sets
@@ -154,12 +155,13 @@ def _described(contender: Contender) -> dict[str, Any]:
     }
 
 
-def _about(one: DataSet, manifest: pd.DataFrame) -> dict[str, Any]:
+def _about(one: DataSet, manifest: pd.DataFrame, missing: Sequence[str]) -> dict[str, Any]:
     videos = manifest.drop_duplicates(VIDEO)
     return {
         "source": one.source,
         "compression": one.compression or ", ".join(sorted(set(manifest.compression) - {""})) or "not stated",
         "items": len(manifest),
+        "missing": len(missing),
         "real": int((videos.label == 0).sum()),
         "fake": int((videos.label == 1).sum()),
     }

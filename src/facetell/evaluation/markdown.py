@@ -94,6 +94,7 @@ def _sets(result: Mapping[str, Any]) -> str:
     for name, about in result["sets"].items():
         n = f"{about['real']} real + {about['fake']} fake"
         head = f"**{_cell(name)}**: video level, {n}; {_cell(about['compression'])}"
+        head += f"; {about['missing']} listed but not there" if about["missing"] else ""
         rows = []
         for detector, cell in result["cells"][name].items():
             if cell is None:

@@ -52,10 +52,11 @@ class DataSet:
         """
         return bool(self.source) and self.source.casefold() in training_data.casefold()
 
-    def manifest(self, folder: Path) -> pd.DataFrame:
+    def manifest(self, folder: Path, missing: list[str] | None = None) -> pd.DataFrame:
+        """Its rows, with paths below `folder`; `missing` and errors as of `manifest_from`."""
         known = None if self.label is None else label_of(self.label, self.name)
         options = Options(label=known, crop=self.crop)
-        return manifest_from([folder / path for path in self.data], options, self.layout, self.split)
+        return manifest_from([folder / path for path in self.data], options, self.layout, self.split, missing)
 
 
 def read_sets(path: Path) -> list[DataSet]:
@@ -89,7 +90,11 @@ def read_sets(path: Path) -> list[DataSet]:
 
 
 def manifest_from(
-    sources: Sequence[Path], options: Options | None = None, layout: str | None = None, split: str | None = None
+    sources: Sequence[Path],
+    options: Options | None = None,
+    layout: str | None = None,
+    split: str | None = None,
+    missing: list[str] | None = None,
 ) -> pd.DataFrame:
     """The rows of every source, one below the other.
 
@@ -98,12 +103,14 @@ def manifest_from(
         options: what a folder alone cannot say.
         layout: of the folders, instead of recognising it.
         split: only the rows of this split.
+        missing: is given what the sources list and the disk lacks, and the manifest therefore does not hold.
 
     Raises:
-        DataError: a source that is none of these, or no row of that split.
+        DataError: a source that is none of these, or of which nothing is there, or no row of that split.
         FileMissingError: nothing there.
     """
-    manifest = pd.concat([_one(source, options, layout) for source in sources], ignore_index=True)
+    gaps: list[str] = [] if missing is None else missing
+    manifest = pd.concat([_one(source, options, layout, gaps) for source in sources], ignore_index=True)
     if split is None:
         return manifest
     rows = manifest[manifest.split == split]
@@ -113,13 +120,21 @@ def manifest_from(
     return rows.reset_index(drop=True)
 
 
-def _one(source: Path, options: Options | None, layout: str | None) -> pd.DataFrame:
+def _one(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
     if layout is None:
         if source.suffix == ".parquet":
             return read_manifest(source)
         if (source / "manifest.parquet").is_file():
             return read_manifest(source / "manifest.parquet")
-    return manifest_of(read(source, options, layout).items)
+    listing = read(source, options, layout)
+    if not listing.items:
+        gone = listing.missing
+        raise DataError(
+            f"None of the {len(gone)} files that {source} lists is there; the first is {gone[0]}.",
+            "Is the list from another machine? Correct its paths.",
+        )
+    missing += listing.missing
+    return manifest_of(listing.items)
 
 
 def refuse_twice(names: Sequence[str], what: str) -> None:
