@@ -268,10 +268,35 @@ def profile(clip: str, warm: Warm) -> None:
     stage(f"score {len(crops)} faces", lambda: scanner.detector.score(np.stack(crops)))
 
 
-def long_video(long: Path, warm: Warm) -> None:
+def long_video(long: Path, clip: str, warm: Warm) -> None:
     bare, scan = decoded(str(long)), warm(str(long))
     compare("10 minutes of 1080p, 20 frames", "0.05", bare, scan)
     print(f"      its keyframes lie {widest_gap(long):.2f} half sampling intervals apart, at most")
+    way(long, "uniform:20")
+    exact = Warm("seconds:30")
+    exact(clip)
+    compare("the same, the frame of every 30 s exactly", "–", bare, exact(str(long)))
+    way(long, "seconds:30")
+
+
+def way(long: Path, name: str) -> None:
+    """How much of a video is decoded for a plan, and what the model of costs says of it."""
+    from contextlib import closing
+
+    from facetell.video import costs, parse_plan, route
+    from facetell.video.source import Source
+
+    with closing(Source(long)) as source:
+        table, _ = source.scan()
+        plan, pixels = parse_plan(name), source.pixels
+    _, runs = route.choose(table, plan.choose(table.times), plan.slack(len(table.times)), pixels)
+    decoding = costs.of_decoding(table.sizes, pixels)
+    spent = sum(decoding[first : last + 1].sum() for first, last in runs)
+    count = int((runs[:, 1] - runs[:, 0] + 1).sum())
+    print(
+        f"      {name}: {count:,} of {len(table):,} frames decoded, in {len(runs)} runs; "
+        f"by the model {spent:.1f} s, all of it {decoding.sum():.1f} s"
+    )
 
 
 def main() -> None:
@@ -294,7 +319,7 @@ def main() -> None:
         warm = Warm()
         warm(str(clip))
         one_clip(str(clip), warm, given.rounds)
-        long_video(looped(clip, folder / f"long{clip.suffix}"), warm)
+        long_video(looped(clip, folder / f"long{clip.suffix}"), str(clip), warm)
         batch(data.rglob("*.mp4") if clips else [clip], warm)
         growth(str(clip), given.rounds)
 

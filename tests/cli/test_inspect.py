@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,17 @@ def test_what_reads_says_which_protections_the_system_lacks(
     assert result.exit_code == 0
     said = " ".join(result.stderr.split())
     assert "Files are read without a process of its own for reading files, a limit on memory" in said
+
+
+def test_limits_hold_wherever_files_are_read(portrait_clip: Path, tmp_path: Path) -> None:
+    few = ("--max-frames", "59")
+    (tmp_path / "set").mkdir()
+    clip = shutil.copy(portrait_clip, tmp_path / "set")
+    for words in (("inspect", clip), ("forge", "degrade", clip, "-o", tmp_path / "out.mp4")):
+        result = run(*words, *few)
+        assert result.exit_code == 2
+        assert "has more than 59 frames" in result.stderr
+    made = (*("data", "prepare", tmp_path / "set", "-o", tmp_path / "cache"), *("--label", "REAL", "--workers", "1"))
+    assert run(*made, *few).exit_code == 0
+    assert "LimitError" in (tmp_path / "cache" / "gaps.csv").read_text()
+    assert run("inspect", clip, "--max-pixels", "0").exit_code == 2

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetell.cli._limits import limited
 from facetell.cli.common import JsonOption, check_outputs, write
+from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
     from facetell.data.layouts import Listing
@@ -60,6 +62,7 @@ def inspect(
 
 
 @app.command()
+@limited
 def prepare(
     root: Root,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="CACHE", help="Folder of the cache.")],
@@ -85,6 +88,8 @@ def prepare(
     manifest: ManifestOption = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
+    *,
+    limits: Limits,
 ) -> None:
     """Cut the faces out of every video and picture of DIR; stop it anywhere, run it again and it goes on."""
     from rich.console import Console
@@ -111,13 +116,20 @@ def prepare(
         complain(note)
     if manifest is not None:
         write_manifest(rows, manifest)
-    complain_of_missing(shared_readers().start())
+    complain_of_missing(shared_readers(limits).start())
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     try:
         with Progress(*columns, console=console, disable=quiet) as bar:
             task = bar.add_task("preparing", total=len(rows))
-            run(rows, out, settings, workers=workers, progress=lambda done, _: bar.update(task, completed=done))
+            run(
+                rows,
+                out,
+                settings,
+                workers=workers,
+                progress=lambda done, _: bar.update(task, completed=done),
+                limits=limits,
+            )
     except KeyboardInterrupt as stop:
         complain(f"Stopped. The same command goes on with {out}.")
         raise typer.Exit(130) from stop

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetell.cli._limits import limited
+from facetell.video.limits import Limits
+
 if TYPE_CHECKING:
     from facetell.forge.clips import Report
 
@@ -29,6 +32,7 @@ class Blend(StrEnum):
 
 
 @app.command()
+@limited
 def blend(
     source: Source,
     out: Out,
@@ -39,14 +43,20 @@ def blend(
     mask: Mask = None,
     no_mark: NoMark = False,
     force: Force = False,
+    *,
+    limits: Limits,
 ) -> None:
     """Blend a face with a slightly changed copy of itself."""
     from facetell.forge.clips import blend_file
 
-    _say(blend_file(source, out, family=family, seed=seed, mask=mask, mark=not no_mark, force=force))
+    _say(
+        blend_file(source, out, family=family, seed=seed, mask=mask, mark=not no_mark, force=force, limits=limits),
+        limits,
+    )
 
 
 @app.command()
+@limited
 def swap(
     source: Source,
     out: Out,
@@ -55,14 +65,20 @@ def swap(
     mask: Mask = None,
     no_mark: NoMark = False,
     force: Force = False,
+    *,
+    limits: Limits,
 ) -> None:
     """Put another person's face into the head in IN."""
     from facetell.forge.clips import swap_file
 
-    _say(swap_file(source, out, face, blending=blending.value, mask=mask, mark=not no_mark, force=force))
+    _say(
+        swap_file(source, out, face, blending=blending.value, mask=mask, mark=not no_mark, force=force, limits=limits),
+        limits,
+    )
 
 
 @app.command()
+@limited
 def degrade(
     source: Source,
     out: Out,
@@ -72,19 +88,21 @@ def degrade(
     crf: Annotated[int | None, typer.Option(metavar="0-51", help="Instead of the preset's; higher is worse.")] = None,
     seed: Seed = 0,
     force: Force = False,
+    *,
+    limits: Limits,
 ) -> None:
     """Send a picture or video through what an upload or a messaging app does to it."""
     from facetell.forge.clips import degrade_file
 
-    _say(degrade_file(source, out, preset, crf=crf, seed=seed, force=force))
+    _say(degrade_file(source, out, preset, crf=crf, seed=seed, force=force, limits=limits), limits)
 
 
-def _say(report: Report) -> None:
+def _say(report: Report, limits: Limits) -> None:
     from facetell.cli.common import complain_of_missing
     from facetell.report.text import plain
     from facetell.video import shared_readers
 
-    complain_of_missing(shared_readers().missing)
+    complain_of_missing(shared_readers(limits).missing)
     print(f"{plain(str(report.path))}: {report.what}, {report.frames} frames")
     if report.gaps:
         reasons = ", ".join(f"{count} {reason}" for reason, count in report.gaps.items())

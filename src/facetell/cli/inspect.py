@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facetell.cli._limits import limited
 from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, complain_of_missing, talk, write
 from facetell.errors import FacetellError
+from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
     from facetell.types import Provenance, VideoInfo
 
 
+@limited
 def inspect(
     context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="Videos or pictures.", metavar="FILE...")],
     json: JsonOption = None,
     verbose: Verbose = False,
+    *,
+    limits: Limits,
 ) -> None:
     """Show container, codec, frame rate, rotation, duration, sound, encoder, and what looks odd.
 
@@ -34,7 +39,7 @@ def inspect(
 
     from facetell.video import ReaderPool
 
-    readers = ReaderPool()
+    readers = ReaderPool(limits)
     console = Console(quiet=json == STDOUT, highlight=False)
     results: list[dict[str, Any]] = []
     for file in files:

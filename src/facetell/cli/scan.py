@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetell.cli._limits import limited
 from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
 from facetell.errors import FacetellError, OutputError
 from facetell.video.file import files_in
-from facetell.video.limits import DEFAULT_LIMITS as LIMITS
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 THUMBNAILS = 10  # most and least suspicious faces of each person that the page can show: all 20 of the default plan
 
 
-def _limit(metavar: str, text: str) -> Any:
-    return typer.Option(metavar=metavar, help=text, min=0, rich_help_panel="Limits on reading one file")
-
-
+@limited
 def scan(
     context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="Videos or pictures, or folders of them.", metavar="FILE...")],
@@ -55,12 +52,8 @@ def scan(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line per file, no progress bar.")] = False,
     verbose: Verbose = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
-    max_seconds: Annotated[float, _limit("SECONDS", "Waiting for it, and half of its length.")] = LIMITS.seconds,
-    max_cpu: Annotated[float, _limit("SECONDS", "Processor time, and half of its length.")] = LIMITS.cpu_seconds,
-    max_memory: Annotated[int, _limit("MIB", "Memory of the process that reads it.")] = LIMITS.memory_mb,
-    max_pixels: Annotated[int, _limit("N", "Pixels of one picture.")] = LIMITS.pixels,
-    max_frames: Annotated[int, _limit("N", "Frames in it, looked at or not.")] = LIMITS.frames,
-    max_streams: Annotated[int, _limit("N", "Streams in it.")] = LIMITS.streams,
+    *,
+    limits: Limits,
 ) -> None:
     """Say whether faces in videos or pictures were manipulated.
 
@@ -79,14 +72,6 @@ def scan(
     from facetell.report import terminal
     from facetell.scanning import Scanner
 
-    limits = Limits(
-        seconds=max_seconds,
-        cpu_seconds=max_cpu,
-        memory_mb=max_memory,
-        pixels=max_pixels,
-        frames=max_frames,
-        streams=max_streams,
-    )
     thumbnails = THUMBNAILS if html else 0
     scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails, limits=limits)
     journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none

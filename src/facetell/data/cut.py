@@ -21,7 +21,7 @@ from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.types import Face, Frame
-from facetell.video import ReaderPool, stills
+from facetell.video import Limits, ReaderPool, stills
 from facetell.video.isolation import AnyReader
 from facetell.video.limits import DEFAULT_LIMITS
 from facetell.video.plans import Times
@@ -62,13 +62,15 @@ class Cutter:
         plan: the sampling plan for videos.
         faces: per frame, `all` or only the `largest`.
         size: side in pixels of the pictures cut from videos; crops are stored as they are.
+        limits: on reading one file.
     """
 
-    def __init__(self, plan: str, faces: str, size: int) -> None:
+    def __init__(self, plan: str, faces: str, size: int, limits: Limits = DEFAULT_LIMITS) -> None:
         self.plan = plan
         self.faces = faces
         self.size = size
-        self._readers = ReaderPool(start=True)
+        self._limits = limits
+        self._readers = ReaderPool(limits, start=True)
         self._detector = FaceDetector()
 
     def cut(self, rows: list[tuple[int, Item]], before: Callable[[Item], object] | None = None) -> Batch:
@@ -102,7 +104,7 @@ class Cutter:
         name, data = item.member or item.path, read_bytes(item.path, item.member)
         size_bytes = len(data)
         if size := stills.plain_size(data):
-            DEFAULT_LIMITS.check_size(name, *size)
+            self._limits.check_size(name, *size)
             picture = decode_picture(data)
         else:
             with self._readers.open(open_file(item.path, item.member), "at:0") as reader:

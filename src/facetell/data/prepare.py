@@ -25,7 +25,8 @@ from facetell.data.cache import Batch, CacheWriter
 from facetell.data.cut import Cutter
 from facetell.data.manifest import Item, items_of
 from facetell.errors import CacheError, UsageError
-from facetell.video import parse_plan
+from facetell.video import Limits, parse_plan
+from facetell.video.limits import DEFAULT_LIMITS
 
 ROWS_PER_BATCH = 64  # pictures that travel to a worker together; a video travels with its family alone
 AHEAD = 3  # batches per worker that may be under way
@@ -63,6 +64,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Make the cache `folder` from the manifest, or go on with it where it was stopped.
 
@@ -72,6 +74,7 @@ def prepare(
         settings: see `Settings`.
         workers: processes; by default one per core. 1 works in this process.
         progress: called with rows done and rows in all.
+        limits: on reading one file.
 
     Raises:
         CacheError, LeakError, ManifestError, OutputError: as `CacheWriter`.
@@ -80,7 +83,7 @@ def prepare(
     workers = workers or os.cpu_count() or 1
     with CacheWriter(folder, asdict(settings), manifest) as writer:
         batches = (batch for batch in _batches(writer.manifest) if not writer.done.issuperset(row for row, _ in batch))
-        for batch in _work(batches, settings, workers):
+        for batch in _work(batches, settings, limits, workers):
             writer.add(batch)
             if progress is not None:
                 progress(len(writer.done), len(manifest))
@@ -116,11 +119,11 @@ def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True)
 
 
-def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator[Batch]:
+def _work(batches: Iterator[Rows], settings: Settings, limits: Limits, workers: int) -> Iterator[Batch]:
     """The batches' results in the batches' order, so that a cache does not depend on who was faster."""
     if workers == 1:
         for batch in batches:
-            yield _cut(batch, settings)
+            yield _cut(batch, settings, limits)
         return
     waiting: deque[Future[Batch]] = deque()
     context = multiprocessing.get_context("spawn")
@@ -130,7 +133,7 @@ def _work(batches: Iterator[Rows], settings: Settings, workers: int) -> Iterator
     ):
         try:
             for batch in batches:
-                waiting.append(pool.submit(_cut, batch, settings, notes))
+                waiting.append(pool.submit(_cut, batch, settings, limits, notes))
                 if len(waiting) >= AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -151,15 +154,15 @@ def _start_worker() -> None:
 
 
 @cache
-def _cutter(settings: Settings) -> Cutter:
-    return Cutter(settings.plan, settings.faces, settings.size)
+def _cutter(settings: Settings, limits: Limits) -> Cutter:
+    return Cutter(settings.plan, settings.faces, settings.size, limits)
 
 
-def _cut(rows: Rows, settings: Settings, notes: str = "") -> Batch:
+def _cut(rows: Rows, settings: Settings, limits: Limits, notes: str = "") -> Batch:
     """One batch; in the folder `notes`, a file of this process says what it is at, for the case that it dies."""
     if not notes:
-        return _cutter(settings).cut(rows)
+        return _cutter(settings, limits).cut(rows)
     note = Path(notes, str(os.getpid()))
-    batch = _cutter(settings).cut(rows, lambda item: note.write_text(item.member or item.path, "utf-8"))
+    batch = _cutter(settings, limits).cut(rows, lambda item: note.write_text(item.member or item.path, "utf-8"))
     note.write_text("")
     return batch

@@ -19,7 +19,8 @@ from facetell.forge import blend, degrade, masks, output, subject
 from facetell.forge.presets import PRESETS, Preset
 from facetell.forge.swap import Blending, swap
 from facetell.types import Frame, VideoInfo
-from facetell.video import shared_readers
+from facetell.video import Limits, ReaderPool, shared_readers
+from facetell.video.limits import DEFAULT_LIMITS
 from facetell.video.origin import FORGED_MARK
 
 AnyPath = str | os.PathLike[str]
@@ -46,6 +47,7 @@ def blend_file(
     mask: AnyPath | None = None,
     mark: bool = True,
     force: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Report:
     """Blend the face of a picture or video with a changed copy of itself.
 
@@ -57,6 +59,7 @@ def blend_file(
         mask: where to write the mask as grey levels; same kinds of file.
         mark: whether the picture says that it is forged; the metadata always does.
         force: whether what is there may be replaced.
+        limits: on reading one file.
 
     Raises:
         ForgeError: no face, several faces, or one that cannot be forged.
@@ -70,7 +73,7 @@ def blend_file(
         clip = blend.ClipBlend(frame.image, points, rng, family)
         return lambda frame, points: clip.apply(frame.image, points, frame.time_s), f"blend of {clip.family}"
 
-    return _forge_file(source, target, f"seed {seed}", prepare, mask, mark, force)
+    return _forge_file(source, target, f"seed {seed}", prepare, mask, mark, force, limits)
 
 
 def swap_file(
@@ -82,9 +85,10 @@ def swap_file(
     mask: AnyPath | None = None,
     mark: bool = True,
     force: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Report:
     """Put the face of `donor`, a picture or a video with one, into the head in `source`; as `blend_file`."""
-    with shared_readers().open(donor, "uniform:20") as reader:
+    with shared_readers(limits).open(donor, "uniform:20") as reader:
         given = subject.follow(reader, FaceDetector(), os.fspath(donor))
 
     def prepare(frame: Frame, points: np.ndarray) -> tuple[Forge, str]:
@@ -95,7 +99,7 @@ def swap_file(
 
         return put, "swap"
 
-    return _forge_file(source, target, blending, prepare, mask, mark, force)
+    return _forge_file(source, target, blending, prepare, mask, mark, force, limits)
 
 
 def degrade_file(
@@ -106,6 +110,7 @@ def degrade_file(
     crf: int | None = None,
     seed: int = 0,
     force: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Report:
     """Send a picture or video the way a preset describes; faces are not looked for, and no visible mark is set.
 
@@ -116,6 +121,7 @@ def degrade_file(
         crf: instead of the preset's, 0 (lossless) to 51.
         seed: of the noise.
         force: whether what is there may be replaced.
+        limits: on reading one file.
 
     Raises:
         UsageError, OutputError, InputError: as their names say.
@@ -130,7 +136,7 @@ def degrade_file(
         if not 0 <= crf <= 51:
             raise UsageError(f"A CRF of {crf} is none that an encoder knows.", "Choose 0 to 51.")
         preset = replace(preset, crf=crf)
-    readers = shared_readers()
+    readers = shared_readers(limits)
     info, origin = readers.probe(source)
     path = output.check_target(source, target, info.is_still, force)
     comment = f"degraded by facetell {__version__}: {name}, {preset.codec} crf {preset.crf}"
@@ -138,7 +144,7 @@ def degrade_file(
         comment = f"{FORGED_MARK}; {comment}"
     rng = np.random.default_rng(seed)
     if info.is_still:
-        image = preset.apply(_still(source), rng)
+        image = preset.apply(_still(readers, source), rng)
         for rate in filter(None, (preset.first_crf, preset.crf)):
             (image,) = degrade.h264([image], rng, (rate, rate), codec=preset.codec)
         output.write_still(path, image, comment)
@@ -147,16 +153,22 @@ def degrade_file(
         if preset.first_crf is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             first = replace(preset, crf=preset.first_crf, first_crf=None)
-            _encode(source, folder / "first.mkv", info, first, rng, comment)
+            _encode(readers, source, folder / "first.mkv", info, first, rng, comment)
             preset, source = replace(preset, steps=(), scale=1.0), folder / "first.mkv"
-        count = _encode(source, path, info, preset, rng, comment)
+        count = _encode(readers, source, path, info, preset, rng, comment)
     return Report(path, count, 0, name)
 
 
 def _encode(
-    source: AnyPath, path: Path, info: VideoInfo, preset: Preset, rng: np.random.Generator, comment: str
+    readers: ReaderPool,
+    source: AnyPath,
+    path: Path,
+    info: VideoInfo,
+    preset: Preset,
+    rng: np.random.Generator,
+    comment: str,
 ) -> int:
-    count, readers = 0, shared_readers()
+    count = 0
     with ExitStack() as stack:
         writer = None
         for frame in stack.enter_context(readers.open(source, "every:1")):
@@ -186,9 +198,10 @@ def _forge_file(
     mask: AnyPath | None,
     mark: bool,
     force: bool,
+    limits: Limits,
 ) -> Report:
     """Find the face, forge it in every frame that shows it, write the file and its mask."""
-    readers = shared_readers()
+    readers = shared_readers(limits)
     info, _ = readers.probe(source)
     path = output.check_target(source, target, info.is_still, force)
     mask_path = None if mask is None else output.check_target(source, mask, info.is_still, force)
@@ -234,8 +247,8 @@ def _forge_file(
     return Report(path, count, count - sum(gaps.values()), what, dict(gaps))
 
 
-def _still(source: AnyPath) -> np.ndarray:
-    with shared_readers().open(source, "every:1") as reader:
+def _still(readers: ReaderPool, source: AnyPath) -> np.ndarray:
+    with readers.open(source, "every:1") as reader:
         (image,) = (frame.image.copy() for frame in reader)
     return image
 

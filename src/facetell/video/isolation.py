@@ -141,9 +141,9 @@ class ReaderPool:
 
 
 @cache
-def shared_readers() -> ReaderPool:
-    """The reading processes of all who have no limits of their own to set."""
-    return ReaderPool()
+def shared_readers(limits: Limits = DEFAULT_LIMITS) -> ReaderPool:
+    """The reading processes, under these limits, of all who read now and then."""
+    return ReaderPool(limits)
 
 
 class Worker:
