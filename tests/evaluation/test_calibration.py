@@ -306,6 +306,14 @@ def test_one_class_is_refused() -> None:
         calibrate(card(), {"clean": scored(np.ones_like(y), logits)}, {})
 
 
+def test_data_of_which_nothing_could_be_scored_are_refused() -> None:
+    y, logits = drawn(400)
+    nothing = scored(y[:0], logits[:0])
+    for development, reals in (({"clean": nothing}, {}), ({"clean": scored(y, logits)}, {"street": nothing})):
+        with pytest.raises(DataError, match="No video of '(clean|street)' could be scored"):
+            calibrate(card(), development, reals, n_boot=0)
+
+
 def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     detector = made.detector(tmp_path, name="tiny.onnx")
     people = tmp_path / "people"

@@ -392,8 +392,15 @@ def _margin(reals: Mapping[str, pd.DataFrame]) -> float | None:
 
 
 def table_of(scored: Scored, condition: str) -> pd.DataFrame:
-    """What is needed of every video: among it the group that halves keep whole, and the unit of resampling."""
+    """What is needed of every video: among it the group that halves keep whole, and the unit of resampling.
+
+    Raises:
+        DataError: no video could be scored.
+    """
     videos = scored.videos
+    if videos.empty:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in _coverage(scored)["unscored"].items())
+        raise DataError(f"No video of {condition!r} could be scored: {reasons or 'there is none'}.")
     units = [resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")]
     return pd.DataFrame(
         {

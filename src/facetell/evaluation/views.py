@@ -75,6 +75,7 @@ def views(
     apart = 0.0
     for rule in get_args(ViewsRule):
         try:
+            made = pd.concat([table_of(scored, source) for source, scored in blends.items()]).assign(label=1)
             fitted = calibrate(card, {"clean": everything}, reals, (DEFAULT_RATE,), n_boot=0, views=rule)
         except DataError as error:
             return {"none": error.message}
@@ -84,7 +85,6 @@ def views(
         apart = apart if scope.views_apart is None else scope.views_apart
         rate = f"{DEFAULT_RATE:g}"
         held_out = report["decisions"][rate].values()
-        made = pd.concat([table_of(scored, source) for source, scored in blends.items()]).assign(label=1)
         rules[rule] = {
             "threshold": threshold.logit,
             "margin": scope.views_margin,
