@@ -310,7 +310,7 @@ def test_data_of_which_nothing_could_be_scored_are_refused() -> None:
     y, logits = drawn(400)
     nothing = scored(y[:0], logits[:0])
     for development, reals in (({"clean": nothing}, {}), ({"clean": scored(y, logits)}, {"street": nothing})):
-        with pytest.raises(DataError, match="No video of '(clean|street)' could be scored"):
+        with pytest.raises(DataError, match=r"No video of '(clean|street)' could be scored"):
             calibrate(card(), development, reals, n_boot=0)
 
 
