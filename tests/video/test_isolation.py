@@ -145,7 +145,7 @@ class TestSound:
         path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(60), codec=codec, audio=True)
         got = self.heard(pool, path)
         samples = np.concatenate([samples for _, samples in got])
-        assert (samples.dtype, samples.shape[1]) == (np.int16, 1)
+        assert (samples.dtype, samples.shape[1]) == (np.int16, 2)
         assert len(samples) / sound.RATE == pytest.approx(2.0, abs=0.06)
         assert [time_s for time_s, _ in got] == pytest.approx(np.arange(len(got)) * 0.5, abs=0.06)
         assert samples.std() > 1000
@@ -282,6 +282,7 @@ class TestHarm:
             {"memory": "much"},
             {"slot": 0, "number": 0, "time_s": 0.0, "size": [90, 90]},
             {"slot": "a", "number": 0, "time_s": 0.0, "size": [1, 1]},
+            {"slot": 0, "number": 0, "time_s": "nan", "size": [1, 1]},
             {"end": 1},
         ],
     )

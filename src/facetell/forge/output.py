@@ -153,5 +153,7 @@ def _opened(part: Path, path: Path) -> Iterator[Any]:
     try:
         with out:
             yield out
-    except FFmpegError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    except OSError:  # such as a full disk, which `replacing` names
+        raise
+    except (FFmpegError, OverflowError) as error:
+        raise OutputError(f"{path} cannot be written: {error}.", "Are the times of its source in order?") from error

@@ -71,8 +71,10 @@ def annotate(
             else:
                 try:
                     _write_video(part, reader.info, iter(reader), readers.sound(path), painter)
-                except FFmpegError as error:
-                    raise OutputError(f"{target} cannot be written: {error.strerror}.") from error
+                except OSError:  # such as a full disk, which `replacing` names
+                    raise
+                except (FFmpegError, OverflowError) as error:
+                    raise OutputError(f"{target} cannot be written: {error}.", "Are its times in order?") from error
 
 
 # Drawing ------------------------------------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ def _write_picture(part: Path, image: np.ndarray) -> None:
 def _write_video(
     part: Path, info: VideoInfo, frames: Iterator[Frame], sound: Iterator[Samples], painter: _Painter
 ) -> None:
-    """Raises FFmpegError for what no .mp4 can hold, such as a time beyond all reason."""
+    """Raises FFmpegError or OverflowError for what no .mp4 can hold, such as a time beyond all reason."""
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
         out.metadata["comment"] = COMMENT
         frame = next(frames)

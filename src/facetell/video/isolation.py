@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import mmap
 import os
 import signal
@@ -239,9 +240,9 @@ class Worker:
         """
         return self._slots[slot][: height * width * 3].reshape(height, width, 3)
 
-    def samples(self, slot: int, count: int, channels: int) -> np.ndarray:
-        """The (n, channels) int16 samples in a slot; likewise."""
-        return self._slots[slot][: 2 * count * channels].view(np.int16).reshape(count, channels)
+    def samples(self, slot: int, count: int) -> np.ndarray:
+        """The (n, 2) int16 samples in a slot; likewise."""
+        return self._slots[slot][: 4 * count].view(np.int16).reshape(count, 2)
 
     def _obituary(self) -> FacetellError:
         """What it died of."""
@@ -291,7 +292,7 @@ class IsolatedReader:
     def __iter__(self) -> Iterator[Frame]:
         def frame(worker: Worker, message: dict[str, Any]) -> Frame:
             image = worker.picture(message["slot"], *message["size"])
-            return Frame(int(message["number"]), float(message["time_s"]), image)
+            return Frame(int(message["number"]), _time(message), image)
 
         return self._items(frame)
 
@@ -299,7 +300,7 @@ class IsolatedReader:
         """The file's first sound, if that was asked for; samples last until the next are."""
 
         def samples(worker: Worker, message: dict[str, Any]) -> Samples:
-            return float(message["time_s"]), worker.samples(message["slot"], *message["size"])
+            return _time(message), worker.samples(message["slot"], message["size"])
 
         return self._items(samples)
 
@@ -412,6 +413,13 @@ def _origin(fields: dict[str, Any]) -> Provenance:
     return Provenance(
         fields["encoder"], fields["created"], fields["device"], dict(fields["tags"]), tuple(fields["notes"])
     )
+
+
+def _time(message: dict[str, Any]) -> float:
+    time_s = float(message["time_s"])
+    if not math.isfinite(time_s):
+        raise ValueError(f"a time of {time_s}")
+    return time_s
 
 
 def _error(fields: dict[str, str]) -> FacetellError:

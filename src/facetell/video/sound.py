@@ -23,7 +23,7 @@ _PIECE = RATE // 2  # samples that come together
 _AFTER_S = 1.0  # what sounds later than this after the last picture is left out
 
 Samples = tuple[float, np.ndarray]
-"""Seconds from the first picture, and the samples from there on: (n, 1 or 2) int16, `RATE` a second."""
+"""Seconds from the first picture, and the samples from there on: (n, 2) int16, left and right, `RATE` a second."""
 
 
 def samples_of(source: Source, start_s: float, end_s: float) -> Iterator[Samples]:
@@ -38,9 +38,8 @@ def samples_of(source: Source, start_s: float, end_s: float) -> Iterator[Samples
     if stream is None:
         return
     source.stream.discard, stream.discard = Discard.all, Discard.default
-    channels = 2 if stream.codec_context.channels > 1 else 1
-    for frame in _resampled(_decoded(source, stream), "stereo" if channels == 2 else "mono"):
-        samples, time_s = frame.to_ndarray().reshape(-1, channels), (frame.time or 0.0) - start_s
+    for frame in _resampled(_decoded(source, stream)):
+        samples, time_s = frame.to_ndarray().reshape(-1, 2), (frame.time or 0.0) - start_s
         if time_s > end_s - start_s + _AFTER_S:
             return
         early = max(0, round(-time_s * RATE))
@@ -55,14 +54,14 @@ def _decoded(source: Source, stream: AudioStream) -> Iterator[AudioFrame]:
                 yield from (frame for frame in packet.decode() if frame.pts is not None)  # pyright: ignore
 
 
-def _resampled(frames: Iterable[AudioFrame], layout: str) -> Iterator[AudioFrame]:
-    resampler, shape = AudioResampler("s16", layout, RATE, _PIECE), None
+def _resampled(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+    resampler, shape = AudioResampler("s16", "stereo", RATE, _PIECE), None
     for frame in chain(frames, [None]):
         given = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
         with suppress(FFmpegError):  # in a form that cannot be converted
             if frame is not None and shape not in (None, given):  # it changes on the way
                 yield from resampler.resample(None)
-                resampler = AudioResampler("s16", layout, RATE, _PIECE)
+                resampler = AudioResampler("s16", "stereo", RATE, _PIECE)
             shape = given
             yield from resampler.resample(frame)
 
@@ -80,14 +79,13 @@ class SoundWriter:
         self._piece = next(self._sound, None)
         self._end = 0  # of what is written, in samples
         if self._piece is not None:
-            self._layout = "stereo" if self._piece[1].shape[1] == 2 else "mono"
-            self._stream: Any = out.add_stream("aac", rate=RATE, layout=self._layout)
+            self._stream: Any = out.add_stream("aac", rate=RATE, layout="stereo")
 
     def write_until(self, time_s: float) -> None:
         """All pieces that begin before this time."""
         while self._piece is not None and self._piece[0] <= time_s:
             start_s, samples = self._piece
-            frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), "s16", self._layout)
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), "s16", "stereo")
             frame.pts, frame.sample_rate = max(round(start_s * RATE), self._end), RATE
             frame.time_base = Fraction(1, RATE)
             self._end = frame.pts + len(samples)

@@ -127,7 +127,7 @@ def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any],
         sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, info.duration_s, info.frame_count))
         wire.send({"info": asdict(info), "origin": asdict(reader.provenance())})
         for time_s, samples in reader.sound() if question.get("sound") else ():
-            wire.send({"slot": frames.put(samples), "time_s": time_s, "size": samples.shape})
+            wire.send({"slot": frames.put(samples), "time_s": time_s, "size": len(samples)})
         for frame in reader if plan else ():
             slot = frames.put(frame.image)
             size = frame.image.shape[:2]
