@@ -128,7 +128,10 @@ class Source:
         return NotVideoError(f"{self.name} is neither a video nor a picture that facetell can read.")
 
     def _too_much(self) -> LimitError:
-        return LimitError(f"{self.name} asks for more memory or streams than is allowed.", "See --max-memory.")
+        return LimitError(
+            f"{self.name} asks for more than {self.limits.memory_mb} MiB of memory, or too many streams.",
+            "See --max-memory.",
+        )
 
     def _main_stream(self) -> VideoStream:
         streams = self.container.streams
