@@ -99,6 +99,7 @@ def benchmark(
         for name, scanners in of.items()
     }
     first = {name: scanners[names[0]] for name, scanners in of.items() if names[0] in scanners}
+    of_one_file = [name for name, scanner in first.items() if scanner is contenders[0].scanners[0]]
     labelled = [name for name in first if manifests[name].label.nunique() == 2 and len(scored[name][names[0]].videos)]
     return {
         "schema": SCHEMA,
@@ -117,11 +118,13 @@ def benchmark(
             if one.robustness and one.name in first
         },
         "aggregation": _aggregation(
-            {one.name: manifests[one.name] for one in sets if one.aggregation}, contenders[0], run
+            {one.name: manifests[one.name] for one in sets if one.aggregation and one.name in of_one_file},
+            contenders[0],
+            run,
         ),
         "views": _views(
-            {name: scored[name][names[0]] for name in labelled},
-            {name: manifests[name] for name in first if set(manifests[name].label) == {0}},
+            {name: scored[name][names[0]] for name in labelled if name in of_one_file},
+            {name: manifests[name] for name in of_one_file if set(manifests[name].label) == {0}},
             contenders[0],
             run,
         ),
