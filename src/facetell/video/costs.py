@@ -1,7 +1,7 @@
 """What it costs to get at frames: a model in processor seconds, to choose between ways and not to foretell times.
 
-Measured with H.264 from 320×320 to 1920×1080, between 0.4 and 13 KB a frame, on one x86-64 core of 2026. The numbers are
-fixed: measured anew they would make the same file give other frames on another machine, or on a busy one.
+Measured with H.264 from 320×320 to 1920×1080, between 0.4 and 13 KB a frame, on one x86-64 core of 2026. The numbers
+are fixed: measured anew they would make the same file give other frames on another machine, or on a busy one.
 """
 
 from __future__ import annotations
