@@ -15,7 +15,7 @@ from facetell.forge.blend import self_blend
 from facetell.forge.redraw import Painter, open_painter
 
 
-def painter_file(path: Path, operator: str = "Neg", given: str = "faces", made: str = "drawn") -> Path:
+def painter_file(path: Path, operator: str = "Identity", given: str = "faces", made: str = "drawn") -> Path:
     """A network of one operator."""
     node = helper.make_node(operator, [given], [made])
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, "h", "w"]) for name in (given, made)]
@@ -26,50 +26,50 @@ def painter_file(path: Path, operator: str = "Neg", given: str = "faces", made: 
 
 
 @pytest.fixture
-def flat_painter(tmp_path: Path) -> Painter:
-    """Draws flat nothing: a negated picture, clipped, in the picture's own large-scale colours."""
-    return open_painter(painter_file(tmp_path / "flat.onnx"))
+def flat(tmp_path: Path) -> Painter:
+    """Rounds all up to white: what is left are the picture's own large-scale colours."""
+    return open_painter(painter_file(tmp_path / "flat.onnx", "Ceil"))
 
 
 def picture(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(60, 200, (200, 200, 3), np.uint8)
 
 
-def test_the_square_around_the_face_is_drawn_and_nothing_else(flat_painter: Painter):
+def test_the_square_around_the_face_is_drawn_and_nothing_else(flat: Painter):
     image = picture()
-    drawn = flat_painter.redraw(image, masks.ANCHORS + 95, 96)
+    drawn = flat.redraw(image, masks.ANCHORS + 95, 96)
     changed = (drawn != image).any(axis=2)
-    assert (drawn[110, 95] == 0).all()  # the middle of the face
+    assert drawn[90:130, 75:115].std() < image[90:130, 75:115].std() / 3  # the middle of the face
     assert not changed[0].any()
     assert not changed[:, 0].any()
     assert 0.3 < changed.mean() < 0.6  # a square of 125 face units
 
 
 def test_an_exact_copy_lands_where_it_was_taken(tmp_path: Path):
-    same = open_painter(painter_file(tmp_path / "same.onnx", "Identity"))
+    same = open_painter(painter_file(tmp_path / "same.onnx"))
     image = np.repeat(np.tile(np.arange(200, dtype=np.uint8), (200, 1))[..., None], 3, axis=2)
     drawn = same.redraw(image, masks.ANCHORS + 95, 160)
     assert np.abs(drawn.astype(int) - image).max() <= 2
 
 
-def test_a_redrawn_blend_differs_only_under_its_mask(flat_painter: Painter):
+def test_a_redrawn_blend_differs_only_under_its_mask(flat: Painter):
     image = picture()
     for seed in range(5):
-        forged = self_blend(image, masks.ANCHORS + 95, np.random.default_rng(seed), painter=flat_painter)
+        forged = self_blend(image, masks.ANCHORS + 95, np.random.default_rng(seed), painter=flat)
         outside = forged.mask == 0
         assert np.array_equal(forged.real, image)  # the copy carries all changes, never its surroundings
         assert np.array_equal(forged.fake[outside], forged.real[outside])
-        darker = forged.mask > 0.9
-        if darker.any():
-            assert forged.fake[darker].mean() < forged.real[darker].mean() / 2
+        replaced = forged.mask > 0.9
+        if replaced.any():
+            assert forged.fake[replaced].std() < 0.8 * forged.real[replaced].std()
 
 
-def test_without_a_painter_the_same_seed_draws_as_before(flat_painter: Painter):
+def test_without_a_painter_the_same_seed_draws_as_before(flat: Painter):
     image = picture()
     one, two = (self_blend(image, masks.ANCHORS + 95, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(one.fake, two.fake)
     assert not np.array_equal(
-        one.fake, self_blend(image, masks.ANCHORS + 95, np.random.default_rng(4), painter=flat_painter).fake
+        one.fake, self_blend(image, masks.ANCHORS + 95, np.random.default_rng(4), painter=flat).fake
     )
 
 
@@ -84,6 +84,6 @@ def test_other_networks_and_files_are_refused(tmp_path: Path):
 
 
 def test_a_picture_of_another_size_is_named(tmp_path: Path):
-    flat = open_painter(painter_file(tmp_path / "flat.onnx", "GlobalAveragePool"))
+    small = open_painter(painter_file(tmp_path / "small.onnx", "GlobalAveragePool"))
     with pytest.raises(DetectorFileError, match="size"):
-        flat.redraw(picture(), masks.ANCHORS + 95, 96)
+        small.redraw(picture(), masks.ANCHORS + 95, 96)
