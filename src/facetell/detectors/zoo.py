@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "3bbef9533c827697bd8f9175501f99dc846bdb6f69ca01bf039ea773daa82172"),
+    "frame": Weights("frame.onnx", "d6d086ffaefa41e14ad4e84037f0b8373698e276a2891aa4926b6d5cf849daef"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"

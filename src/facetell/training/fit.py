@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import lightning as L
 import numpy as np
 import torch
@@ -203,6 +204,8 @@ def _train(
     if recipe.patience:
         callbacks.append(EarlyStopping(f"val_{recipe.monitor}", mode=recipe.mode, patience=recipe.patience))
     first = 0 if latest is None else read_checkpoint(latest, recipe)["facetell"]["step"]
+    if workers:
+        cv2.setNumThreads(1)  # a forked loader would wait for ever for its parent's threads of OpenCV to end
     # Loaders draw a seed when iterated; from generators of their own, so that torch's global one is left alone.
     train = DataLoader(
         data.train,  # type: ignore[arg-type]
