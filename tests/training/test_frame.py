@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,3 +220,21 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
     )
     with pytest.raises(TrainingError, match="at least two"):
         average(TASK, checkpoints[:1], [cache], tmp_path / "mean")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="loaders are forked on POSIX only")
+def test_a_loader_starts_in_a_process_that_used_opencvs_threads(cache: FaceCache, tmp_path: Path):
+    def hung(*_: object) -> None:
+        raise TimeoutError("the loader hangs")
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.cvtColor(cv2.GaussianBlur(np.zeros((3000, 3000, 3), np.uint8), (0, 0), 5), cv2.COLOR_RGB2LAB)  # starts them
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(120)
+    try:
+        assert fit(TASK, TINY, [cache], tmp_path / "run", workers=1, device="cpu").step
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        cv2.setNumThreads(threads)
