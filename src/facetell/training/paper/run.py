@@ -34,13 +34,13 @@ from facetell.faces.align import crop_face
 from facetell.files import replacing
 from facetell.networks.mesonet import SIZE
 from facetell.residual import FRAMES
-from facetell.training import boosting, clip, meso
+from facetell.training import boosting, clip, crop
 from facetell.training.binary import BinaryModule, logits_of
 from facetell.training.clip import ClipTask, EveryRun, Runs
+from facetell.training.crop import CropTask
 from facetell.training.faces import Crops, EveryCrop
 from facetell.training.fit import Run, fit, require_both_classes
 from facetell.training.keras import import_mesonet, read_mesonet
-from facetell.training.meso import MesoTask
 from facetell.training.paper import claims
 from facetell.training.paper.material import Material, find
 from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, shared_groups
@@ -65,17 +65,19 @@ class Model:
 
     name: str
     title: str
-    task: ClipTask | MesoTask | boosting.BoostingTask
+    task: ClipTask | CropTask | boosting.BoostingTask
     recipe: str
     on: Literal["clips", "crops"]
     share: float = 1.0  # of the minutes of a model and protocol: a network that is slow a step needs more
 
 
+MESO = Model("meso", "Meso-CNN", crop.MESO, "meso-paper", "crops")
 MODELS = (
     Model("cnn3d", "3D-CNN", clip.CNN3D, "cnn3d", "clips", 1.5),
     Model("gru", "GRU", clip.GRU, "gru", "clips", 0.5),
     Model("lightgbm", "LightGBM", boosting.TASK, "lightgbm", "clips"),
-    Model("meso", "Meso-CNN", meso.TASK, "meso-paper", "crops"),
+    MESO,
+    Model("noise", "noise pattern classifier", crop.NOISE, "noise", "crops"),
 )
 
 
@@ -83,7 +85,7 @@ MODELS = (
 class Effort:
     """How long it may all take."""
 
-    minutes: float = 3.0  # for each model and protocol, on average
+    minutes: float = 2.0  # for each model and protocol, on average
     epochs: int = 100  # at most, as in the paper
     crops: int = 4000
     folds: int = 5  # parts that the rows are dealt into
@@ -142,7 +144,7 @@ def reproduce(
             for fill in effort.backgrounds
         ],
         "sweep": [
-            work.trained(MODELS[-1], "b", changes, f"-sweep-{number}", share=1 / 3) | {"title": title}
+            work.trained(MESO, "b", changes, f"-sweep-{number}", share=1 / 3) | {"title": title}
             for number, (title, changes) in enumerate(SWEEP[: effort.sweep])
         ],
         "frame_150": {p: work.piece(f"frame-150-{p}", work.frame_150, p)["test"] for p in PROTOCOLS},
@@ -277,7 +279,7 @@ class Work:
         path = folder / f"{weights.stem}.onnx"
         parity = import_mesonet(weights, path)
         detector = Detector(read_detector_file(path), threads=1)
-        crops = self._items(MODELS[-1], 1.1).videos
+        crops = self._items(MESO, 1.1).videos
         crops = crops.iloc[deal(crops, "b", self.effort.folds, self.effort.seed)[0].test]
         stills = self.material.sources.stills
         found: dict[str, Any] = {
@@ -303,7 +305,7 @@ class Work:
 
         None where no clips of both classes are that long.
         """
-        trained = self.trained(MODELS[-1], protocol)
+        trained = self.trained(MESO, protocol)
         detector = Detector(read_detector_file(self.runs / trained["detector"]), threads=1)
         crops = self.material.paper_frames(detector.card.geometry.scale)
         if crops is None:
@@ -351,7 +353,7 @@ class Work:
 class OnTheseItems:
     """A task on items chosen by hand, in place of its caches' splits."""
 
-    def __init__(self, task: ClipTask | MesoTask, train: Any, dev: Any) -> None:
+    def __init__(self, task: ClipTask | CropTask, train: Any, dev: Any) -> None:
         self.task, self.train, self.dev = task, train, dev
         self.name, self.recipe = task.name, task.recipe
 
@@ -392,7 +394,7 @@ def fit_on(
 
 def logits_on(run: Run, items: Runs | Crops) -> np.ndarray:
     """The trained network's logits (N,) of items."""
-    batches = EveryRun(items) if isinstance(items, Runs) else EveryCrop(items, meso.MEAN, meso.STD)
+    batches = EveryRun(items) if isinstance(items, Runs) else EveryCrop(items, crop.MEAN, crop.STD)
     return logits_of(run.module, batches)
 
 

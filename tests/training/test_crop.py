@@ -9,9 +9,9 @@ from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.training.binary import thresholds_of
+from facetell.training.crop import MEAN, MESO, STD, MesoRecipe
 from facetell.training.faces import BalancedCrops, EveryCrop, crops_of
 from facetell.training.fit import fit
-from facetell.training.meso import MEAN, STD, TASK, MesoRecipe
 from tests.training.made import face_cache
 
 RECIPE = MesoRecipe(
@@ -25,8 +25,8 @@ def cache(tmp_path_factory):
 
 
 def test_it_learns_and_its_file_scores_as_the_network_does(cache, tmp_path):
-    run = fit(TASK, RECIPE, [cache], tmp_path)
-    path = TASK.export(run, [cache])
+    run = fit(MESO, RECIPE, [cache], tmp_path)
+    path = MESO.export(run, [cache])
     assert run.metrics["auc"] > 0.9
     detector = load_detector(path)
     dev = crops_of([cache], "dev", RECIPE.geometry, 150)
@@ -47,21 +47,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(cache, tmp_path, monkeypatch)
             raise InterruptedError
         return plain(self, step)
 
-    whole = fit(TASK, RECIPE, [cache], tmp_path / "whole")
+    whole = fit(MESO, RECIPE, [cache], tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(BalancedCrops, "__getitem__", stop)
         with pytest.raises(InterruptedError):
-            fit(TASK, RECIPE, [cache], tmp_path / "cut")
-    resumed = fit(TASK, RECIPE, [cache], tmp_path / "cut", resume=True)
+            fit(MESO, RECIPE, [cache], tmp_path / "cut")
+    resumed = fit(MESO, RECIPE, [cache], tmp_path / "cut", resume=True)
     for name, value in whole.module.state_dict().items():
         assert value.equal(resumed.module.state_dict()[name]), name
 
 
 def test_one_class_and_no_split(tmp_path):
     with pytest.raises(TrainingError, match="'train' holds FAKE faces only"):
-        TASK.data(RECIPE, [face_cache(tmp_path / "fakes", labels=(1,))])
+        MESO.data(RECIPE, [face_cache(tmp_path / "fakes", labels=(1,))])
     with pytest.raises(TrainingError, match="'train' holds no faces"):
-        TASK.data(RECIPE, [])
+        MESO.data(RECIPE, [])
 
 
 def test_batches_are_balanced_and_follow_from_the_step(cache):

@@ -1,18 +1,20 @@
-"""The paper's MesoNet-style detector on 150-pixel faces."""
+"""The paper's detectors of single 150-pixel faces: its MesoNet-style network, and its noise pattern classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
+from torch import nn
 
 from facetell.detectors import DetectorCard
 from facetell.faces.align import Geometry
 from facetell.networks.background import behind
 from facetell.networks.meso import SIZE, Meso
+from facetell.networks.noise import NoiseClassifier
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
 from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of
@@ -27,11 +29,9 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
-class MesoRecipe(Recipe):
-    """Recipe of `facetell train meso`."""
+class CropRecipe(Recipe):
+    """What the training of either needs."""
 
-    widths: Annotated[tuple[int, int, int, int], Range(1, 512)] = (8, 8, 16, 16)
-    hidden: Annotated[int, Range(1, 4096)] = 16
     dropout: Annotated[float, Range(0, 0.9)] = 0.25
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
     background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
@@ -44,22 +44,45 @@ class MesoRecipe(Recipe):
         return Geometry("landmarks", self.scale)
 
 
-class MesoTask:
+@dataclass(frozen=True)
+class MesoRecipe(CropRecipe):
+    """Recipe of `facetell train meso`."""
+
+    widths: Annotated[tuple[int, int, int, int], Range(1, 512)] = (8, 8, 16, 16)
+    hidden: Annotated[int, Range(1, 4096)] = 16
+
+
+@dataclass(frozen=True)
+class NoiseRecipe(CropRecipe):
+    """Recipe of `facetell train noise`."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    weights: str = "package"  # of the backbone: "package", "hub", "none" or a file
+
+
+class CropTask:
     """See `facetell.training.tasks.Task`."""
 
-    name = "meso"
-    recipe = MesoRecipe
+    def __init__(
+        self,
+        name: str,
+        recipe: type[CropRecipe],
+        network: Callable[[Any], nn.Module],
+        description: str,
+        limits: tuple[str, ...],
+    ) -> None:
+        self.name, self.recipe, self.network = name, recipe, network
+        self.description, self.limits = description, limits
 
-    def module(self, recipe: MesoRecipe) -> BinaryModule:
-        network = Meso(recipe.widths, recipe.hidden, recipe.dropout)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def module(self, recipe: CropRecipe) -> BinaryModule:
+        network = self.network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return BinaryModule(behind(network, recipe.background, SIZE, recipe.scale, MEAN, STD), recipe)
 
-    def data(self, recipe: MesoRecipe, caches: Sequence[FaceCache]) -> Data:
+    def data(self, recipe: CropRecipe, caches: Sequence[FaceCache]) -> Data:
         train = crops_of(caches, "train", recipe.geometry, SIZE, border=recipe.shift)
         return self.batches(recipe, train, crops_of(caches, "dev", recipe.geometry, SIZE))
 
-    def batches(self, recipe: MesoRecipe, train: Crops, dev: Crops) -> Data:
+    def batches(self, recipe: CropRecipe, train: Crops, dev: Crops) -> Data:
         """What it trains and validates on, of these crops."""
         return Data(
             BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD),
@@ -92,15 +115,25 @@ class MesoTask:
             thresholds=thresholds_of(logits, dev.labels, f"single real faces of {sets}, dev split"),
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",
-            description="MesoNet-style network of the paper, 150-pixel faces, trained from scratch.",
-            limits=(
-                "A small network of 2018's kind, trained on one data set; fakes made by other means are often missed.",
-                "How far compression and small faces lower its accuracy was not measured.",
-            ),
+            description=self.description,
+            limits=(*self.limits, "How far compression and small faces lower its accuracy was not measured."),
         )
         path = run.out / f"{self.name}.onnx"
         export(run.module.network, torch.from_numpy(batches[0]["crops"]), ["logit"], card, path)
         return path
 
 
-TASK = MesoTask()
+MESO = CropTask(
+    "meso",
+    MesoRecipe,
+    lambda recipe: Meso(recipe.widths, recipe.hidden, recipe.dropout),
+    "MesoNet-style network of the paper, 150-pixel faces, trained from scratch.",
+    ("A small network of 2018's kind, trained on one data set; fakes made by other means are often missed.",),
+)
+NOISE = CropTask(
+    "noise",
+    NoiseRecipe,
+    lambda recipe: NoiseClassifier(recipe.backbone, SIZE, recipe.weights, recipe.dropout, STD),
+    "Noise pattern classifier: a backbone that sees a 150-pixel grey face minus its Gaussian blur.",
+    ("It sees only fine noise, which every re-encoding changes; fakes made by other means are often missed.",),
+)
