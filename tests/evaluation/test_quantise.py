@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.data.cache import FaceCache
 from facetell.detectors import Threshold, load_detector
 from facetell.errors import DataError, UsageError
-from facetell.evaluation.quantise import crops_of, quantise
+from facetell.evaluation.quantise import WHOLE, crops_of, quantise
 from tests.detectors import networks
 from tests.training.made import face_cache
 
@@ -95,11 +95,15 @@ def test_the_card_says_what_was_measured_on_what(whole: Path, small: Path) -> No
     }
 
 
-def test_the_first_convolutions_stay_whole(cache: FaceCache, tmp_path: Path) -> None:
+def test_the_first_convolutions_stay_whole_both_ways_round(cache: FaceCache, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    number, names = 8, ["crops", *(f"layer{k}" for k in range(1, 9))]
-    nodes = [helper.make_node("Conv", [names[k], f"kernel{k}"], [names[k + 1]], name=f"conv{k}") for k in range(number)]
-    nodes.append(helper.make_node("ReduceMean", [names[-1], "all"], ["logit"], keepdims=0, name="mean"))
+    number, nodes = WHOLE + 2, [helper.make_node("Neg", ["crops"], ["other0"], name="turned")]
+    for way, source in (("one", "crops"), ("other", "other0")):
+        names = [source, *(f"{way}{k}" for k in range(1, number + 1))]
+        for k in range(number):
+            nodes.append(helper.make_node("Conv", [names[k], f"kernel{k}"], [names[k + 1]], name=f"{way}-conv{k}"))
+    nodes.append(helper.make_node("Add", [f"one{number}", f"other{number}"], ["both"], name="add"))
+    nodes.append(helper.make_node("ReduceMean", ["both", "all"], ["logit"], keepdims=0, name="mean"))
     weights = [networks.array(f"kernel{k}", rng.normal(0, 0.5, (3, 3, 1, 1))) for k in range(number)]
     weights.append(networks.array("all", [1, 2, 3], np.int64))
     outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
@@ -108,7 +112,19 @@ def test_the_first_convolutions_stay_whole(cache: FaceCache, tmp_path: Path) -> 
     graph = onnx.load(tmp_path / "out.onnx").graph
     widened = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert [node.input[1] in widened for node in convolutions] == [False] * 6 + [True] * 2
+    for way in ("one", "other"):
+        small = [node.input[1] in widened for node in convolutions if node.name.startswith(f"{way}-")]
+        assert small == [False] * WHOLE + [True] * 2
+
+
+def test_weights_use_seven_bits(small: Path) -> None:
+    graph = onnx.load(small).graph
+    (kernel,) = (
+        numpy_helper.to_array(t)
+        for t in graph.initializer
+        if t.data_type == TensorProto.INT8 and t.dims[1:] == [3, 16, 16]
+    )
+    assert 60 <= np.abs(kernel.astype(int)).max() <= 64
 
 
 def test_the_same_faces_give_the_same_file(whole: Path, small: Path, cache: FaceCache, tmp_path: Path) -> None:

@@ -14,14 +14,15 @@ import numpy as np
 from facetell.data.cache import Batch, Gap, StoredFace, StoredItem, decode_picture
 from facetell.data.manifest import REAL, Item
 from facetell.data.pairs import difference
-from facetell.data.tar import open_file, read_bytes
+from facetell.data.still import read_still
+from facetell.data.tar import open_file
 from facetell.errors import FacetellError, NotVideoError
 from facetell.faces.align import Geometry, crop_face, crop_matrix
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.types import Face, Frame
-from facetell.video import Limits, ReaderPool, stills
+from facetell.video import Limits, ReaderPool
 from facetell.video.isolation import AnyReader
 from facetell.video.limits import DEFAULT_LIMITS
 from facetell.video.plans import Times
@@ -69,7 +70,6 @@ class Cutter:
         self.plan = plan
         self.faces = faces
         self.size = size
-        self._limits = limits
         self._readers = ReaderPool(limits, start=True)
         self._detector = FaceDetector()
 
@@ -101,17 +101,10 @@ class Cutter:
         A JPEG, PNG or WebP is stored as its file's own bytes, and decoded in this process wherever the cache is used;
         anything else is read as videos are, and stored as PNG.
         """
-        name, data = item.member or item.path, read_bytes(item.path, item.member)
-        size_bytes = len(data)
-        if size := stills.plain_size(data):
-            self._limits.check_size(name, *size)
-            picture = decode_picture(data)
-        else:
-            with self._readers.open(open_file(item.path, item.member), "at:0") as reader:
-                (picture,) = (frame.image.copy() for frame in reader)
+        still = read_still(item.path, item.member, self._readers)
+        data, picture = still.encoded, still.image
+        if not still.plain:
             data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-        if picture is None:
-            raise NotVideoError(f"{name} is no picture that can be decoded.")
         height, width = picture.shape[:2]
         found = _largest(self._detector.detect(picture))
         place = Place(len(batch.faces), 0, None, None)
@@ -128,9 +121,9 @@ class Cutter:
             stored.score = found[0].score
         if place.points is not None:
             stored.eyes_px = _eyes(place.points)
-        codec = PurePosixPath(name).suffix.lower().lstrip(".")
+        codec = PurePosixPath(item.member or item.path).suffix.lower().lstrip(".")
         batch.faces.append(stored)
-        batch.items.append(StoredItem(number, width, height, codec, size_bytes, frames_with_face=len(found)))
+        batch.items.append(StoredItem(number, width, height, codec, len(still.encoded), frames_with_face=len(found)))
         return Places(width, height, [0.0], [[place]])
 
     def _video(self, number: int, item: Item, source: Places | None, batch: Batch) -> Places:

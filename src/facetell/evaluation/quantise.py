@@ -1,9 +1,11 @@
 """A detector file with numbers of eight bits: a third of the size, and faster, for nearly the same scores.
 
-Static quantisation of ONNX Runtime (QDQ form; Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", CVPR 2018): weights in eight bits by channel, activations in eight bits whose ranges
-are the least and greatest that real crops gave. The first convolutions, whose weights differ most in size, stay whole:
-in the first default detector that halves what the scores change and costs 6 % more time.
+Static quantisation of ONNX Runtime (QDQ form; Jacob et al., "Quantization and Training of Neural Networks for
+Efficient Integer-Arithmetic-Only Inference", CVPR 2018): weights by channel, activations in eight bits whose ranges
+are the least and greatest that real crops gave. Weights use seven of their eight bits, so that no processor's sums
+saturate and scores are the same everywhere. The first convolutions, whose weights differ most in size, stay whole: in
+the third default detector, with all eight bits, that took the scores' error from 0.22 to 0.06 (standard deviation of
+the logit, DFDC dev) for a quarter more time.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from facetell.faces.align import crop_face
 
 FACES = 320  # whose activations set the ranges
 HELD_OUT = ("dev", "val", "test")  # splits that must not shape a detector
-WHOLE = 6  # convolutions at the beginning that stay in 32 bits
+WHOLE = 12  # convolutions at the beginning that stay in 32 bits
 SUFFIX = "-int8"
 _BATCH = 16
 
@@ -79,6 +81,7 @@ def quantise(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             nodes_to_exclude=_beginning(onnx.load(shaped), WHOLE),
         )
         changed = _changed(card, detector.info.sha256, len(crops))
@@ -112,10 +115,22 @@ def crops_of(cache: FaceCache, card: DetectorCard, number: int, seed: int = 0) -
 
 
 def _beginning(model: onnx.ModelProto, convolutions: int) -> list[str]:
-    """The names of the operators before the convolution of this number; none in a network that has no more."""
-    places = [place for place, node in enumerate(model.graph.node) if node.op_type == "Conv"]
-    last = places[convolutions] if len(places) > convolutions else 0
-    return [node.name for node in model.graph.node[:last] if node.name]
+    """The names of the first so many convolutions, wherever their weights are used, and of what follows on them alone.
+
+    None in a network that has no more. One that looks at a crop and its mirror image uses each weight twice.
+    """
+    weights = list(dict.fromkeys(node.input[1] for node in model.graph.node if node.op_type == "Conv"))
+    if len(weights) <= convolutions:
+        return []
+    first = set(weights[:convolutions])
+    known = {tensor.name for tensor in model.graph.initializer} | {value.name for value in model.graph.input}
+    names = []
+    for node in model.graph.node:
+        here = node.input[1] in first if node.op_type == "Conv" else known.issuperset(filter(None, node.input))
+        if here:
+            known.update(node.output)
+            names.append(node.name)
+    return names
 
 
 class _Reader(CalibrationDataReader):

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from facetell.data.layouts.base import PICTURES
 from facetell.data.manifest import validate
+from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError, NotVideoError
+from facetell.errors import DataError, FileMissingError, ForgeError, InputError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -30,6 +30,7 @@ from facetell.scanning import Scanner
 from facetell.scanning.scoring import ClipScoring, face_score
 from facetell.scanning.verdict import Person, judge, track_logit, track_parts
 from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore
+from facetell.video import shared_readers
 
 CHUNK = 64  # stills in one call of the network
 LABELS = ("dataset", "label", "method", "compression", "split", "group", "original", "video")
@@ -40,7 +41,6 @@ VIDEOS = (
 )
 NO_RUN = "face in no run of usable faces"
 LASTING = (Label.NO_FACE.value, NO_RUN)  # reasons that hold for good; an error may pass and is met anew
-READ_BY_SCAN = {".heic", ".heif"}  # pictures that OpenCV cannot decode
 
 
 class Damage(Protocol):
@@ -132,14 +132,9 @@ def picture(path: str, member: str = "") -> np.ndarray:
     """A still as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        FileMissingError: nothing there.
-        NotVideoError: no picture that can be decoded.
+        FileMissingError, NotVideoError, DamagedVideoError, LimitError, ReaderCrashError: as `read_still`.
     """
-    encoded = np.frombuffer(read_bytes(path, member), np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-    if image is None:
-        raise NotVideoError(f"{member or path} is not a picture that can be decoded.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return read_still(path, member, shared_readers()).image
 
 
 def largest_face(image: np.ndarray, finder: FaceDetector) -> list:
@@ -149,7 +144,7 @@ def largest_face(image: np.ndarray, finder: FaceDetector) -> list:
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name is a still that `picture` can read."""
-    return PurePosixPath(name).suffix.lower() in PICTURES - READ_BY_SCAN
+    return PurePosixPath(name).suffix.lower() in PICTURES
 
 
 def _name(items: pd.DataFrame, row: int) -> str:
