@@ -36,17 +36,17 @@ VARIANTS = {  # name -> what differs from BASE
     "one label for both": ["teach=alike"],
     "no inner-face masks": ["inner=0"],
     "no parts of fakes": ["kinds=[0.5,0,0.5]"],
-    "no swaps": ["swaps=0"],
-    "mix-up of half the whole fakes": ["mixup=0.5"],
     "no H.264": ["h264=0"],
-    "stronger damage": ["strength=[0.3,1]"],
     "no mask output": ["mask_loss=0", "join=[1,2,0,-1]"],
+    "224 pixels": ["size=224"],
+    "noise pattern instead of the picture": ["input=residual"],
+    "mix-up of half the whole fakes": ["mixup=0.5"],
+    "stronger damage": ["strength=[0.3,1]"],
+    "EfficientNet-Lite2": ["backbone=tf_efficientnet_lite2"],
+    "no swaps": ["swaps=0"],
     "batch norms kept": ["fold=false"],
     "192 pixels": ["size=192"],
-    "224 pixels": ["size=224"],
     "256 pixels": ["size=256"],
-    "EfficientNet-Lite2": ["backbone=tf_efficientnet_lite2"],
-    "noise pattern instead of the picture": ["input=residual"],
 }
 
 
@@ -60,13 +60,9 @@ def main() -> None:
     torch.set_num_threads(1)
     caches = [FaceCache.open(folder) for folder in arguments.data]
     rows: dict[str, dict[str, str]] = {}
-    variants = dict(VARIANTS)
-    if arguments.painter:
-        variants["a quarter of the blends redrawn"] = [
-            "redrawn=0.25",
-            f"painters={json.dumps([str(p) for p in arguments.painter])}",
-        ]
-    for name, changes in variants.items():
+    painted = ["redrawn=0.25", f"painters={json.dumps([str(path) for path in arguments.painter])}"]
+    redrawn = {"a quarter of the blends redrawn": painted} if arguments.painter else {}
+    for name, changes in ({"all of it": []} | redrawn | VARIANTS).items():
         overrides = [*BASE, f"steps={arguments.steps}", f"validate_every={arguments.steps}", *changes]
         recipe = load_recipe("default", FrameRecipe, overrides)
         run = fit(TASK, recipe, caches, arguments.out / name.replace(" ", "-"), resume=True, workers=1, device="cpu")
