@@ -15,7 +15,7 @@ def train(
     data: Annotated[list[Path], typer.Option("--data", metavar="CACHE", help="Face cache; may be given repeatedly.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")],
     recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Recipe; by default the network's.")] = None,
-    backbone: Annotated[str | None, typer.Option(metavar="TIMM", help="For frame: a timm model.")] = None,
+    backbone: Annotated[str | None, typer.Option(metavar="TIMM", help="For frame and noise: a timm model.")] = None,
     input: Annotated[
         str | None, typer.Option(metavar="rgb|residual", help="For frame: what the backbone sees.")
     ] = None,
