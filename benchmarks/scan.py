@@ -162,19 +162,6 @@ def looped(clip: Path, path: Path) -> Path:
     return path
 
 
-def widest_gap(path: Path) -> float:
-    """The longest time between two keyframes, over half a sampling interval of 20 frames."""
-    import av
-    import numpy as np
-
-    with av.open(str(path), "r") as container:
-        stream = container.streams.video[0]
-        packets = [p for p in container.demux(stream) if p.size and p.pts is not None]
-    times = [(p.pts or 0) * float(stream.time_base or 1) for p in packets]
-    keys = [time for time, packet in zip(times, packets, strict=True) if packet.is_keyframe]
-    return float(np.diff([*keys, max(times)]).max()) / ((max(times) - min(times)) / 40)
-
-
 def batch(clips: Iterable[Path], warm: Warm) -> None:
     """Ten clips decoded, then the same ten scanned, and so on."""
     taken = [str(path) for path in islice(cycle(sorted(clips)), BATCH)]
@@ -271,7 +258,6 @@ def profile(clip: str, warm: Warm) -> None:
 def long_video(long: Path, clip: str, warm: Warm) -> None:
     bare, scan = decoded(str(long)), warm(str(long))
     compare("10 minutes of 1080p, 20 frames", "0.05", bare, scan)
-    print(f"      its keyframes lie {widest_gap(long):.2f} half sampling intervals apart, at most")
     way(long, "uniform:20")
     exact = Warm("seconds:30")
     exact(clip)
@@ -282,6 +268,8 @@ def long_video(long: Path, clip: str, warm: Warm) -> None:
 def way(long: Path, name: str) -> None:
     """How much of a video is decoded for a plan, and what the model of costs says of it."""
     from contextlib import closing
+
+    import numpy as np
 
     from facetell.video import costs, parse_plan, route
     from facetell.video.source import Source
@@ -297,6 +285,8 @@ def way(long: Path, name: str) -> None:
         f"      {name}: {count:,} of {len(table):,} frames decoded, in {len(runs)} runs; "
         f"by the model {spent:.1f} s, all of it {decoding.sum():.1f} s"
     )
+    gap = np.diff([*np.flatnonzero(table.is_key), len(table)]).max()
+    print(f"      its keyframes lie {gap / (len(table) / 40):.2f} times half the interval of 20 samples apart, at most")
 
 
 def main() -> None:
