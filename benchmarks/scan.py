@@ -285,7 +285,7 @@ def way(long: Path, name: str) -> None:
         f"      {name}: {count:,} of {len(table):,} frames decoded, in {len(runs)} runs; "
         f"by the model {spent:.1f} s, all of it {decoding.sum():.1f} s"
     )
-    gap = np.diff([*np.flatnonzero(table.is_key), len(table)]).max()
+    gap = np.diff(np.append(np.flatnonzero(table.is_key), len(table))).max()
     print(f"      its keyframes lie {gap / (len(table) / 40):.2f} times half the interval of 20 samples apart, at most")
 
 
