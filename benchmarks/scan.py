@@ -281,12 +281,12 @@ def way(long: Path, name: str) -> None:
     decoding = costs.of_decoding(table.sizes, pixels)
     spent = sum(decoding[first : last + 1].sum() for first, last in runs)
     count = int((runs[:, 1] - runs[:, 0] + 1).sum())
+    gap = np.diff(np.append(np.flatnonzero(table.is_key), len(table))).max() / (len(table) / 40)
     print(
         f"      {name}: {count:,} of {len(table):,} frames decoded, in {len(runs)} runs; "
-        f"by the model {spent:.1f} s, all of it {decoding.sum():.1f} s"
+        f"by the model {spent:.1f} s, all of it {decoding.sum():.1f} s; "
+        f"keyframes lie at most {gap:.2f} times half the interval of 20 samples apart"
     )
-    gap = np.diff(np.append(np.flatnonzero(table.is_key), len(table))).max()
-    print(f"      its keyframes lie {gap / (len(table) / 40):.2f} times half the interval of 20 samples apart, at most")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 Static quantisation of ONNX Runtime (QDQ form; Jacob et al., "Quantization and Training of Neural Networks for
 Efficient Integer-Arithmetic-Only Inference", CVPR 2018): weights by channel, activations in eight bits whose ranges
 are the least and greatest that real crops gave. Weights use seven of their eight bits, so that no processor's sums
-saturate and scores are the same everywhere. The first convolutions, whose weights differ most in size, stay whole: in
+saturate, with VNNI instructions or without. The first convolutions, whose weights differ most in size, stay whole: in
 the third default detector, with all eight bits, that took the scores' error from 0.22 to 0.06 (standard deviation of
 the logit, DFDC dev) for a quarter more time.
 """
