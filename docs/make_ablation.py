@@ -61,8 +61,12 @@ def main() -> None:
     caches = [FaceCache.open(folder) for folder in arguments.data]
     rows: dict[str, dict[str, str]] = {}
     painted = ["redrawn=0.25", f"painters={json.dumps([str(path) for path in arguments.painter])}"]
-    redrawn = {"a quarter of the blends redrawn": painted} if arguments.painter else {}
-    for name, changes in ({"all of it": []} | redrawn | VARIANTS).items():
+    redrawn = {
+        "a quarter of the blends redrawn": painted,
+        "blends only, a quarter redrawn": [*painted, "kinds=[1,0,0]"],
+    }
+    variants = {"all of it": []} | (redrawn if arguments.painter else {}) | VARIANTS
+    for name, changes in variants.items():
         overrides = [*BASE, f"steps={arguments.steps}", f"validate_every={arguments.steps}", *changes]
         recipe = load_recipe("default", FrameRecipe, overrides)
         run = fit(TASK, recipe, caches, arguments.out / name.replace(" ", "-"), resume=True, workers=1, device="cpu")

@@ -16,8 +16,9 @@ from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
+from facetell.networks.frame import PARTS, mask_vote
 from facetell.training.fit import average, fit, read_checkpoint
-from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs
+from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs, ensemble
 from facetell.training.recipe import load_recipe
 from tests import media
 
@@ -131,22 +132,31 @@ def test_a_cache_without_points_is_refused(cache: FaceCache):
         TrainingPairs(TINY, faces)
 
 
+def opinions(module: FrameModule, crops: np.ndarray, mirror: bool) -> dict[str, torch.Tensor]:
+    """A network's three logits of uint8 crops; with `mirror`, the mean over both ways round."""
+    with torch.inference_mode():
+        plain = module.normalised(torch.from_numpy(crops))
+        ways = [module.network.parts(plain)]
+        if mirror:
+            blend, texture, mask = module.network.parts(plain.flip(3))
+            ways.append((blend, texture, mask.flip(2)))
+    return {name: torch.stack(part).mean(dim=0) for name, part in zip(PARTS, zip(*ways, strict=True), strict=True)}
+
+
 @pytest.mark.parametrize("mirror", [False, True])
 def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path, mirror: bool):
     run = fit(TASK, replace(TINY, mirror=mirror), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
     crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     scores = detector.score(crops)
+    assert isinstance(run.module, FrameModule)
+    expected = opinions(run.module, crops, mirror)
     assert scores.heatmaps is not None
     assert scores.heatmaps.shape == (2, 4, 4)
-    with torch.inference_mode():
-        assert isinstance(run.module, FrameModule)
-        plain = run.module.normalised(torch.from_numpy(crops))
-        views = [run.module.network(view) for view in ((plain, plain.flip(3)) if mirror else (plain,))]
-    expected = np.mean([view["logit"].numpy() for view in views], axis=0)
-    np.testing.assert_allclose(scores.logits, expected, atol=1e-4)
-    heat = np.mean([v["heatmap"].numpy()[..., ::step] for v, step in zip(views, (1, -1), strict=False)], axis=0)
-    np.testing.assert_allclose(scores.heatmaps, heat, atol=1e-4)
+    np.testing.assert_allclose(scores.heatmaps, expected["mask"].sigmoid(), atol=1e-4)
+    np.testing.assert_allclose(scores.parts["texture"], expected["texture"], atol=1e-4)
+    logit = run.module.network.joined(expected["blend"], expected["texture"], mask_vote(expected["mask"]))
+    np.testing.assert_allclose(scores.logits, logit, atol=1e-4)
     assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
 
 
@@ -220,6 +230,32 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
     )
     with pytest.raises(TrainingError, match="at least two"):
         average(TASK, checkpoints[:1], [cache], tmp_path / "mean")
+
+
+def test_an_ensemble_takes_the_mean_of_its_networks_opinions(cache: FaceCache, tmp_path: Path):
+    other = replace(TINY, backbone="mobilenetv3_small_075", fold=True, seed=5, mirror=False, kinds=(1, 0, 0), swaps=0.5)
+    runs = [fit(TASK, recipe, [cache], tmp_path / str(recipe.seed), device="cpu") for recipe in (TINY, other)]
+    checkpoints = [run.out / "best.ckpt" for run in runs]
+    run = ensemble(checkpoints, [cache], tmp_path / "both", ['version="7"', "join=[1, 0, 0.5, 0]"])
+    detector = load_detector(TASK.export(run, [cache]))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    scores = detector.score(crops)
+    modules = [run.module for run in runs if isinstance(run.module, FrameModule)]
+    one, two = (opinions(module, crops, mirror) for module, mirror in zip(modules, (True, False), strict=True))
+    mean = {name: (one[name] + two[name]) / 2 for name in PARTS}
+    np.testing.assert_allclose(scores.parts["blend"], mean["blend"], atol=1e-4)
+    assert isinstance(run.module, FrameModule)
+    logit = run.module.network.joined(mean["blend"], mean["texture"], mask_vote(mean["mask"]))
+    np.testing.assert_allclose(scores.logits, logit, atol=1e-4)
+    assert detector.card.version == "7"
+    assert detector.card.description.startswith("mobilenetv3_small_050 + mobilenetv3_small_075, ")
+    assert "self-blends, swaps, parts of labelled fakes" in detector.card.training_data
+    assert detector.card.metrics["dev splits, faces cut as in training"].keys() == run.metrics.keys()
+    with pytest.raises(TrainingError, match="at least two"):
+        ensemble(checkpoints[:1], [cache], tmp_path / "one")
+    large = fit(TASK, replace(TINY, size=96), [cache], tmp_path / "large", device="cpu")
+    with pytest.raises(TrainingError, match="different crops"):
+        ensemble([checkpoints[0], large.out / "best.ckpt"], [cache], tmp_path / "two")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="loaders are forked on POSIX only")

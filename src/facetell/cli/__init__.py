@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from facetell import __version__
-from facetell.cli import average, benchmark, calibrate, data, evaluate, forge, inspect, models, reproduce, scan, train
+from facetell.cli import (
+    average,
+    benchmark,
+    calibrate,
+    data,
+    ensemble,
+    evaluate,
+    forge,
+    inspect,
+    models,
+    reproduce,
+    scan,
+    train,
+)
 from facetell.cli.common import Verbs, print_what_fits
 
 app = typer.Typer(
@@ -45,6 +58,7 @@ app.command()(benchmark.benchmark)
 app.command()(calibrate.calibrate)
 app.command()(train.train)
 app.command()(average.average)
+app.command()(ensemble.ensemble)
 app.add_typer(reproduce.app, name="reproduce")
 
 

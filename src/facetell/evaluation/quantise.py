@@ -115,22 +115,19 @@ def crops_of(cache: FaceCache, card: DetectorCard, number: int, seed: int = 0) -
 
 
 def _beginning(model: onnx.ModelProto, convolutions: int) -> list[str]:
-    """The names of the first so many convolutions, wherever their weights are used, and of what follows on them alone.
+    """The names of all that has no more than so many convolutions before it or is one of the first, on any way.
 
-    None in a network that has no more. One that looks at a crop and its mirror image uses each weight twice.
+    None in a network that has no more. One of several networks, or that looks at a crop both ways round, begins as
+    often.
     """
-    weights = list(dict.fromkeys(node.input[1] for node in model.graph.node if node.op_type == "Conv"))
-    if len(weights) <= convolutions:
-        return []
-    first = set(weights[:convolutions])
-    known = {tensor.name for tensor in model.graph.initializer} | {value.name for value in model.graph.input}
+    depth: dict[str, int] = {}  # tensor -> convolutions on the longest way to it
     names = []
     for node in model.graph.node:
-        here = node.input[1] in first if node.op_type == "Conv" else known.issuperset(filter(None, node.input))
-        if here:
-            known.update(node.output)
+        here = max((depth.get(name, 0) for name in node.input), default=0) + (node.op_type == "Conv")
+        depth |= dict.fromkeys(node.output, here)
+        if here <= convolutions:
             names.append(node.name)
-    return names
+    return names if len(names) < len(model.graph.node) else []
 
 
 class _Reader(CalibrationDataReader):

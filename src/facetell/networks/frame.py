@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,53 +19,14 @@ MASK_STRIDE = 16  # input pixels to a cell of the mask
 MASK_TOP = 16  # the mask's opinion is the mean of its highest 1/16 of cells
 
 
-class FrameNet(nn.Module):
-    """Any timm backbone with two logits and a map.
+class Opinions(nn.Module):
+    """What has three opinions on a face, and joins them into one score."""
 
-    *blend* knows the traces that pasting leaves, *texture* those of a generator; one label for both makes them fight.
-    *mask* says where the face was altered. The score is high where it was pasted (blend and mask) or drawn (texture).
-
-    Args:
-        backbone: a timm model name.
-        size: side of the input in pixels.
-        weights: as `load_backbone`.
-        tune: `all` trains everything; `norms` only the LayerNorms and the heads, on L2-normalised features (the recipe
-            of GenD, Yermakov et al., "Deepfake Detection that Generalizes Across Benchmarks", 2025).
-
-    >>> net = FrameNet("tf_efficientnet_lite0", 64, "none").eval()
-    >>> {name: tuple(value.shape) for name, value in net(torch.zeros(2, 3, 64, 64)).items()}
-    {'logit': (2,), 'blend': (2,), 'texture': (2,), 'mask': (2,), 'heatmap': (2, 4, 4)}
-    """
-
-    backbone: Any  # a timm model: each family adds its own attributes
-    join: Tensor
-
-    def __init__(self, backbone: str, size: int, weights: str = "none", tune: str = "all", drop: float = 0.2) -> None:
-        super().__init__()
-        self.stem: nn.Module = nn.Identity()  # what is done to the crops before the backbone sees them
-        self.backbone = load_backbone(backbone, size, weights)
-        self.level, channels, deep = _mask_level(self.backbone)
-        self.normalise = tune == "norms"
-        if tune == "norms":
-            _freeze_all_but_norms(self.backbone)
-        self.mean, self.std = (tuple(self.backbone.pretrained_cfg[name]) for name in ("mean", "std"))
-        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features_of(self.backbone), 2))
-        self.mask_near = nn.Conv2d(channels, 64, 1)
-        self.mask_deep = nn.Conv2d(deep, 64, 1)
-        self.mask_out = nn.Conv2d(64, 1, 1)
-        self.register_buffer("join", torch.tensor(JOIN))  # weights of PARTS, then a constant beside texture
+    join: Tensor  # weights of PARTS, then a constant beside texture
 
     def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Blend (N,) and texture (N,) logits and the mask's logits (N, h, w) of normalised crops (N, 3, H, W)."""
-        final, levels = self.backbone.forward_intermediates(self.stem(crops))
-        features = self.backbone.forward_head(final, pre_logits=True)
-        if self.normalise:
-            features = F.normalize(features, dim=1)
-        logits = self.head(features)
-        near = self.mask_near(levels[self.level])
-        deep = F.interpolate(self.mask_deep(levels[-1]), size=near.shape[-2:], mode="nearest")
-        mask = self.mask_out(F.relu(near + deep))[:, 0]
-        return logits[:, 0], logits[:, 1], mask
+        raise NotImplementedError
 
     def joined(self, blend: Tensor, texture: Tensor, mask: Tensor) -> Tensor:
         """One logit (N,) of three opinions (N,): either kind of trace is enough, so it is near to the larger one."""
@@ -83,6 +45,90 @@ class FrameNet(nn.Module):
             "mask": top,
             "heatmap": mask.sigmoid(),
         }
+
+
+class FrameNet(Opinions):
+    """Any timm backbone with two logits and a map.
+
+    *blend* knows the traces that pasting leaves, *texture* those of a generator; one label for both makes them fight.
+    *mask* says where the face was altered. The score is high where it was pasted (blend and mask) or drawn (texture).
+
+    Args:
+        backbone: a timm model name.
+        size: side of the input in pixels.
+        weights: as `load_backbone`.
+        tune: `all` trains everything; `norms` only the LayerNorms and the heads, on L2-normalised features (the recipe
+            of GenD, Yermakov et al., "Deepfake Detection that Generalizes Across Benchmarks", 2025).
+
+    >>> net = FrameNet("tf_efficientnet_lite0", 64, "none").eval()
+    >>> {name: tuple(value.shape) for name, value in net(torch.zeros(2, 3, 64, 64)).items()}
+    {'logit': (2,), 'blend': (2,), 'texture': (2,), 'mask': (2,), 'heatmap': (2, 4, 4)}
+    """
+
+    backbone: Any  # a timm model: each family adds its own attributes
+
+    def __init__(self, backbone: str, size: int, weights: str = "none", tune: str = "all", drop: float = 0.2) -> None:
+        super().__init__()
+        self.stem: nn.Module = nn.Identity()  # what is done to the crops before the backbone sees them
+        self.backbone = load_backbone(backbone, size, weights)
+        self.level, channels, deep = _mask_level(self.backbone)
+        self.normalise = tune == "norms"
+        if tune == "norms":
+            _freeze_all_but_norms(self.backbone)
+        self.mean, self.std = (tuple(self.backbone.pretrained_cfg[name]) for name in ("mean", "std"))
+        self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features_of(self.backbone), 2))
+        self.mask_near = nn.Conv2d(channels, 64, 1)
+        self.mask_deep = nn.Conv2d(deep, 64, 1)
+        self.mask_out = nn.Conv2d(64, 1, 1)
+        self.register_buffer("join", torch.tensor(JOIN))
+
+    def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        final, levels = self.backbone.forward_intermediates(self.stem(crops))
+        features = self.backbone.forward_head(final, pre_logits=True)
+        if self.normalise:
+            features = F.normalize(features, dim=1)
+        logits = self.head(features)
+        near = self.mask_near(levels[self.level])
+        deep = F.interpolate(self.mask_deep(levels[-1]), size=near.shape[-2:], mode="nearest")
+        mask = self.mask_out(F.relu(near + deep))[:, 0]
+        return logits[:, 0], logits[:, 1], mask
+
+
+class Ensemble(Opinions):
+    """Several networks' opinions of one crop: the mean of their logits, which errs less than one network's.
+
+    Trained apart, on other fakes or with another backbone, they err apart (Lakshminarayanan et al., "Simple and
+    Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017). The first one's join holds.
+
+    Args:
+        members: networks for crops of one size, each with whether it looks at a crop's mirror image too.
+
+    >>> nets = [FrameNet(name, 64, "none").eval() for name in ("tf_efficientnet_lite0", "tf_efficientnet_lite2")]
+    >>> Ensemble([(nets[0], True), (nets[1], False)]).eval()(torch.zeros(2, 3, 64, 64))["heatmap"].shape
+    torch.Size([2, 4, 4])
+    """
+
+    def __init__(self, members: Sequence[tuple[FrameNet, bool]]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(network for network, _ in members)
+        self.mirror = [mirror for _, mirror in members]
+        self.register_buffer("join", members[0][0].join.clone())
+
+    def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        opinions = []
+        for network, mirror in zip(self.members, self.mirror, strict=True):
+            assert isinstance(network, FrameNet)
+            ways = [network.parts(crops)]
+            if mirror:
+                blend, texture, mask = network.parts(crops.flip(3))
+                ways.append((blend, texture, mask.flip(2)))
+            opinions.append(_mean(ways))
+        return _mean(opinions)
+
+
+def _mean(opinions: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    blend, texture, mask = (torch.stack(part).mean(dim=0) for part in zip(*opinions, strict=True))
+    return blend, texture, mask
 
 
 def mask_vote(mask: Tensor) -> Tensor:

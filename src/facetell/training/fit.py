@@ -169,19 +169,25 @@ def average(
         raise TrainingError(
             "The weights do not fit the network of this recipe.", "Change only what --set may."
         ) from error
-    module.eval().validation = task.data(recipe, caches).validation
-    with torch.inference_mode():
-        batches = (default_convert(module.validation[index]) for index in range(len(module.validation)))
-        outputs: list[Any] = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
-    joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
+    module.validation = task.data(recipe, caches).validation
+    metrics = validated(module)
     Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
-    metrics = {name: float(value) for name, value in module.metrics(joined).items()}
     step, seconds = max(a["step"] for a in about), sum(a["seconds"] for a in about)
     summary = _summary(step, seconds, recipe, metrics, finished=True)
     with replacing(Path(out) / "best.ckpt") as part:
         torch.save({"state_dict": module.state_dict(), "facetell": summary}, part)
     return Run(module, recipe, Path(out), step, metrics, seconds)
+
+
+def validated(module: Module) -> dict[str, float]:
+    """A module's metrics on its validation data."""
+    module.eval()
+    with torch.inference_mode():
+        batches = (default_convert(module.validation[index]) for index in range(len(module.validation)))
+        outputs: list[Any] = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
+    joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
+    return {name: float(value) for name, value in module.metrics(joined).items()}
 
 
 def _train(

@@ -29,12 +29,12 @@ from facetell.forge.degrade import augment_pair, h264
 from facetell.forge.redraw import open_painter
 from facetell.forge.swap import swap
 from facetell.networks.background import behind
-from facetell.networks.frame import JOIN, MASK_STRIDE, PARTS, FrameNet, fold_norms, mask_vote
+from facetell.networks.frame import JOIN, MASK_STRIDE, PARTS, Ensemble, FrameNet, Opinions, fold_norms, mask_vote
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.export import export
-from facetell.training.fit import Module, Run, read_checkpoint
-from facetell.training.recipe import Range, Recipe
+from facetell.training.fit import Module, Run, read_checkpoint, validated
+from facetell.training.recipe import Range, Recipe, make_recipe, parse_overrides
 from facetell.training.tasks import Data
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ class FrameRecipe(Recipe):
 class FrameModule(Module):
     """The network and its losses."""
 
-    network: FrameNet
+    network: Opinions
     recipe: FrameRecipe
+    recipes: tuple[FrameRecipe, ...]  # of every network in it
     validation: ValidationFaces
     settings = frozenset({"network.join"})
 
@@ -107,6 +108,7 @@ class FrameModule(Module):
         network.stem = behind(network.stem, recipe.background, recipe.size, recipe.scale, network.mean, network.std)
         super().__init__(network.to(memory_format=torch.channels_last), recipe)  # pyright: ignore[reportCallIssue]
         self.mean, self.std = network.mean, network.std
+        self.recipes = (recipe,)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, H, W, 3) uint8 as the network's input (N, 3, H, W) float32."""
@@ -412,32 +414,26 @@ def _reduced(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 class _Outputs(nn.Module):
-    """The network with its outputs as a tuple, in the order of `OUTPUTS`; with `mirror`, means over both ways round."""
+    """The network with its outputs as a tuple, in the order of `OUTPUTS`."""
 
-    def __init__(self, network: FrameNet, mirror: bool) -> None:
+    def __init__(self, network: Opinions) -> None:
         super().__init__()
         self.network = network
-        self.mirror = mirror
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(crops)
-        if self.mirror:
-            other = self.network(crops.flip(3))
-            other["heatmap"] = other["heatmap"].flip(2)
-            outputs = {name: (outputs[name] + other[name]) / 2 for name in OUTPUTS}
         return tuple(outputs[name] for name in OUTPUTS)
 
 
-def _forged(recipe: FrameRecipe) -> str:
-    """What the forge made for this training, as the card says it."""
-    blends, parts, _ = recipe.kinds
+def _forged(recipes: Sequence[FrameRecipe]) -> str:
+    """What the forge made for these trainings, as the card says it."""
     shares = {
-        "self-blends": blends,
-        "swaps": blends * recipe.swaps,
-        "redrawn faces": blends * recipe.redrawn,
-        "parts of labelled fakes": parts,
+        "self-blends": lambda recipe: recipe.kinds[0],
+        "swaps": lambda recipe: recipe.kinds[0] * recipe.swaps,
+        "redrawn faces": lambda recipe: recipe.kinds[0] * recipe.redrawn,
+        "parts of labelled fakes": lambda recipe: recipe.kinds[1],
     }
-    made = [name for name, share in shares.items() if share]
+    made = [name for name, share in shares.items() if any(share(recipe) for recipe in recipes)]
     return f", with {', '.join(made)} made by facetell's forge" if made else ""
 
 
@@ -458,19 +454,21 @@ class FrameTask:
 
     def module(self, recipe: FrameRecipe) -> FrameModule:
         module = FrameModule(recipe)
+        network = module.network
+        assert isinstance(network, FrameNet)
         folded = False
         if recipe.start:
             state = read_checkpoint(Path(recipe.start))
             folded = recipe.fold and state["facetell"]["recipe"].get("fold", False)
             if folded:
-                fold_norms(module.network.backbone)
+                fold_norms(network.backbone)
             try:
                 module.load_state_dict(state["state_dict"])
             except RuntimeError as error:
                 raise TrainingError(f"The weights in {recipe.start} do not fit this recipe's network.") from error
-            module.network.join.copy_(torch.tensor(recipe.join))
+            network.join.copy_(torch.tensor(recipe.join))
         if recipe.fold and not folded:
-            fold_norms(module.network.backbone)
+            fold_norms(network.backbone)
         return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
@@ -493,6 +491,7 @@ class FrameTask:
         trained = ", ".join(
             sorted({cache.folder.name for cache in caches if cache.manifest["split"].isin(["train", ""]).any()})
         )
+        backbones = " + ".join(one.backbone for one in module.recipes)
         card = DetectorCard(
             name=self.name,
             version=recipe.version,
@@ -502,20 +501,65 @@ class FrameTask:
             mean=module.mean,
             std=module.std,
             outputs={name: name for name in OUTPUTS},
-            training_data=trained + _forged(recipe),
+            training_data=trained + _forged(module.recipes),
             metrics={
                 "dev splits, faces cut as in training": {name: round(value, 4) for name, value in run.metrics.items()}
             },
             thresholds=worst,
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",
-            description=f"{recipe.backbone}, {recipe.input}, {recipe.size} px: blend and texture logits and a mask.",
+            description=f"{backbones}, {recipe.input}, {recipe.size} px: blend and texture logits and a mask.",
             limits=LIMITS,
         )
         example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))
         path = run.out / f"{self.name}.onnx"
-        export(_Outputs(module.network, recipe.mirror), example, OUTPUTS, card, path)
+        network = module.network
+        if isinstance(network, FrameNet):
+            network = Ensemble([(network, recipe.mirror)])
+        export(_Outputs(network), example, OUTPUTS, card, path)
         return path
 
 
 TASK = FrameTask()
+
+
+def ensemble(
+    checkpoints: Sequence[Path], caches: Sequence[FaceCache], out: str | Path, overrides: Sequence[str] = ()
+) -> Run:
+    """Networks of several trainings as one: each has its opinions, and their means are joined.
+
+    Whether a network looks at the mirror image too, its own recipe says.
+
+    Args:
+        checkpoints: one of each network, as `facetell train frame` or `facetell average frame` wrote it.
+        caches: with the dev split that it is measured on.
+        out: folder for what is exported later.
+        overrides: `key=value` on the first one's recipe, such as `version` and `join`.
+
+    Raises:
+        TrainingError: fewer than two checkpoints, a corrupt one, or networks for different crops.
+        RecipeError: an override that does not.
+    """
+    if len(checkpoints) < 2:
+        raise TrainingError("An ensemble needs at least two checkpoints.", "Give several.")
+    states = [read_checkpoint(path) for path in checkpoints]
+    recipes, modules = [], []
+    for path, state in zip(checkpoints, states, strict=True):
+        values = state["facetell"]["recipe"] | ({} if recipes else parse_overrides(overrides))
+        recipes.append(make_recipe(values, FrameRecipe, f"the recipe of {path}"))
+        modules.append(TASK.module(replace(recipes[-1], start="", weights="none")))
+        join = modules[-1].network.join.clone()
+        modules[-1].load_state_dict(state["state_dict"])
+        modules[-1].network.join.copy_(join)
+    first = modules[0]
+    wanted = [(recipe.size, recipe.scale, m.mean, m.std) for recipe, m in zip(recipes, modules, strict=True)]
+    if any(one != wanted[0] for one in wanted):
+        raise TrainingError("The networks were trained on different crops.", "Train them at one size and scale.")
+    members = [(module.network, recipe.mirror) for module, recipe in zip(modules, recipes, strict=True)]
+    first.network, first.recipes = Ensemble(members), tuple(recipes)
+    first.validation = TASK.data(recipes[0], caches).validation
+    metrics = validated(first)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    about = [state["facetell"] for state in states]
+    step, seconds = (sum(one[name] for one in about) for name in ("step", "seconds"))
+    return Run(first, recipes[0], Path(out), step, metrics, seconds)
