@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from facetell.cli import app
 from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
@@ -232,8 +234,9 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
         average(TASK, checkpoints[:1], [cache], tmp_path / "mean")
 
 
-def test_an_ensemble_takes_the_mean_of_its_networks_opinions(cache: FaceCache, tmp_path: Path):
-    other = replace(TINY, backbone="mobilenetv3_small_075", fold=True, seed=5, mirror=False, kinds=(1, 0, 0), swaps=0.5)
+def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: Path):
+    other = replace(TINY, backbone="mobilenetv3_small_075", fold=True, seed=5, mirror=False, swaps=0.5)
+    other = replace(other, kinds=(1, 0, 0), votes=("blend", "mask"))
     runs = [fit(TASK, recipe, [cache], tmp_path / str(recipe.seed), device="cpu") for recipe in (TINY, other)]
     checkpoints = [run.out / "best.ckpt" for run in runs]
     run = ensemble(checkpoints, [cache], tmp_path / "both", ['version="7"', "join=[1, 0, 0.5, 0]"])
@@ -242,8 +245,9 @@ def test_an_ensemble_takes_the_mean_of_its_networks_opinions(cache: FaceCache, t
     scores = detector.score(crops)
     modules = [run.module for run in runs if isinstance(run.module, FrameModule)]
     one, two = (opinions(module, crops, mirror) for module, mirror in zip(modules, (True, False), strict=True))
-    mean = {name: (one[name] + two[name]) / 2 for name in PARTS}
-    np.testing.assert_allclose(scores.parts["blend"], mean["blend"], atol=1e-4)
+    mean = {name: (2 * one[name] + two[name]) / 3 for name in PARTS} | {"texture": one["texture"]}
+    for name in ("blend", "texture"):
+        np.testing.assert_allclose(scores.parts[name], mean[name], atol=1e-4)
     assert isinstance(run.module, FrameModule)
     logit = run.module.network.joined(mean["blend"], mean["texture"], mask_vote(mean["mask"]))
     np.testing.assert_allclose(scores.logits, logit, atol=1e-4)
@@ -251,11 +255,14 @@ def test_an_ensemble_takes_the_mean_of_its_networks_opinions(cache: FaceCache, t
     assert detector.card.description.startswith("mobilenetv3_small_050 + mobilenetv3_small_075, ")
     assert "self-blends, swaps, parts of labelled fakes" in detector.card.training_data
     assert detector.card.metrics["dev splits, faces cut as in training"].keys() == run.metrics.keys()
-    with pytest.raises(TrainingError, match="at least two"):
-        ensemble(checkpoints[:1], [cache], tmp_path / "one")
+    said = CliRunner().invoke(app, ["ensemble", str(checkpoints[0]), "--data", str(cache.folder), "-o", str(tmp_path)])
+    assert said.exit_code == 2
+    assert "at least two" in said.output
     large = fit(TASK, replace(TINY, size=96), [cache], tmp_path / "large", device="cpu")
     with pytest.raises(TrainingError, match="different crops"):
         ensemble([checkpoints[0], large.out / "best.ckpt"], [cache], tmp_path / "two")
+    with pytest.raises(TrainingError, match="None of the networks votes on texture"):
+        ensemble([checkpoints[1], checkpoints[1]], [cache], tmp_path / "three")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="loaders are forked on POSIX only")

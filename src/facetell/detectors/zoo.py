@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "778c57341436e9845717c7157c07293b27e50e5ea4a88ddb69dab1ad751f2d91"),
+    "frame": Weights("frame.onnx", "b69385c28865ba787aef07f9d452757e443813df8505650b97e35736118df358"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"

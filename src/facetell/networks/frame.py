@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facetell.networks.backbone import features_of, load_backbone
 
-PARTS = ("blend", "texture", "mask")  # the opinions, in the order of `FrameNet.join`
+Part = Literal["blend", "texture", "mask"]
+PARTS: tuple[Part, ...] = ("blend", "texture", "mask")  # the opinions, in the order of `FrameNet.join`
 JOIN = (1.0, 2.0, 1.0, -1.0)
 MASK_STRIDE = 16  # input pixels to a cell of the mask
 MASK_TOP = 16  # the mask's opinion is the mean of its highest 1/16 of cells
@@ -94,41 +95,47 @@ class FrameNet(Opinions):
         return logits[:, 0], logits[:, 1], mask
 
 
+class Member(NamedTuple):
+    """A network of an ensemble."""
+
+    network: FrameNet
+    mirror: bool  # it looks at a crop's mirror image too
+    votes: frozenset[Part] = frozenset(PARTS)  # the opinions of it that count
+
+
 class Ensemble(Opinions):
     """Several networks' opinions of one crop: the mean of their logits, which errs less than one network's.
 
     Trained apart, on other fakes or with another backbone, they err apart (Lakshminarayanan et al., "Simple and
-    Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017). The first one's join holds.
+    Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017). Every look counts the same, so a
+    network that looks at the mirror image too counts twice. The first one's join holds.
 
     Args:
-        members: networks for crops of one size, each with whether it looks at a crop's mirror image too.
+        members: networks for crops of one size; for each of PARTS one at least that votes on it.
 
     >>> nets = [FrameNet(name, 64, "none").eval() for name in ("tf_efficientnet_lite0", "tf_efficientnet_lite2")]
-    >>> Ensemble([(nets[0], True), (nets[1], False)]).eval()(torch.zeros(2, 3, 64, 64))["heatmap"].shape
+    >>> both = Ensemble([Member(nets[0], mirror=True), Member(nets[1], mirror=False, votes=frozenset({"blend"}))])
+    >>> both.eval()(torch.zeros(2, 3, 64, 64))["heatmap"].shape
     torch.Size([2, 4, 4])
     """
 
-    def __init__(self, members: Sequence[tuple[FrameNet, bool]]) -> None:
+    def __init__(self, members: Sequence[Member]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(network for network, _ in members)
-        self.mirror = [mirror for _, mirror in members]
-        self.register_buffer("join", members[0][0].join.clone())
+        self.networks = nn.ModuleList(member.network for member in members)
+        self.members = members
+        self.register_buffer("join", members[0].network.join.clone())
 
     def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        opinions = []
-        for network, mirror in zip(self.members, self.mirror, strict=True):
-            assert isinstance(network, FrameNet)
+        looks: dict[Part, list[Tensor]] = {name: [] for name in PARTS}
+        for network, mirror, votes in self.members:
             ways = [network.parts(crops)]
             if mirror:
                 blend, texture, mask = network.parts(crops.flip(3))
                 ways.append((blend, texture, mask.flip(2)))
-            opinions.append(_mean(ways))
-        return _mean(opinions)
-
-
-def _mean(opinions: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    blend, texture, mask = (torch.stack(part).mean(dim=0) for part in zip(*opinions, strict=True))
-    return blend, texture, mask
+            for name, *opinions in zip(PARTS, *ways, strict=True):
+                looks[name] += opinions if name in votes else []
+        blend, texture, mask = (torch.stack(opinions).mean(dim=0) for opinions in looks.values())
+        return blend, texture, mask
 
 
 def mask_vote(mask: Tensor) -> Tensor:

@@ -29,7 +29,18 @@ from facetell.forge.degrade import augment_pair, h264
 from facetell.forge.redraw import open_painter
 from facetell.forge.swap import swap
 from facetell.networks.background import behind
-from facetell.networks.frame import JOIN, MASK_STRIDE, PARTS, Ensemble, FrameNet, Opinions, fold_norms, mask_vote
+from facetell.networks.frame import (
+    JOIN,
+    MASK_STRIDE,
+    PARTS,
+    Ensemble,
+    FrameNet,
+    Member,
+    Opinions,
+    Part,
+    fold_norms,
+    mask_vote,
+)
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.export import export
@@ -89,6 +100,7 @@ class FrameRecipe(Recipe):
     join: tuple[float, float, float, float] = JOIN  # weights of blend, texture, mask; a constant beside texture
     mirror: bool = True  # the detector file looks at a crop and its mirror image, and gives the mean
     validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
+    votes: tuple[Part, ...] = PARTS  # the opinions that count in an ensemble
 
 
 class FrameModule(Module):
@@ -515,7 +527,7 @@ class FrameTask:
         path = run.out / f"{self.name}.onnx"
         network = module.network
         if isinstance(network, FrameNet):
-            network = Ensemble([(network, recipe.mirror)])
+            network = Ensemble([Member(network, recipe.mirror)])
         export(_Outputs(network), example, OUTPUTS, card, path)
         return path
 
@@ -528,7 +540,7 @@ def ensemble(
 ) -> Run:
     """Networks of several trainings as one: each has its opinions, and their means are joined.
 
-    Whether a network looks at the mirror image too, its own recipe says.
+    A network's own recipe says whether it looks at the mirror image too, and on what it votes.
 
     Args:
         checkpoints: one of each network, as `facetell train frame` or `facetell average frame` wrote it.
@@ -537,7 +549,8 @@ def ensemble(
         overrides: `key=value` on the first one's recipe, such as `version` and `join`.
 
     Raises:
-        TrainingError: fewer than two checkpoints, a corrupt one, or networks for different crops.
+        TrainingError: fewer than two checkpoints, a corrupt one, networks for different crops, or an opinion on which
+            none votes.
         RecipeError: an override that does not.
     """
     if len(checkpoints) < 2:
@@ -555,7 +568,10 @@ def ensemble(
     wanted = [(recipe.size, recipe.scale, m.mean, m.std) for recipe, m in zip(recipes, modules, strict=True)]
     if any(one != wanted[0] for one in wanted):
         raise TrainingError("The networks were trained on different crops.", "Train them at one size and scale.")
-    members = [(module.network, recipe.mirror) for module, recipe in zip(modules, recipes, strict=True)]
+    votes = [frozenset(recipe.votes) for recipe in recipes]
+    if silent := set(PARTS).difference(*votes):
+        raise TrainingError(f"None of the networks votes on {', '.join(sorted(silent))}.", "Add one that does.")
+    members = [Member(m.network, m.recipe.mirror, vote) for m, vote in zip(modules, votes, strict=True)]
     first.network, first.recipes = Ensemble(members), tuple(recipes)
     first.validation = TASK.data(recipes[0], caches).validation
     metrics = validated(first)
