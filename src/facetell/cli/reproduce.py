@@ -29,7 +29,7 @@ def paper(
         typer.Option(metavar="DIR", help="Where trainings are kept, to go on with them; by default beside the result."),
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, max=4, help="For each model and protocol, on average.")] = 2.0,
-    quick: Annotated[bool, typer.Option("--quick", help="All of it on a subset, in a few minutes: for tests.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="All of it on a subset, in five minutes: for tests.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of samples, splits and networks.")] = 0,
 ) -> None:
     """ "DeepFake Detection in Deep Learning": all of its models, under its protocols and under an honest one."""

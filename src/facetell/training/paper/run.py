@@ -98,14 +98,14 @@ class Effort:
 
 
 QUICK = Effort(
-    minutes=0.12,
+    minutes=0.1,
     epochs=12,
-    crops=240,
+    crops=120,
     folds=3,
     tested=1,
     validate_every=5,
     n_boot=200,
-    sweep=2,
+    sweep=1,
     backgrounds=("keep", "mean"),
 )
 
