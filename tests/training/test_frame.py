@@ -261,6 +261,8 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: P
     large = fit(TASK, replace(TINY, size=96), [cache], tmp_path / "large", device="cpu")
     with pytest.raises(TrainingError, match="different crops"):
         ensemble([checkpoints[0], large.out / "best.ckpt"], [cache], tmp_path / "two")
+    with pytest.raises(TrainingError, match="do not fit the network of its recipe"):
+        ensemble(checkpoints, [cache], tmp_path / "three", ["backbone=mobilenetv3_small_075"])
     with pytest.raises(TrainingError, match="None of the networks votes on texture"):
         ensemble([checkpoints[1], checkpoints[1]], [cache], tmp_path / "three")
 

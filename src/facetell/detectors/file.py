@@ -129,7 +129,7 @@ def open_session(file: NetworkFile, device: str = "cpu", threads: int = 0) -> or
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding has a use for the core
-    options.enable_mem_pattern = False  # one block for all tensors: 34 MB more for the default detector, no faster
+    options.enable_mem_pattern = False  # one block for all tensors: 33 MB more for the default detector, no faster
     try:
         return ort.InferenceSession(file.content, options, providers=[available[device.lower()]])
     except RUNTIME_ERRORS as error:

@@ -562,7 +562,12 @@ def ensemble(
         recipes.append(make_recipe(values, FrameRecipe, f"the recipe of {path}"))
         modules.append(TASK.module(replace(recipes[-1], start="", weights="none")))
         join = modules[-1].network.join.clone()
-        modules[-1].load_state_dict(state["state_dict"])
+        try:
+            modules[-1].load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"The weights in {path} do not fit the network of its recipe.", "Change only what --set may."
+            ) from error
         modules[-1].network.join.copy_(join)
     first = modules[0]
     wanted = [(recipe.size, recipe.scale, m.mean, m.std) for recipe, m in zip(recipes, modules, strict=True)]
