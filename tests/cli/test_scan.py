@@ -409,7 +409,7 @@ class TestProcess:
         code = "import sys; from facetell.cli import main\ntry: main()\nfinally: print(*sys.modules)"
         done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
         assert "Usage" in done.stdout
-        heavy = {"numpy", "cv2", "av", "onnxruntime", "onnx", "pandas", "torch", "sklearn", "matplotlib", "PIL"}
+        heavy = {"numpy", "cv2", "av", "onnxruntime", "onnx", "pandas", "torch", "sklearn", "matplotlib", "PIL", "rich"}
         assert heavy.isdisjoint(done.stdout.split())
 
     def test_scan_never_imports_torch(self, real: str, photo: str) -> None:

@@ -29,6 +29,7 @@ app = typer.Typer(
     help="Tells whether a face in a video was manipulated, on your own computer, and how sure it is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: loading what draws its boxes takes as long as everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -12,12 +12,12 @@ import typer
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 
 _OPTIONS = {  # field of `Limits`: option, kind, unit, help
-    "seconds": ("max_seconds", float, "SECONDS", "Waiting for it, and half of its length."),
-    "cpu_seconds": ("max_cpu", float, "SECONDS", "Processor time, and half of its length."),
-    "memory_mb": ("max_memory", int, "MIB", "Memory of the process that reads it."),
-    "pixels": ("max_pixels", int, "N", "Pixels of one picture."),
-    "frames": ("max_frames", int, "N", "Frames in it, looked at or not."),
-    "streams": ("max_streams", int, "N", "Streams in it."),
+    "seconds": ("max_seconds", float, "SECONDS", "Longest wait for one file; half of its length is added."),
+    "cpu_seconds": ("max_cpu", float, "SECONDS", "Most processor time for one file; half of its length is added."),
+    "memory_mb": ("max_memory", int, "MIB", "Most memory for the process that reads files."),
+    "pixels": ("max_pixels", int, "N", "Most pixels of one picture."),
+    "frames": ("max_frames", int, "N", "Most frames in one file, looked at or not."),
+    "streams": ("max_streams", int, "N", "Most streams in one file."),
 }
 
 
@@ -32,7 +32,7 @@ def limited(verb: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(verb, eval_str=True)
     parameters = [parameter for parameter in own.parameters.values() if parameter.name != "limits"]
     for field, (option, kind, unit, text) in _OPTIONS.items():
-        how = typer.Option(metavar=unit, help=text, min=0, rich_help_panel="Limits on reading one file")
+        how = typer.Option(metavar=unit, help=text, min=0)
         default = getattr(DEFAULT_LIMITS, field)
         parameters.append(
             inspect.Parameter(

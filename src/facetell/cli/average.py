@@ -17,7 +17,7 @@ def average(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the detector file.")],
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
 ) -> None:
-    """Average the weights of checkpoints, measure the mean on the dev split, and write it as an ONNX file."""
+    """Average the weights of checkpoints. Measure the mean on the dev split, and write it as an ONNX file."""
     from facetell.errors import UsageError
     from facetell.training.tasks import TrainsItself, get_task
 

@@ -44,7 +44,7 @@ def benchmark(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure every detector on every data set, and write the tables and figures into documents."""
+    """Measure every detector on every data set. Write the tables and figures into documents."""
     from json import dumps
 
     from facetell.cli._counting import counting

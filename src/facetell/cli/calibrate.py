@@ -49,7 +49,10 @@ def calibrate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fit probabilities on half of the development groups, report on the other, read thresholds off real faces."""
+    """Fit probabilities, and read thresholds off real faces.
+
+    Fitted on half of the development groups, reported on the other.
+    """
     from dataclasses import replace
     from json import dumps
 

@@ -42,7 +42,7 @@ def inspect(
     manifest: ManifestOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Say what DIR holds: its layout, items per class, method and split, what is missing, and what looks odd."""
+    """Say what DIR holds, what is missing, and what looks odd. Its layout, items per class, method and split."""
     from json import dumps
 
     from rich.console import Console
@@ -91,7 +91,7 @@ def prepare(
     *,
     limits: Limits,
 ) -> None:
-    """Cut the faces out of every video and picture of DIR; stop it anywhere, run it again and it goes on."""
+    """Cut the faces out of every video and picture of DIR. Stop it anywhere; run it again and it goes on."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
@@ -165,7 +165,7 @@ def explore(
     seed: Annotated[int, typer.Option(help="Of the draw of faces that are looked at.")] = 0,
     json: JsonOption = None,
 ) -> None:
-    """Write a page on what a cache holds and on the shortcuts by which it could be learned."""
+    """Write a page on what a cache holds. It shows the shortcuts, too, by which it could be learned."""
     from dataclasses import asdict
     from json import dumps
 

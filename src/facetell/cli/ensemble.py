@@ -18,7 +18,7 @@ def ensemble(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the first one's recipe.")
     ] = None,
 ) -> None:
-    """Join networks of `train frame` into one detector that takes the mean of their opinions, and measure it."""
+    """Join networks of `train frame` into one detector. It takes the mean of their opinions, and is measured."""
     with training_stack():
         from facetell.data.cache import FaceCache
         from facetell.training.frame import TASK

@@ -50,7 +50,10 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """State what a detector is worth on labelled videos, stills or face crops: metrics with intervals, and coverage."""
+    """State what a detector is worth on labelled material.
+
+    Videos, stills or face crops; metrics with intervals, and coverage.
+    """
     from json import dumps
 
     from rich.console import Console

@@ -91,7 +91,7 @@ def degrade(
     *,
     limits: Limits,
 ) -> None:
-    """Send a picture or video through what an upload or a messaging app does to it."""
+    """Damage a picture or video as an upload or a messaging app does."""
     from facetell.forge.clips import degrade_file
 
     _say(degrade_file(source, out, preset, crf=crf, seed=seed, force=force, limits=limits), limits)

@@ -27,7 +27,9 @@ def inspect(
     *,
     limits: Limits,
 ) -> None:
-    """Show container, codec, frame rate, rotation, duration, sound, encoder, and what looks odd.
+    """Show what a file is, and what looks odd about it.
+
+    Container, codec, frame rate, rotation, duration, sound, encoder.
 
     Exit code: 2 if any file cannot be read, else 0.
     """

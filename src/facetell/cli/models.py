@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from facetell.detectors.file import DetectorFile
 
-app = typer.Typer(help="List the detectors that ship, show one's card, make a detector file.")
+app = typer.Typer(help="List detectors, show one's card, make a detector file.")
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +52,7 @@ def pack(
     card: Annotated[str, typer.Option(metavar="CARD.toml", help="What the network is: docs/detector-file.md.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
 ) -> None:
-    """Make a detector file of a network of your own: the ONNX file with its card inside."""
+    """Make a detector file of a network of your own. It is the ONNX file with its card inside."""
     from facetell.detectors import pack as pack_file
     from facetell.detectors import read_card
 
@@ -68,7 +68,7 @@ def quantise(
     faces: Annotated[int, typer.Option(min=1, help="How many faces set the ranges of its activations.")] = 320,
     seed: Annotated[int, typer.Option(help="Of the choice of faces.")] = 0,
 ) -> None:
-    """Make a smaller, faster detector file: weights and activations of 8 bits. Calibrate it afterwards."""
+    """Make a smaller, faster detector file. Weights and activations have 8 bits; calibrate it afterwards."""
     from facetell.data.cache import FaceCache
     from facetell.evaluation.quantise import quantise as run
 
@@ -83,7 +83,7 @@ def import_mesonet(
     weights: Annotated[str, typer.Argument(metavar="FILE.h5", help="One of the MesoNet authors' weight files.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
 ) -> None:
-    """Make a detector file of the MesoNet authors' published Keras weights, without TensorFlow."""
+    """Make a detector file of published MesoNet weights. They are the authors' Keras file; no TensorFlow is needed."""
 
     with training_stack():
         from facetell.training.keras import import_mesonet as run

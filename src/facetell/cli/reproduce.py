@@ -32,7 +32,7 @@ def paper(
     quick: Annotated[bool, typer.Option("--quick", help="All of it on a subset, in five minutes: for tests.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of samples, splits and networks.")] = 0,
 ) -> None:
-    """ "DeepFake Detection in Deep Learning": all of its models, under its protocols and under an honest one."""
+    """All models of "DeepFake Detection in Deep Learning". Under its protocols, and under an honest one."""
     from dataclasses import replace
 
     with training_stack():

@@ -25,7 +25,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
 ) -> None:
-    """Train a detector on face caches and write it, with its card, as an ONNX file."""
+    """Train a detector on face caches. Write it, with its card, as an ONNX file."""
     from facetell.training.recipe import load_recipe
     from facetell.training.tasks import TASKS, get_task
 
