@@ -47,6 +47,8 @@ VARIANTS = {  # name -> what differs from BASE
     "batch norms kept": ["fold=false"],
     "192 pixels": ["size=192"],
     "256 pixels": ["size=256"],
+    "blends from none to 0.8, whole fakes from 0.8 to none": ["kinds=[0,0.2,0.8]", "kinds_end=[0.8,0.2,0]"],
+    "the other way about": ["kinds=[0.8,0.2,0]", "kinds_end=[0,0.2,0.8]"],
 }
 
 

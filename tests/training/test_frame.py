@@ -76,6 +76,17 @@ def test_each_kind_of_fake_teaches_its_own_logit(cache: FaceCache, kinds, blend,
         assert np.isnan(fake).all() if taught is None else (fake == taught).all()
 
 
+def test_the_shares_of_the_kinds_move_evenly(cache: FaceCache):
+    made = pairs(cache, kinds=(0.0, 0.0, 1.0), kinds_end=(1.0, 1.0, 0.0), redrawn=0.0)
+    np.testing.assert_allclose(made.odds_of_kinds(0.0), [0, 0, 0, 1])
+    np.testing.assert_allclose(made.odds_of_kinds(0.5), [0.25, 0, 0.25, 0.5])
+    np.testing.assert_allclose(made.odds_of_kinds(1.0), [0.5, 0, 0.5, 0])
+    assert np.isnan(made[0]["blend"][4:]).all()  # whole fakes teach nothing about blends
+    assert not np.isnan(made[made.recipe.steps]["blend"]).any()
+    with pytest.raises(TrainingError, match="shares of every kind"):
+        pairs(cache, kinds=(0.0, 0.0, 0.0))
+
+
 def test_alike_teaches_both_logits_everything(cache: FaceCache):
     batch = pairs(cache, kinds=(0.5, 0.0, 0.5), teach="alike", batch=8)[0]
     assert (batch["blend"] == np.repeat([0, 1], 8)).all()
@@ -160,6 +171,29 @@ def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path:
     logit = run.module.network.joined(expected["blend"], expected["texture"], mask_vote(expected["mask"]))
     np.testing.assert_allclose(scores.logits, logit, atol=1e-4)
     assert {"auc", "blend", "texture", "mask"} <= run.metrics.keys()
+
+
+def test_a_wide_look_sees_the_whole_crop_and_the_mirrored_one_its_middle(cache: FaceCache, tmp_path: Path):
+    run = fit(TASK, replace(TINY, wide=True, scale=1.2), [cache], tmp_path, device="cpu")
+    detector = load_detector(TASK.export(run, [cache]))
+    assert detector.card.input_size == 96
+    assert detector.card.geometry.scale == pytest.approx(1.2 * 64 / 96)  # the middle is cut as in training
+    crops = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8), (0, 0), 3)
+    crops = np.stack([crops[:, :96], crops[:, 96:]])
+    scores = detector.score(crops)
+    assert isinstance(run.module, FrameModule)
+    plain = run.module.normalised(torch.from_numpy(crops))
+    with torch.inference_mode():
+        reduced = torch.nn.functional.interpolate(plain, (64, 64), mode="bilinear", antialias=True)
+        whole = run.module.network.parts(reduced)
+        middle = run.module.network.parts(plain[..., 16:-16, 16:-16].flip(3))
+    for name, *looks in zip(PARTS[:2], whole, middle, strict=False):
+        np.testing.assert_allclose(scores.parts[name], torch.stack(looks).mean(dim=0), atol=1e-4)
+    assert scores.heatmaps is not None
+    assert scores.heatmaps.shape == (2, 6, 6)
+    inner = np.asarray(torch.nn.functional.interpolate(whole[2][:, None], (6, 6), mode="bilinear")[:, 0, 1:5, 1:5])
+    expected = torch.from_numpy((inner + middle[2].flip(2).numpy()) / 2).sigmoid()
+    np.testing.assert_allclose(scores.heatmaps[:, 1:5, 1:5], expected, atol=1e-4)
 
 
 def test_a_noise_pattern_classifier_takes_ordinary_crops(cache: FaceCache, tmp_path: Path):
@@ -258,6 +292,8 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: P
     said = CliRunner().invoke(app, ["ensemble", str(checkpoints[0]), "--data", str(cache.folder), "-o", str(tmp_path)])
     assert said.exit_code == 2
     assert "at least two" in said.output
+    wide = ensemble(checkpoints, [cache], tmp_path / "wide", ["wide=true"])
+    assert load_detector(TASK.export(wide, [cache])).card.input_size == 96
     large = fit(TASK, replace(TINY, size=96), [cache], tmp_path / "large", device="cpu")
     with pytest.raises(TrainingError, match="different crops"):
         ensemble([checkpoints[0], large.out / "best.ckpt"], [cache], tmp_path / "two")

@@ -17,6 +17,7 @@ Part = Literal["blend", "texture", "mask"]
 PARTS: tuple[Part, ...] = ("blend", "texture", "mask")  # the opinions, in the order of `FrameNet.join`
 JOIN = (1.0, 2.0, 1.0, -1.0)
 MASK_STRIDE = 16  # input pixels to a cell of the mask
+MARGIN = MASK_STRIDE  # input pixels by which the crop for a wide look is larger on each side: one cell of the map
 MASK_TOP = 16  # the mask's opinion is the mean of its highest 1/16 of cells
 
 
@@ -96,46 +97,65 @@ class FrameNet(Opinions):
 
 
 class Member(NamedTuple):
-    """A network of an ensemble."""
+    """A network of an ensemble, and how it looks at a crop."""
 
     network: FrameNet
-    mirror: bool  # it looks at a crop's mirror image too
+    mirror: bool  # it looks twice: the second time at the mirror image
+    wide: bool = False  # its first look takes the whole of a crop with a margin, reduced to the size of its middle
     votes: frozenset[Part] = frozenset(PARTS)  # the opinions of it that count
 
 
 class Ensemble(Opinions):
-    """Several networks' opinions of one crop: the mean of their logits, which errs less than one network's.
+    """Several looks at one crop: the mean of their logits, which errs less than one look's.
 
-    Trained apart, on other fakes or with another backbone, they err apart (Lakshminarayanan et al., "Simple and
-    Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017). Every look counts the same, so a
-    network that looks at the mirror image too counts twice. The first one's join holds.
+    Networks trained apart, on other fakes or with another backbone, err apart (Lakshminarayanan et al., "Simple and
+    Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017), and so does one network that sees
+    a face the other way round and in another size. Every look counts the same, so a network that looks twice counts
+    twice. The first one's join holds.
 
     Args:
         members: networks for crops of one size; for each of PARTS one at least that votes on it.
+
+    Attributes:
+        margin: pixels by which a crop is larger on each side than the networks' input: `MARGIN` if any look is wide.
 
     >>> nets = [FrameNet(name, 64, "none").eval() for name in ("tf_efficientnet_lite0", "tf_efficientnet_lite2")]
     >>> both = Ensemble([Member(nets[0], mirror=True), Member(nets[1], mirror=False, votes=frozenset({"blend"}))])
     >>> both.eval()(torch.zeros(2, 3, 64, 64))["heatmap"].shape
     torch.Size([2, 4, 4])
+    >>> Ensemble([Member(nets[0], mirror=True, wide=True)]).eval()(torch.zeros(2, 3, 96, 96))["heatmap"].shape
+    torch.Size([2, 6, 6])
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(member.network for member in members)
         self.members = members
+        self.margin = MARGIN if any(member.wide for member in members) else 0
         self.register_buffer("join", members[0].network.join.clone())
 
     def parts(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        looks: dict[Part, list[Tensor]] = {name: [] for name in PARTS}
-        for network, mirror, votes in self.members:
-            ways = [network.parts(crops)]
+        opinions: dict[Part, list[Tensor]] = {name: [] for name in PARTS}
+        middle = crops[..., self.margin : -self.margin, self.margin : -self.margin] if self.margin else crops
+        for network, mirror, wide, votes in self.members:
+            looks = [self._whole(network, crops, middle.shape[-2:]) if wide else self._middle(network, middle)]
             if mirror:
-                blend, texture, mask = network.parts(crops.flip(3))
-                ways.append((blend, texture, mask.flip(2)))
-            for name, *opinions in zip(PARTS, *ways, strict=True):
-                looks[name] += opinions if name in votes else []
-        blend, texture, mask = (torch.stack(opinions).mean(dim=0) for opinions in looks.values())
+                blend, texture, mask = self._middle(network, middle.flip(3))
+                looks.append((blend, texture, mask.flip(2)))
+            for name, *given in zip(PARTS, *looks, strict=True):
+                opinions[name] += given if name in votes else []
+        blend, texture, mask = (torch.stack(given).mean(dim=0) for given in opinions.values())
         return blend, texture, mask
+
+    def _whole(self, network: FrameNet, crops: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        blend, texture, mask = network.parts(F.interpolate(crops, size, mode="bilinear", antialias=True))
+        cells = [side // MASK_STRIDE for side in crops.shape[-2:]]
+        return blend, texture, F.interpolate(mask[:, None], cells, mode="bilinear")[:, 0]
+
+    def _middle(self, network: FrameNet, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map is carried on to the crop's border, which this look does not see."""
+        blend, texture, mask = network.parts(crops)
+        return blend, texture, F.pad(mask[:, None], [self.margin // MASK_STRIDE] * 4, mode="replicate")[:, 0]
 
 
 def mask_vote(mask: Tensor) -> Tensor:

@@ -84,6 +84,7 @@ class FrameRecipe(Recipe):
     drop: Annotated[float, Range(0, 0.9)] = 0.2
     teach: Literal["apart", "alike"] = "apart"  # alike: every fake teaches both logits
     kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
+    kinds_end: Annotated[tuple[float, float, float], Range(0, 1)] = (0, 0, 0)  # to which they move; all 0: they stay
     inner: Annotated[float, Range(0, 1)] = 0.4  # of self-blends: inner-face families
     swaps: Annotated[float, Range(0, 1)] = 0.0  # share of the other blends that take another person's face
     redrawn: Annotated[float, Range(0, 1)] = 0.0  # share of the blends whose face a network drew
@@ -99,6 +100,7 @@ class FrameRecipe(Recipe):
     rank_loss: Annotated[float, Range(0, 10)] = 0.3
     join: tuple[float, float, float, float] = JOIN  # weights of blend, texture, mask; a constant beside texture
     mirror: bool = True  # the detector file looks at a crop and its mirror image, and gives the mean
+    wide: bool = False  # the first of its looks takes a wider crop, reduced to `size`
     validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
     votes: tuple[Part, ...] = PARTS  # the opinions that count in an ensemble
 
@@ -253,7 +255,9 @@ class TrainingPairs:
         self.fakes = fakes[seen[faces.pair[fakes]]]
         if not len(self.reals):
             raise TrainingError("No real face with known points is in the training split.", "Prepare the cache anew.")
-        if not len(self.fakes) and (recipe.kinds[1] or recipe.kinds[2]):
+        if not sum(recipe.kinds):
+            raise TrainingError("The shares of every kind of fake are 0.", "Give another: --set kinds=[0.5,0.1,0.4].")
+        if not len(self.fakes) and any(recipe.kinds[1:] + recipe.kinds_end[1:]):
             raise TrainingError(
                 "No labelled fake with its original is in the training split.",
                 "Prepare a data set with originals, or train on self-blends alone: --set kinds=[1,0,0].",
@@ -265,8 +269,6 @@ class TrainingPairs:
             )
         for path in recipe.painters:
             read_network(path)  # what is wrong with it is said now; a loader's process opens it for itself
-        blend, part, whole = np.array(recipe.kinds) / sum(recipe.kinds)
-        self.odds_of_kinds = (blend * (1 - recipe.redrawn), blend * recipe.redrawn, part, whole)
         eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
         self.shapes = (faces.points - faces.points.mean(axis=1, keepdims=True)) / eyes[:, None, None]
         # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.
@@ -279,7 +281,8 @@ class TrainingPairs:
         rng = np.random.default_rng([self.recipe.seed, index])
         done = min(1.0, index / self.recipe.steps)
         worst = self.recipe.strength[0] + done * (self.recipe.strength[1] - self.recipe.strength[0])
-        pairs = [self._pair(rng, worst) for _ in range(self.recipe.batch)]
+        odds = self.odds_of_kinds(done)
+        pairs = [self._pair(rng, worst, odds) for _ in range(self.recipe.batch)]
         images = np.stack([pair[0][0] for pair in pairs] + [pair[0][1] for pair in pairs])
         nothing = np.zeros(len(pairs), np.float32)
         targets = {}
@@ -289,9 +292,18 @@ class TrainingPairs:
         masks = np.stack([np.zeros_like(pair[1]) for pair in pairs] + [pair[1] for pair in pairs])
         return {"images": images, "masks": masks, **targets}
 
-    def _pair(self, rng: np.random.Generator, worst: float) -> tuple[list[np.ndarray], np.ndarray, Kind, float]:
+    def odds_of_kinds(self, done: float) -> np.ndarray:
+        """The odds (4,) of `KINDS` when this share of the training, 0…1, is done."""
+        first = np.array(self.recipe.kinds) / sum(self.recipe.kinds)
+        last = np.array(self.recipe.kinds_end) / sum(self.recipe.kinds_end) if any(self.recipe.kinds_end) else first
+        blend, part, whole = first + done * (last - first)
+        return np.array([blend * (1 - self.recipe.redrawn), blend * self.recipe.redrawn, part, whole])
+
+    def _pair(
+        self, rng: np.random.Generator, worst: float, odds: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray, Kind, float]:
         """Two crops that differ by a forgery, its mask by cell, its kind, and the label of the second crop."""
-        kind = KINDS[rng.choice(len(KINDS), p=self.odds_of_kinds)]
+        kind = KINDS[rng.choice(len(KINDS), p=odds)]
         known = True
         if kind in ("blend", "redrawn"):
             forged, points = self._blend(rng, redrawn=kind == "redrawn")
@@ -378,10 +390,14 @@ class TrainingPairs:
 
 
 class ValidationFaces:
-    """Number → a batch of unforged faces as a scan would cut them: images, label, source, video."""
+    """Number → a batch of unforged faces as a scan would cut them: images, label, source, video.
 
-    def __init__(self, recipe: FrameRecipe, faces: Faces, batch: int = 32) -> None:
-        self.recipe = recipe
+    Crops have `margin` more pixels on each side than the recipe's network takes.
+    """
+
+    def __init__(self, recipe: FrameRecipe, faces: Faces, margin: int = 0, batch: int = 32) -> None:
+        self.size = recipe.size + 2 * margin
+        self.geometry = Geometry("landmarks", recipe.scale * recipe.size / self.size)
         self.faces = faces
         self.sources = faces.sources
         rng = np.random.default_rng(recipe.seed)
@@ -402,9 +418,8 @@ class ValidationFaces:
         if index >= len(self):
             raise IndexError(index)
         rows = self.batches[index]
-        geometry = Geometry("landmarks", self.recipe.scale)
         crops = [
-            crop_face(self.faces.read(row), self.faces.points[row], (0, 0, 1, 1), geometry, self.recipe.size)
+            crop_face(self.faces.read(row), self.faces.points[row], (0, 0, 1, 1), self.geometry, self.size)
             for row in rows
         ]
         return {
@@ -440,20 +455,22 @@ class _Outputs(nn.Module):
 def _forged(recipes: Sequence[FrameRecipe]) -> str:
     """What the forge made for these trainings, as the card says it."""
     shares = {
-        "self-blends": lambda recipe: recipe.kinds[0],
-        "swaps": lambda recipe: recipe.kinds[0] * recipe.swaps,
-        "redrawn faces": lambda recipe: recipe.kinds[0] * recipe.redrawn,
-        "parts of labelled fakes": lambda recipe: recipe.kinds[1],
+        "self-blends": lambda recipe: recipe.kinds[0] + recipe.kinds_end[0],
+        "swaps": lambda recipe: (recipe.kinds[0] + recipe.kinds_end[0]) * recipe.swaps,
+        "redrawn faces": lambda recipe: (recipe.kinds[0] + recipe.kinds_end[0]) * recipe.redrawn,
+        "parts of labelled fakes": lambda recipe: recipe.kinds[1] + recipe.kinds_end[1],
     }
     made = [name for name, share in shares.items() if any(share(recipe) for recipe in recipes)]
     return f", with {', '.join(made)} made by facetell's forge" if made else ""
 
 
-def _joined(module: FrameModule, faces: ValidationFaces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(
+    module: FrameModule, network: Opinions, faces: ValidationFaces
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Joined logits, labels and sources (N,) of the validation faces."""
     batches = [faces[index] for index in range(len(faces))]
     with torch.inference_mode():
-        logits = [module.network(module.normalised(torch.from_numpy(b["images"])))["logit"].numpy() for b in batches]
+        logits = [network(module.normalised(torch.from_numpy(b["images"])))["logit"].numpy() for b in batches]
     joined = [np.concatenate([b[name] for b in batches]) for name in ("label", "source")]
     return np.concatenate(logits), joined[0], joined[1]
 
@@ -490,8 +507,12 @@ class FrameTask:
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         module, recipe = run.module, run.recipe
         assert isinstance(module, FrameModule)
-        faces = ValidationFaces(recipe, Faces(caches, train=False))
-        logits, labels, sources = _joined(module, faces)
+        network = module.network
+        if isinstance(network, FrameNet):
+            network = Ensemble([Member(network, recipe.mirror, recipe.wide)])
+        assert isinstance(network, Ensemble)
+        faces = ValidationFaces(recipe, Faces(caches, train=False), network.margin)
+        logits, labels, sources = _joined(module, network, faces)
         worst = max(
             (
                 thresholds_of(logits[rows], labels[rows], f"single real faces of {name}")
@@ -508,8 +529,8 @@ class FrameTask:
             name=self.name,
             version=recipe.version,
             kind="frame",
-            input_size=recipe.size,
-            geometry=Geometry("landmarks", recipe.scale),
+            input_size=faces.size,
+            geometry=faces.geometry,
             mean=module.mean,
             std=module.std,
             outputs={name: name for name in OUTPUTS},
@@ -525,9 +546,6 @@ class FrameTask:
         )
         example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))
         path = run.out / f"{self.name}.onnx"
-        network = module.network
-        if isinstance(network, FrameNet):
-            network = Ensemble([Member(network, recipe.mirror)])
         export(_Outputs(network), example, OUTPUTS, card, path)
         return path
 
@@ -540,7 +558,7 @@ def ensemble(
 ) -> Run:
     """Networks of several trainings as one: each has its opinions, and their means are joined.
 
-    A network's own recipe says whether it looks at the mirror image too, and on what it votes.
+    A network's own recipe says how it looks at a crop (`mirror`, `wide`), and on what it votes.
 
     Args:
         checkpoints: one of each network, as `facetell train frame` or `facetell average frame` wrote it.
@@ -576,9 +594,9 @@ def ensemble(
     votes = [frozenset(recipe.votes) for recipe in recipes]
     if silent := set(PARTS).difference(*votes):
         raise TrainingError(f"None of the networks votes on {', '.join(sorted(silent))}.", "Add one that does.")
-    members = [Member(m.network, m.recipe.mirror, vote) for m, vote in zip(modules, votes, strict=True)]
+    members = [Member(m.network, m.recipe.mirror, m.recipe.wide, vote) for m, vote in zip(modules, votes, strict=True)]
     first.network, first.recipes = Ensemble(members), tuple(recipes)
-    first.validation = TASK.data(recipes[0], caches).validation
+    first.validation = ValidationFaces(recipes[0], Faces(caches, train=False), first.network.margin)
     metrics = validated(first)
     Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
