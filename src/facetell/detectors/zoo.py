@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "b69385c28865ba787aef07f9d452757e443813df8505650b97e35736118df358"),
+    "frame": Weights("frame.onnx", "142c23541453f89a2521c75f0f180a0d27cff5d3f1a50f9542aaefe1651655e5"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"
