@@ -28,7 +28,7 @@ from facetell.training.recipe import load_recipe
 
 PAGE = Path(__file__).parent / "ablation.md"
 BASE = ["size=160", "fold=true", "mask_loss=0.5", "kinds=[0.4,0.2,0.4]", "swaps=0.2", "strength=[0,0.3]", "h264=0.15"]
-BASE += ["hold=0.3", "warmup=30", "ema=0.98", "validation_items=400"]
+BASE += ["hold=0.3", "warmup=30", "ema=0.98", "validation_items=400", "wide=false"]
 VARIANTS = {  # name -> what differs from BASE
     "all of it": [],
     "labelled fakes only": ["kinds=[0,0,1]", "join=[0,1,1,0]"],
