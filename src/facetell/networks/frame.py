@@ -149,7 +149,7 @@ class Ensemble(Opinions):
 
     def _whole(self, network: FrameNet, crops: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         blend, texture, mask = network.parts(F.interpolate(crops, size, mode="bilinear", antialias=True))
-        cells = [side // MASK_STRIDE for side in crops.shape[-2:]]
+        cells = [side + 2 * self.margin // MASK_STRIDE for side in mask.shape[-2:]]
         return blend, texture, F.interpolate(mask[:, None], cells, mode="bilinear")[:, 0]
 
     def _middle(self, network: FrameNet, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
