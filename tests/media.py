@@ -7,6 +7,7 @@ other people.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -168,6 +169,23 @@ def write_video(
         if sound is not None:
             seconds = times_ms[count - 1] / 1000 if times_ms is not None else count / float(fps)
             _write_tone(out, sound, seconds)
+    return path
+
+
+def remux(path: Path, *sources: Path, shift_s: float = 0.0, options: Mapping[str, str] | None = None) -> Path:
+    """The packets of one file after another, times moved by `shift_s` and each source's by a further second."""
+    with ExitStack() as stack:
+        out = stack.enter_context(av.open(str(path), "w", options=dict(options or {})))
+        containers = [stack.enter_context(av.open(str(source))) for source in sources]
+        streams = [out.add_stream_from_template(stream) for stream in containers[0].streams]
+        for late, container in enumerate(containers):
+            for packet in container.demux():
+                if packet.pts is None or packet.dts is None:
+                    continue
+                offset = round((shift_s + late) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                packet.stream = streams[packet.stream.index]
+                out.mux(packet)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -42,9 +43,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder does not exist, is read-only or full.
     """
     target = Path(os.path.realpath(path))  # what a link leads to, not the link, is replaced
-    if target.is_dir():
+    if os.path.isdir(target):  # unlike Path's own, this does not raise for a name that is too long
         raise OutputError(f"{target} is a folder.", "Give the path of a file to write.")
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         raise OutputError(f"{target} is no regular file.", "Give the path of a file to write.")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
@@ -61,6 +62,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.chmod(0o666 & ~umask)
         part.replace(target)
     except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}.", "Is the disk full?") from error
+        hint = "Choose a shorter name." if error.errno == errno.ENAMETOOLONG else "Is the disk full?"
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}.", hint) from error
     finally:
         part.unlink(missing_ok=True)

@@ -74,6 +74,14 @@ class TestFolders:
         (folder / "loop").symlink_to(folder, target_is_directory=True)
         assert len(files_in(str(folder))) == COUNT
 
+    def test_a_linked_folder_is_looked_into_once(self, folder: Path, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copy(folder / "0.jpg", elsewhere / "saved.jfif")
+        for name in ("link", "other"):
+            (folder / name).symlink_to(elsewhere, target_is_directory=True)
+        assert len(files_in(str(folder))) == COUNT + 1
+
 
 class TestCutShort:
     def test_killed_at_any_moment_a_second_run_goes_on(self, folder: Path, real: str, tmp_path: Path) -> None:

@@ -81,3 +81,10 @@ def test_limits_hold_wherever_files_are_read(portrait_clip: Path, tmp_path: Path
     assert run(*made, *few).exit_code == 0
     assert "LimitError" in (tmp_path / "cache" / "gaps.csv").read_text()
     assert run("inspect", clip, "--max-pixels", "0").exit_code == 2
+
+
+def test_a_folder_stands_for_what_is_in_it(tmp_path: Path) -> None:
+    for number in range(2):
+        media.write_picture(tmp_path / f"{number}.png", media.astronaut())
+    result = run("inspect", tmp_path, "--json", "-")
+    assert [Path(found["path"]).name for found in json.loads(result.stdout)["files"]] == ["0.png", "1.png"]

@@ -234,6 +234,48 @@ class TestOutputPaths:
         assert result.exit_code == 2
         assert "cannot be made" in result.stderr
 
+    def test_marked_copies_go_round_what_is_scanned(self, tmp_path: Path, real: str) -> None:
+        for name in ("photo.png", "photo-marked.png"):
+            media.write_picture(tmp_path / name, media.astronaut())
+        before = sha256_of(tmp_path / "photo-marked.png")
+        run("scan", tmp_path, "--detector", real, "--annotate", tmp_path)
+        assert sha256_of(tmp_path / "photo-marked.png") == before
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "photo.png",
+            "photo-marked.png",
+            "photo-2-marked.png",
+            "photo-marked-marked.png",
+        }
+
+    @pytest.mark.skipif(os.name != "posix", reason="names of 255 bytes")
+    def test_a_name_of_full_length_is_marked_too(self, tmp_path: Path, real: str, photo: str) -> None:
+        long = tmp_path / ("\u00e9" * 125 + ".jpg")
+        long.write_bytes(Path(photo).read_bytes())
+        assert run("scan", long, photo, "--detector", real, "--annotate", tmp_path / "out").exit_code == 0
+        assert sorted(path.name for path in (tmp_path / "out").iterdir())[1] == "\u00e9" * 100 + "-marked.png"
+
+    def test_a_folder_of_one_is_annotated_into_a_folder(self, tmp_path: Path, real: str) -> None:
+        (tmp_path / "in").mkdir()
+        media.write_picture(tmp_path / "in" / "photo.png", media.astronaut())
+        assert run("scan", tmp_path / "in", "--detector", real, "--annotate", tmp_path / "out").exit_code == 0
+        assert (tmp_path / "out" / "photo-marked.png").is_file()
+
+    @pytest.mark.parametrize("option", ["--json", "--csv", "--html"])
+    def test_what_cannot_be_an_output_is_refused_before_the_scan(
+        self, tmp_path: Path, real: str, photo: str, option: str
+    ) -> None:
+        for target in (tmp_path, tmp_path / ("n" * 300)):
+            result = run("scan", photo, "--detector", real, option, target)
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert str(target) in result.stderr
+        result = run("scan", photo, "--detector", real, "--annotate", tmp_path / "marked.avi")
+        assert (result.exit_code, result.stdout) == (2, "")
+
+    def test_quiet_leaves_names_as_they_are(self, tmp_path: Path, real: str, photo: str) -> None:
+        odd = tmp_path / "take:100:b.jpg"
+        odd.write_bytes(Path(photo).read_bytes())
+        assert str(odd) in run("scan", odd, "--detector", real, "--quiet").stdout
+
 
 class TestBadInput:
     """Each ends in a named error or a true verdict, with the other files of the call still scanned."""

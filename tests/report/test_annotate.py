@@ -121,6 +121,21 @@ def test_odd_sides_lose_a_row(tmp_path: Path) -> None:
     assert frames_of(tmp_path / "marked.mp4")[0][1].shape == (120, 160, 3)
 
 
+def test_a_size_that_grows_midway_is_scaled_and_not_cut(tmp_path: Path) -> None:
+    """As browsers record a call."""
+    sizes = {"small": (160, 120), "large": (320, 240)}
+    parts = []
+    for name, (width, height) in sizes.items():
+        image = np.full((height, width, 3), 128, np.uint8)
+        image[height // 2 :, width // 2 :] = 255
+        parts.append(media.write_video(tmp_path / f"{name}.webm", [image] * 5, codec="libvpx", fps=20))
+    annotate(media.remux(tmp_path / "call.webm", *parts), made.no_face(), tmp_path / "marked.mp4")
+    first, last = (frames_of(tmp_path / "marked.mp4")[place][1] for place in (0, -1))
+    assert first.shape == last.shape
+    assert abs(last[70:, 90:].astype(int) - 255).mean() < 5
+    assert abs(last[70:, :70].astype(int) - 128).mean() < 5
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".mkv", "libopus"), (".avi", "mp2")])
 def test_sound_of_any_codec_becomes_aac(tmp_path: Path, suffix: str, codec: str) -> None:
     clip = tmp_path / f"clip{suffix}"

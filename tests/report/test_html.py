@@ -168,6 +168,13 @@ def test_page_says_what_matters() -> None:
         assert part in said, part
 
 
+def test_the_verdict_rests_on_a_person_who_is_called_fake() -> None:
+    verdict = made.fake()
+    unsure = replace(verdict.tracks[0], id=3, label=Label.INCONCLUSIVE, p_fake=0.99)  # such as one beyond the scope
+    said = flat(Document(page([replace(verdict, tracks=[unsure, *verdict.tracks])], card())).text)
+    assert "The verdict rests on person 1," in said
+
+
 def test_index_has_every_file() -> None:
     document = Document(page(made.everything()))
     assert [link["href"] for link in document.all("a")] == [f"#file-{number}" for number in range(1, 6)]

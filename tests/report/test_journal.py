@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,18 @@ def test_a_file_that_changed_is_scanned_again(path: Path, tmp_path: Path) -> Non
     files[2].unlink()
     journal = Journal(path, SETTINGS)
     assert [journal.get(str(file)) is not None for file in files] == [True, False, False]
+
+
+def test_what_ended_in_an_error_is_tried_again(path: Path, tmp_path: Path) -> None:
+    (file, *_) = filled(path, tmp_path)
+    journal = Journal(path, SETTINGS)
+    journal.add(replace(made.error(), path=str(file)), stamp_of(str(file)))
+    other = tmp_path / "large.mp4"
+    other.write_text("a file")
+    journal.add(replace(made.error(), path=str(other)), stamp_of(str(other)))
+    again = Journal(path, SETTINGS)
+    assert len(again) == 3
+    assert again.get(str(other)) is None
 
 
 def test_other_settings_begin_anew(path: Path, tmp_path: Path) -> None:

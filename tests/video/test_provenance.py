@@ -72,6 +72,23 @@ def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
     assert not said(of(clip(tmp_path / "c.mkv", audio=True)), "says it lasts")
 
 
+def test_a_trimmed_clip_is_not_called_cut_off(tmp_path: Path) -> None:
+    whole = media.write_video(tmp_path / "whole.mp4", media.numbered_frames(90), gop=300)
+    trimmed = media.remux(tmp_path / "trim.mp4", whole, shift_s=-1.0, options={"avoid_negative_ts": "disabled"})
+    assert probe(trimmed).frame_count == 60
+    found = of(trimmed)
+    assert said(found, "30 frames are in the file but not shown")
+    assert not said(found, "cut off")
+
+
+def test_joined_recordings_are_odd(tmp_path: Path) -> None:
+    part = clip(tmp_path / "part.ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * part.read_bytes())
+    assert said(of(joined), "recordings were joined")
+    assert not said(of(part), "recordings were joined")
+
+
 def test_a_long_or_binary_tag_is_kept_short(tmp_path: Path) -> None:
     found = of(clip(tmp_path / "a.mkv", metadata={"comment": "x" * 5000}))
     assert all(len(value) <= 1000 for value in found.tags.values())

@@ -209,3 +209,26 @@ def test_a_closed_reader_leaves_no_decoder_behind(portrait_clip: Path) -> None:
         assert source() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.0111])
+def test_recordings_joined_into_one_file_are_sampled_from_end_to_end(late_s: float, tmp_path: Path) -> None:
+    """As `cat a.ts b.ts` makes them: the clock starts again in the middle."""
+    halves = list(media.numbered_frames(120))
+    paths = [
+        media.write_video(tmp_path / f"{number}.ts", halves[60 * number : 60 * number + 60], options={"bf": "0"})
+        for number in (0, 1)
+    ]
+    paths[1] = media.remux(tmp_path / "late.ts", paths[1], shift_s=late_s)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(path.read_bytes() for path in paths))
+    assert probe(joined).duration_s == pytest.approx(4.0, abs=0.1)
+    assert numbers(joined, "uniform:4") == pytest.approx([15, 45, 75, 105], abs=2)
+    assert frames(joined, "every:1")[-1].time_s == pytest.approx(4.0, abs=0.15)  # the seam costs a frame or two
+
+
+def test_the_bit_rate_is_the_pictures_own_in_every_container(tmp_path: Path) -> None:
+    clip = media.write_video(tmp_path / "clip.mp4", media.numbered_frames(60), audio=True)
+    rates = [probe(media.remux(tmp_path / f"copy{suffix}", clip)).bit_rate for suffix in (".mp4", ".mkv")]
+    assert rates[0] is not None
+    assert rates == pytest.approx([probe(clip).bit_rate] * 2, rel=0.02)

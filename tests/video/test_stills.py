@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from facetell.errors import DamagedVideoError, FacetellError, LimitError
-from facetell.video import VideoReader, probe
+from facetell.errors import DamagedVideoError, FacetellError, LimitError, NotVideoError
+from facetell.video import VideoReader, probe, shared_readers
 from tests import media
 
 PORTRAIT = media.view(media.person(), (160, 240), (225, 200), 360)
@@ -72,6 +72,34 @@ def test_palette_grey_cmyk_and_sixteen_bits(tmp_path: Path) -> None:
     assert difference(only(tmp_path / "cmyk.jpg"), PORTRAIT) < 6
     Image.fromarray(PORTRAIT).quantize(128).save(tmp_path / "palette.png", transparency=0)
     assert only(tmp_path / "palette.png").shape == PORTRAIT.shape
+
+
+def test_sixteen_bits_are_turned_upright_too(tmp_path: Path) -> None:
+    grey = PORTRAIT.mean(axis=2).astype(np.uint8)
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(grey)).astype(np.uint16) * 257
+    assert (
+        difference(only(media.write_picture(tmp_path / "a.png", stored, exif=tags)), np.repeat(grey[..., None], 3, 2))
+        == 0
+    )
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_thirty_two_bits_are_refused_and_not_shown_black(kind: type, tmp_path: Path) -> None:
+    Image.fromarray(PORTRAIT.mean(axis=2).astype(kind)).save(tmp_path / "deep.tif")
+    with pytest.raises(NotVideoError, match="32 bits"):
+        probe(tmp_path / "deep.tif")
+
+
+def test_lab_colours_are_read_by_the_process_that_is_shut_in(tmp_path: Path) -> None:
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    converted = ImageCms.applyTransform(Image.fromarray(PORTRAIT), lab)
+    assert converted is not None
+    converted.save(tmp_path / "lab.tif")
+    with shared_readers().open(tmp_path / "lab.tif") as reader:
+        (frame,) = reader
+    assert difference(frame.image, PORTRAIT) < 8
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])

@@ -6,6 +6,7 @@ import codecs
 import io
 import logging
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,7 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
     """Before long work: that each output can be written, that no two are one, and that none is an input.
 
     Raises:
-        OutputError: a folder that is missing or closed.
+        OutputError: a folder that is missing or closed, or a name that no file can have.
         UsageError: one place for two things.
     """
     taken: set[str] = {os.path.realpath(path) for path in inputs}
@@ -117,9 +118,29 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
         if place in taken:
             raise UsageError(f"{output} cannot be written: it is given twice, or is itself to be read.")
         taken.add(place)
+        if output == STDOUT or _is_device(output):
+            continue
         folder = Path(output).parent
-        if output != STDOUT and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise OutputError(f"{output} cannot be written.", f"There must be a folder {folder} that you may write to.")
+
+
+def _is_device(output: str) -> bool:
+    """Whether this is a device such as /dev/null; else it is a regular file, or may become one.
+
+    Raises:
+        OutputError: it is something else, or its name is too long.
+    """
+    try:
+        mode = os.stat(output).st_mode
+    except (FileNotFoundError, NotADirectoryError):  # the folder is looked at next
+        return False
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror}.", "Choose another name.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise OutputError(f"{output} is {kind}.", "Give the path of a file to write.")
+    return stat.S_ISCHR(mode)
 
 
 def write(text: str, target: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from facetell.cli._limits import limited
 from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, complain_of_missing, talk, write
 from facetell.errors import FacetellError
+from facetell.video.file import files_in
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @limited
 def inspect(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="Videos or pictures.", metavar="FILE...")],
+    files: Annotated[list[str], typer.Argument(help="Videos or pictures, or folders of them.", metavar="FILE...")],
     json: JsonOption = None,
     verbose: Verbose = False,
     *,
@@ -35,6 +36,7 @@ def inspect(
     """
     if verbose:
         talk(context)
+    files = [file for path in files for file in files_in(path)]
     check_outputs([json], files)
 
     from rich.console import Console
@@ -42,7 +44,7 @@ def inspect(
     from facetell.video import ReaderPool
 
     readers = ReaderPool(limits)
-    console = Console(quiet=json == STDOUT, highlight=False)
+    console = Console(quiet=json == STDOUT, highlight=False, emoji=False)
     results: list[dict[str, Any]] = []
     for file in files:
         try:

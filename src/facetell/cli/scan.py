@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from facetell.cli._limits import limited
 from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
-from facetell.errors import FacetellError, OutputError
+from facetell.errors import FacetellError, OutputError, UsageError
 from facetell.video.file import files_in
 from facetell.video.limits import Limits
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from facetell.types import Verdict
     from facetell.video import ReaderPool
 
+_LONGEST = 200  # bytes of a name that is given to a file, so that more fits behind it
 THUMBNAILS = 10  # most and least suspicious faces of each person that the page can show: all 20 of the default plan
 
 
@@ -47,7 +49,8 @@ def scan(
     ] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page to hand on.")] = None,
     annotate: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the video with its faces marked; for several, a folder.")
+        str | None,
+        typer.Option(metavar="FILE", help="Write the video with its faces marked; for several or a folder, a folder."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line per file, no progress bar.")] = False,
     verbose: Verbose = False,
@@ -63,8 +66,10 @@ def scan(
     """
     if verbose:
         talk(context)
+    folders = any(map(os.path.isdir, [*files, annotate or ""]))
     files = [file for path in files for file in files_in(path)]
-    check_outputs([json, csv, html, None if len(files) > 1 else annotate], files)
+    several = folders or len(files) > 1
+    check_outputs([json, csv, html, None if several else annotate], files)
 
     from rich.console import Console
 
@@ -77,8 +82,8 @@ def scan(
     journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none
     if journal:
         complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
-    markings = None if annotate is None else _Markings(annotate, len(files) > 1, scanner.readers)
-    console = Console(quiet=STDOUT in (json, csv, html), highlight=False)
+    markings = None if annotate is None else _Markings(annotate, several, files, scanner.readers)
+    console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
     with ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
@@ -185,18 +190,27 @@ class _Markings:
     Args:
         target: the file or folder to write.
         several: it is a folder; it is made if it is missing.
+        files: all inputs; none of them is written over.
         readers: what reads the files again.
 
     Raises:
+        UsageError: the file has the suffix of neither a video nor a picture that can be written.
         OutputError: the folder cannot be made.
     """
 
-    def __init__(self, target: str, several: bool, readers: ReaderPool) -> None:
+    def __init__(self, target: str, several: bool, files: Sequence[str], readers: ReaderPool) -> None:
+        from facetell.report.annotate import PICTURES, VIDEO
+
         self.failed = False
         self._readers = readers
         self._target = Path(target)
         self._several = several
-        self._taken: set[str] = set()
+        self._taken = {os.path.realpath(file) for file in files}
+        if not several and self._target.suffix.lower() not in (VIDEO, *PICTURES):
+            raise UsageError(
+                f"{target} is no name for an annotated video or picture.",
+                f"Let it end in {' or '.join((VIDEO, *PICTURES))}.",
+            )
         if several:
             try:
                 self._target.mkdir(exist_ok=True)
@@ -210,7 +224,7 @@ class _Markings:
         from facetell.report.annotate import annotate
 
         place = self._place(verdict) if self._several else self._target
-        if not fresh and place.exists():
+        if not fresh and os.path.exists(place):
             return None
         try:
             annotate(verdict.path, verdict, place, self._readers)
@@ -222,9 +236,11 @@ class _Markings:
     def _place(self, verdict: Verdict) -> Path:
         suffix = ".png" if verdict.video and verdict.video.is_still else ".mp4"
         stem, number = Path(verdict.path).stem, 1
-        name = f"{stem}-marked{suffix}"
-        while name in self._taken:
+        if len(os.fsencode(stem)) > _LONGEST:
+            stem = os.fsencode(stem)[:_LONGEST].decode(errors="ignore")
+        place = self._target / f"{stem}-marked{suffix}"
+        while os.path.realpath(place) in self._taken:
             number += 1
-            name = f"{stem}-{number}-marked{suffix}"
-        self._taken.add(name)
-        return self._target / name
+            place = self._target / f"{stem}-{number}-marked{suffix}"
+        self._taken.add(os.path.realpath(place))
+        return place

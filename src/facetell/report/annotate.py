@@ -27,6 +27,7 @@ from facetell.video.sound import Samples, SoundWriter
 
 T = TypeVar("T", float, np.ndarray)
 COMMENT = "annotated by facetell"
+VIDEO = ".mp4"
 PICTURES = (".png", ".jpg", ".jpeg")
 TONES = {
     Label.REAL: (29, 107, 72),
@@ -59,7 +60,7 @@ def annotate(
     target = Path(out)
     readers = readers or shared_readers()
     with readers.open(path, "every:1") as reader:
-        wanted = PICTURES if reader.info.is_still else (".mp4",)
+        wanted = PICTURES if reader.info.is_still else (VIDEO,)
         if target.suffix.lower() not in wanted:
             kind = "picture" if reader.info.is_still else "video"
             raise UsageError(f"{target} is no name for an annotated {kind}.", f"Let it end in {' or '.join(wanted)}.")
@@ -183,6 +184,12 @@ def _write_picture(part: Path, image: np.ndarray) -> None:
         picture.save(part, quality=92, comment=COMMENT.encode())
 
 
+def _even(image: np.ndarray) -> np.ndarray:
+    """Without the last row or column of an odd number: 4:2:0 halves both."""
+    height, width = (max(side // 2 * 2, 2) for side in image.shape[:2])
+    return image[:height, :width]
+
+
 def _write_video(
     part: Path, info: VideoInfo, frames: Iterator[Frame], sound: Iterator[Samples], painter: _Painter
 ) -> None:
@@ -190,7 +197,7 @@ def _write_video(
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
         out.metadata["comment"] = COMMENT
         frame = next(frames)
-        height, width = (max(side // 2 * 2, 2) for side in frame.image.shape[:2])  # 4:2:0 halves both
+        height, width = _even(frame.image).shape[:2]
         stream = out.add_stream("libx264", rate=info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -201,7 +208,7 @@ def _write_video(
         voice = SoundWriter(out, sound)
         while frame is not None:
             voice.write_until(frame.time_s)
-            image = np.ascontiguousarray(painter.paint(frame.image, frame.time_s)[:height, :width])
+            image = np.ascontiguousarray(_even(painter.paint(frame.image, frame.time_s)))  # its size may change midway
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 width, height, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )

@@ -147,9 +147,9 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
 
 def _lead(verdict: Verdict) -> str:
     text = MEANING[verdict.label]
-    counted = [track for track in verdict.tracks if track.counts]
-    if verdict.label is Label.FAKE and counted:
-        worst = max(counted, key=lambda track: track.p_fake)
+    grounds = [track for track in verdict.tracks if track.counts and track.label is Label.FAKE]
+    if grounds:
+        worst = max(grounds, key=lambda track: track.p_fake)
         text += f" The verdict rests on person {worst.id}, seen from {clock(worst.start_s)} to {clock(worst.end_s)}."
     return text
 

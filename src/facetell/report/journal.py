@@ -20,8 +20,8 @@ SCHEMA = "facetell-journal/1"
 class Journal:
     """One line of JSON per verdict, in a file that is there as long as the run's report is not.
 
-    A journal of a run with other settings is begun anew. Where one breaks off within a line, the lines before count.
-    Pictures are not kept.
+    A journal of a run with other settings is begun anew; what ended in an error is tried again. Where one breaks off
+    within a line, the lines before count. Pictures are not kept.
 
     Args:
         path: the journal.
@@ -75,7 +75,8 @@ class Journal:
             if not line.endswith(b"\n"):
                 return
             entry = json.loads(line)
-            self._verdicts[entry["verdict"]["path"]] = (entry["stamp"], entry["verdict"])
+            if entry["verdict"]["error"] is None:
+                self._verdicts[entry["verdict"]["path"]] = (entry["stamp"], entry["verdict"])
             self._length += len(line)
 
     def _append(self, line: bytes) -> None:

@@ -13,8 +13,8 @@ AGAIN = "Fetch the file again."
 _NO_FILE = "Give the files in it, or a folder with videos or pictures."
 _SUFFIXES = (  # of what is taken for a video or picture in a folder
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf"),
-    *(".ogv", ".3gp", ".3g2", ".mxf", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"),
-    *(".heif", ".avif"),
+    *(".ogv", ".3gp", ".3g2", ".mxf", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"),
 )
 
 
@@ -127,7 +127,12 @@ def files_in(path: str) -> list[str]:
         return [path]
     found: list[str] = []
     closed: list[OSError] = []
-    for folder, folders, names in os.walk(path, onerror=closed.append):
+    been: set[str] = set()  # links may lead round in a circle, or twice to one folder
+    for folder, folders, names in os.walk(path, onerror=closed.append, followlinks=True):
+        if (real := os.path.realpath(folder)) in been:
+            folders.clear()
+            continue
+        been.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")]
         found += [os.path.join(folder, name) for name in seen]

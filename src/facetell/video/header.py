@@ -73,7 +73,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         interlaced=frame.interlaced_frame,
         variable_frame_rate=variable,
         pixel_aspect=pixel_aspect,
-        bit_rate=stream.bit_rate or source.container.bit_rate or None,
+        bit_rate=_bit_rate(table, step) or stream.bit_rate or None,
         size_bytes=source.file.size,
         audio=_audio(source.container),
     )
@@ -94,6 +94,12 @@ def _frame_rate(times: np.ndarray, stated: Fraction | None) -> Fraction | None:
     if stated and abs(stated / measured - 1) < 0.01:
         return stated
     return Fraction(measured).limit_denominator(1001)
+
+
+def _bit_rate(table: PacketTable, step: float) -> int | None:
+    """Of the shown packets; most containers state none for a stream alone, or one for a broken file's whole length."""
+    duration = float(table.times[-1]) + step
+    return round(8 * int(table.sizes[table.is_shown].sum()) / duration) if duration > 0 else None
 
 
 def _audio(container: InputContainer) -> AudioInfo | None:

@@ -141,9 +141,13 @@ def _marks(tags: Mapping[str, str]) -> Iterator[str]:
 
 def _oddities(source: Source, info: VideoInfo) -> list[str]:
     notes = []
-    stated, found = source.stream.frames, info.frame_count or 0
+    stated, found = source.stream.frames, (info.frame_count or 0) + source.hidden + source.empty_packets
     if stated and abs(stated - found) > 1:
         notes.append(f"The header promises {stated} frames, {found} are there: the file was cut off or altered.")
+    if source.hidden:
+        notes.append(f"{source.hidden} frames are in the file but not shown: it was trimmed without encoding it anew.")
+    if source.restarts:
+        notes.append("The clock starts again within the file: recordings were joined. Times are counted from frames.")
     length = info.duration_s or 0.0
     lengths = [("container", (source.container.duration or 0) / av.time_base)]
     for stream in source.container.streams.audio[:1]:

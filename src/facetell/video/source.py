@@ -87,6 +87,9 @@ class Source:
         self.name = self.file.name
         self.limits = limits
         self.corrupt_packets = 0
+        self.empty_packets = 0  # frames that an AVI's header counts and that repeat the one before
+        self.hidden = 0  # frames that an edit list cuts away
+        self.restarts = 0  # how often the clock fell, once all packets were read
         self.head = b""  # the first packet, once it was read
         try:
             self._open()
@@ -166,6 +169,8 @@ class Source:
             LimitError: more packets than any video has.
         """
         pts, sizes, flags, first, stated = array("q"), array("q"), bytearray(), None, True
+        self.empty_packets = self.hidden = self.restarts = 0
+        clock = None
         for place, packet in enumerate(self._packets):
             if place == self.limits.frames:
                 raise LimitError(
@@ -178,6 +183,10 @@ class Source:
                     frames = self.drain()
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
+            if packet.dts is not None:
+                self.restarts += clock is not None and packet.dts < clock
+                clock = packet.dts
+            self.hidden += packet.is_discard
             pts.append(packet.pts if packet.pts is not None else 0)
             sizes.append(packet.size)
             flags.append(packet.is_keyframe | (not packet.is_discard and not packet.is_corrupt) << 1)
@@ -185,6 +194,7 @@ class Source:
             first = next(iter(self.drain()), None)
         if first is None:
             raise DamagedVideoError(f"{self.name} is damaged: no frame of it can be decoded.", AGAIN)
+        stated = stated and not self.restarts  # two recordings in one file: their times say nothing of the order
         # AVI numbers its packets in the order of decoding and leaves the order of presentation to the decoder.
         exact = stated and len(np.unique(pts)) == len(pts) and self.container.format.name != "avi"
         bits = np.frombuffer(flags, np.uint8)
@@ -239,6 +249,8 @@ class Source:
             for packet in self.container.demux(self.stream):
                 if packet.size:
                     yield packet
+                else:
+                    self.empty_packets += packet.dts is not None
         except FFmpegError:
             self.corrupt_packets += 1  # nothing can be read beyond this point
         except IndexError:

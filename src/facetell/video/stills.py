@@ -12,7 +12,7 @@ from importlib import import_module
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from facetell.errors import DamagedVideoError, LimitError
+from facetell.errors import DamagedVideoError, LimitError, NotVideoError
 from facetell.types import VideoInfo
 from facetell.video.file import AGAIN, InputFile
 from facetell.video.limits import DEFAULT_LIMITS, Limits
@@ -79,9 +79,12 @@ def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
 
     Raises:
         DamagedVideoError, LimitError.
+        NotVideoError: its pixels are 32-bit numbers, of which none says what is white.
     """
     with opened(file) as image:
         limits.check_size(file.name, *image.size)
+        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+            raise NotVideoError(f"{file.name} has pixels of 32 bits.", "Save it with 8 or 16 bits a colour.")
         steps = [0.0]
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
             if getattr(image, "n_frames", 1) > limits.frames:
@@ -133,10 +136,10 @@ def _seconds(frame: Image.Image) -> float:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip and not scale
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
     upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip and not scale
+        grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     if "A" in upright.getbands() or "transparency" in upright.info:
         background = Image.new("RGBA", upright.size, _BACKGROUND)
         upright = Image.alpha_composite(background, upright.convert("RGBA"))

@@ -27,7 +27,7 @@ from facetell.video.reader import VideoReader
 from facetell.video.wire import Wire
 
 # Modules that libraries load when they first need them; once this process is shut in, they cannot.
-_LATER = ("av.subtitles.codeccontext", "av.subtitles.stream", "av.subtitles.subtitle")
+_LATER = ("av.subtitles.codeccontext", "av.subtitles.stream", "av.subtitles.subtitle", "PIL.ImageCms")
 _REHEARSALS = ("rehearsal.mp4", "rehearsal.png")  # three grey frames with silence, and a grey picture with EXIF
 
 
