@@ -48,10 +48,12 @@ def main() -> None:
         _, groups = resampling_unit(videos)
         for way, (whole, small) in zip(WAYS, scores, strict=True):
             found = paired(videos.label, expit(whole), expit(small), groups)
-            low, high = found["difference_ci95"]
+            interval = "no interval"  # where a class comes from one group only
+            if found["difference_ci95"]:
+                interval = "{:+.4f} to {:+.4f}".format(*found["difference_ci95"])
             print(
                 f"| {folder.name}, {way} | {found['n_real']} + {found['n_fake']} | {found['auc_a']:.4f} "
-                f"| {found['auc_b']:.4f} | {found['difference']:+.4f} ({low:+.4f} to {high:+.4f}) |",
+                f"| {found['auc_b']:.4f} | {found['difference']:+.4f} ({interval}) |",
                 flush=True,
             )
 

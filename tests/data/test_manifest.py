@@ -22,7 +22,7 @@ from facetell.data.manifest import (
     validate,
     write_manifest,
 )
-from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
+from facetell.data.split import assign_splits, parse_fractions, rows_in, write_paper_protocol
 from facetell.errors import FileMissingError, LeakError, ManifestError, OutputError, UsageError
 
 
@@ -53,6 +53,22 @@ def test_relative_paths_are_taken_from_the_manifests_folder(tmp_path: Path) -> N
     manifest = read_manifest(tmp_path / "m.csv")
     assert manifest.path.tolist() == [str(tmp_path / "clips/a.mp4")]
     assert tuple(manifest) == COLUMNS
+
+
+def test_keys_that_look_like_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,video,original\na,0,071,\nb,1,071_054,071\n")
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert manifest.video.tolist() == ["071", "071_054"]
+    assert manifest.group.tolist() == ["071", "071"]
+    (tmp_path / "m.csv").write_text("path,label,video,original\na,0,071,\n")
+    assert read_manifest(tmp_path / "m.csv").video.tolist() == ["071"]
+
+
+@pytest.mark.parametrize("word", ["no", "false ", "2"])
+def test_a_crop_that_is_neither_true_nor_false_is_refused(tmp_path: Path, word: str) -> None:
+    (tmp_path / "m.csv").write_text(f"path,label,crop\na,0,{word}\n")
+    with pytest.raises(ManifestError, match="crop"):
+        read_manifest(tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize(
@@ -171,3 +187,24 @@ def test_paper_protocol_copies_the_rarer_class_and_leaks(tmp_path: Path) -> None
     assert (labels == REAL).sum() == (labels == FAKE).sum() == 200
     assert table.split.value_counts().to_dict() == {"train": 320, "test": 80}
     assert torn > 25, "with one fifth for the test, most originals are torn apart"
+
+
+def test_test_rows_and_rows_left_out_are_for_no_training() -> None:
+    rows = pd.DataFrame({"split": ["train", "dev", "val", "validation", "test", ""]})
+    assert rows_in(rows, "train").tolist() == [True, *[False] * 5]
+    assert rows_in(rows, "dev").tolist() == [False, True, True, True, False, False]
+    assert not rows_in(rows[4:], "train").any(), "what the test split knows is not trained on"
+    assert rows_in(rows[5:], "train").all(), "a data set without any split is for training"
+
+
+def test_splits_that_lack_a_class_are_noted() -> None:
+    lone = made(10, 1).assign(group=["real"] * 10 + ["fake"] * 10, original="")
+    _, notes = assign_splits(lone, {"train": 0.5, "val": 0.3, "test": 0.2})
+    said = [note for note in notes if note.startswith("The split test of d holds no")]
+    assert len(said) == 2
+    _, notes = assign_splits(made(4, 1)[4:].assign(split="train"))
+    assert notes == [], "a class that is nowhere is said once, for the whole data set"
+    official = made(4, 0).assign(split=["train", "train", "test", "test"])
+    official.loc[[0, 2], "label"] = FAKE
+    official.loc[3, "label"] = FAKE
+    assert assign_splits(official)[1] == ["The split test of d holds no REAL item."]

@@ -18,6 +18,7 @@ from facetell.evaluation import markdown
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import paired, paired_mean
 from facetell.evaluation.sources import DataSet, read_sets
+from tests import media
 from tests.detectors import networks
 from tests.evaluation import made
 
@@ -130,6 +131,26 @@ def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(folder:
     assert "tiny 2 + tiny 5; without second, of which" in text
 
 
+@pytest.mark.parametrize(
+    ("table", "reason"), [("real.csv", "it takes a detector of single faces"), ("dark.csv", "of one class only")]
+)
+def test_aggregation_without_both_classes_says_so_and_the_rest_is_kept(
+    folder: Path, tmp_path: Path, table: str, reason: str
+) -> None:
+    media.write_picture(tmp_path / "grey.png", np.full((240, 240, 3), 90, np.uint8))
+    real = made.manifest_rows(folder / "one.csv", label=0)
+    fake = real[:1].assign(path=str(tmp_path / "grey.png"), label=1)  # a fake without a face
+    (real if table == "real.csv" else pd.concat([real, fake])).to_csv(tmp_path / table, index=False)
+    (tmp_path / "sets.toml").write_text(f"[[set]]\nname = 'a'\ndata = ['{table}']\naggregation = true")
+    made.detector(tmp_path, name="bright.onnx")
+    outcome = call(tmp_path, "-o", tmp_path / "x.md", "--json", tmp_path / "x.json", detectors=("bright",))
+    assert outcome.exit_code == 0, outcome.output
+    result = json.loads((tmp_path / "x.json").read_text())
+    assert result["cells"]["a"]["tiny 1"]["n_real"] == 6
+    assert reason in result["aggregation"]["none"]
+    assert f"Not measured: {result['aggregation']['none']}." in (tmp_path / "x.md").read_text()
+
+
 def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:
     network = networks.brightness(frames=9)
     networks.write(folder, network, name="long.onnx", kind="clip", frames=9)
@@ -145,6 +166,7 @@ def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path,
     [
         ("[[set", "is not TOML"),
         ("title = 1", "names no data set"),
+        ("set = ['x']", "names no data set"),
         ("[[set]]\nname = 'a'", "a set has no data"),
         ("[[set]]\nname = 'a'\ndata = 'x'", "'data' of a set must be of type list"),
         ("[[set]]\nname = 'a'\ndata = ['x']\ncolour = 1", "'colour' of a set is not known"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
+from facetell.detectors import Detector
 from tests.evaluation import made
 
 NASTY = "<script>alert(1)</script>"
@@ -52,6 +55,41 @@ def test_one_class_still_exits_with_zero(folder: Path) -> None:
     result = call("--data", table, "--detector", folder / "tiny.onnx")
     assert result.exit_code == 0
     assert "no real items" in " ".join(result.output.split())
+
+
+def test_a_page_is_written_where_nothing_could_be_scored(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "blank").mkdir()
+    shutil.copy(folder / "real-0_0.png", tmp_path / "blank")
+    arguments = ["--data", tmp_path / "blank", "--label", "REAL", "--detector", folder / "tiny.onnx"]
+    result = call(*arguments, "-o", tmp_path / "page.html", "--json", tmp_path / "result.json")
+    assert result.exit_code == 0, result.output
+    assert "0 of 1 item scored" in (tmp_path / "page.html").read_text()
+    assert json.loads((tmp_path / "result.json").read_text())["coverage"]["unscored"] == {"NO_FACE": 1}
+
+
+@pytest.mark.parametrize("study", [["--against", "{folder}/tiny.onnx"], ["--suite", "aggregation"]])
+def test_a_study_of_both_classes_is_refused_before_one_class_is_scored(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: list[str]
+) -> None:
+    def refuse(self: Detector, crops: np.ndarray):
+        raise AssertionError("looked at")
+
+    monkeypatch.setattr(Detector, "score", refuse)
+    made.manifest_rows(folder / "table.csv", label=0).to_csv(tmp_path / "reals.csv", index=False)
+    given = [part.format(folder=folder) for part in study]
+    result = call("--data", tmp_path / "reals.csv", "--detector", folder / "tiny.onnx", *given)
+    assert result.exit_code == 2
+    assert study[0] in result.stderr
+    assert "all of these are of one class" in result.stderr
+
+
+def test_a_comparison_says_why_it_has_no_interval(folder: Path, tmp_path: Path) -> None:
+    rows = made.manifest_rows(folder / "table.csv")
+    rows["group"] = rows["original"] = rows.label.map({0: "a", 1: "b"})
+    rows.to_csv(tmp_path / "people.csv", index=False)
+    arguments = ["--data", tmp_path / "people.csv", "--detector", folder / "tiny.onnx"]
+    text = " ".join(call(*arguments, "--against", folder / "tiny.onnx").output.split())
+    assert "difference +0.000; no interval from a single group of real items." in text
 
 
 def test_gaps_are_said_and_counted(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as sklearn
 
 from facetell.errors import DataError
-from facetell.evaluation.metrics import metrics, paired
+from facetell.evaluation.metrics import metrics, paired, paired_mean
 
 
 @pytest.fixture
@@ -117,8 +117,31 @@ def test_one_group_has_no_interval():
     assert "single group" in result["notes"]["auc_ci95"]
 
 
+# Three real people; the fakes are of one of their own, or of one of the three.
+@pytest.mark.parametrize("groups", [[*"aabbcc", *"dddddd"], [*"aabbcc", *"aaaaaa"]])
+def test_a_class_of_one_group_has_no_interval(groups):
+    rng = np.random.default_rng(0)
+    y, a, b = np.repeat([0, 1], 6), rng.random(12), rng.random(12)
+    result, difference = metrics(y, a, groups), paired(y, a, b, groups)
+    both = paired_mean([(y, a, b, groups), (y, a, b, np.arange(12))])
+    reason = "no interval from a single group of fake items"
+    assert (result["auc_ci95"], result["ci95"], result["notes"]["auc_ci95"]) == (None, {}, reason)
+    assert (difference["difference_ci95"], difference["p_value"]) == (None, None)
+    assert both["difference_ci95"] is None
+    assert difference["notes"] == both["notes"] == {"difference_ci95": reason}
+
+
+def test_groups_that_hold_both_classes_have_an_interval():
+    rng = np.random.default_rng(0)
+    y, a, b, groups = np.tile([0, 1], 6), rng.random(12), rng.random(12), np.repeat([*"abc"], 4)
+    assert np.ptp(metrics(y, a, groups)["auc_ci95"]) > 0
+    result = paired(y, a, b, groups)
+    assert np.ptp(result["difference_ci95"]) > 0
+    assert result["notes"] == {}
+
+
 def test_resamples_of_one_class_are_left_out_and_counted():
-    result = metrics([0, 1], [0.2, 0.8], n_boot=200)
+    result = metrics([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], n_boot=200)
     assert result["auc_ci95"] == [1, 1]
     assert "one class only" in result["notes"]["ci95"]
 

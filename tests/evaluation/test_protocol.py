@@ -219,6 +219,14 @@ def test_what_a_list_names_and_the_disk_lacks_is_counted(manifest: pd.DataFrame,
         manifest_from([tmp_path / "none.csv"])
 
 
+def test_a_parquet_table_may_say_its_labels_in_words(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    words = manifest.assign(label=manifest.label.map({0: "REAL", 1: "FAKE"}))
+    words[["path", "label"]].to_parquet(tmp_path / "short.parquet")
+    words.to_parquet(tmp_path / "full.parquet", index=False)
+    for name in ("short", "full"):
+        assert manifest_from([tmp_path / f"{name}.parquet"]).label.tolist() == manifest.label.tolist()
+
+
 def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_path: Path) -> None:
     table = tmp_path / "manifest.parquet"
     manifest.assign(split=["dev" if row % 2 else "train" for row in range(len(manifest))]).to_parquet(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 
 from facetell.data.manifest import Item, manifest_of
+from facetell.errors import ForgeError, OutputError, UsageError
 from facetell.evaluation.robustness import SUITE, Degradation, robustness
 from facetell.evaluation.scoring import score
+from facetell.evaluation.store import Store
 from facetell.forge.presets import Preset
 from facetell.scanning import Scanner
 from tests import media
@@ -63,6 +66,37 @@ def test_a_broken_video_is_counted(tmp_path: Path, scanner: Scanner) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     scored = score(manifest_of([Item(str(tmp_path / "text.mp4"), 0)]), scanner, damage=DARKER)
     assert scored.items.reason.tolist() == ["NotVideoError"]
+
+
+@pytest.mark.parametrize("name", ["photo.jfif", "photo.mp4"])
+def test_a_still_is_damaged_whatever_its_name(tmp_path: Path, scanner: Scanner, name: str) -> None:
+    media.write_picture(tmp_path / "photo.jpg", made.portrait(1)).rename(tmp_path / name)
+    manifest = manifest_of([Item(str(tmp_path / name), 1)])
+    clean, dark = score(manifest, scanner), score(manifest, scanner, damage=DARKER)
+    kept = score(manifest, scanner, damage=DARKER, store=Store(tmp_path / "store"))
+    assert dark.videos.logit.tolist()[0] < clean.videos.logit.tolist()[0] - 1
+    assert kept.videos.logit.tolist() == dark.videos.logit.tolist()
+
+
+@pytest.mark.parametrize("error", [ForgeError, UsageError])
+def test_an_item_that_cannot_be_damaged_is_counted_and_a_full_disk_ends_the_run(
+    portrait_clip: Path, scanner: Scanner, error: type[Exception]
+) -> None:
+    @dataclass
+    class Failing:
+        error: type[Exception]
+        description = "fails"
+
+        def picture(self, image: np.ndarray, number: int) -> np.ndarray:
+            raise self.error("no")
+
+        def video(self, path: Path, folder: Path) -> Path:
+            raise self.error("no")
+
+    manifest = manifest_of([Item(str(portrait_clip), 0)])
+    assert score(manifest, scanner, damage=Failing(error)).items.reason.tolist() == [error.__name__]
+    with pytest.raises(OutputError):
+        score(manifest, scanner, damage=Failing(OutputError))
 
 
 @pytest.mark.parametrize("name", SUITE)

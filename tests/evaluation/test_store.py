@@ -149,3 +149,14 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scores.sqlite").write_text("this is no database, however long it is made to be" * 20)
     with pytest.raises(DataError, match="holds no scores"):
         Store(tmp_path)
+
+
+def test_a_damaged_store_is_named_when_it_is_used(tmp_path: Path) -> None:
+    Store(tmp_path).write({"k": Seen(reason="NO_FACE")})
+    store = Store(tmp_path)
+    file = tmp_path / "scores.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))  # the first page, the schema, stays whole
+    for use in (lambda: store.read(["k"]), lambda: store.write({"l": Seen(reason="NO_FACE")})):
+        with pytest.raises(DataError, match=r"scores\.sqlite holds no scores: .* Delete it\."):
+            use()

@@ -71,6 +71,6 @@ EMPTY = {
     "cells": {},
     "curves": {},
     "robustness": {},
-    "aggregation": None,
+    "aggregation": {"none": "no set asks for it"},
     "joined": [],
 }

@@ -160,6 +160,13 @@ def test_every_preset_decodes_and_does_something(clip, photo, tmp_path, preset):
         assert not says_forged(tmp_path / name)
 
 
+def test_a_picture_too_small_for_the_encoder_is_refused(tmp_path):
+    tiny = media.write_picture(tmp_path / "tiny.png", np.zeros((10, 10, 3), np.uint8))
+    with pytest.raises(ForgeError, match="10 × 10 pixels cannot be encoded as h265"):
+        clips.degrade_file(tiny, tmp_path / "out.png", "h265")
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_a_messaging_app_shrinks_and_compresses_twice(tmp_path):
     large = media.write_picture(tmp_path / "large.png", media.person(2).repeat(2, 0).repeat(2, 1))
     clips.degrade_file(large, tmp_path / "out.jpg")
@@ -200,6 +207,26 @@ def test_pictures_without_exactly_one_good_face_are_refused(tmp_path, donor):
             with pytest.raises(ForgeError, match=reason):
                 forge()
     assert not (tmp_path / "out.png").exists()
+
+
+def cut_off() -> np.ndarray:
+    """A portrait whose face is found but reaches over the left border."""
+    return media.view(media.astronaut(), (320, 240), (340, 150), 200)
+
+
+def test_a_picture_whose_face_is_cut_off_is_refused(donor, tmp_path):
+    source = media.write_picture(tmp_path / "cut.png", cut_off())
+    with pytest.raises(ForgeError, match="cut off by the picture's border"):
+        clips.swap_file(source, tmp_path / "out.png", donor, mask=tmp_path / "mask.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
+
+
+def test_a_clip_of_which_no_frame_can_be_forged_is_refused(donor, tmp_path):
+    grey = np.full((240, 320, 3), 90, np.uint8)
+    source = media.write_video(tmp_path / "cut.mp4", [*[cut_off()] * 4, grey])
+    with pytest.raises(ForgeError, match=r"No frame of .* could be forged: 1 no face, 4 cut off"):
+        clips.swap_file(source, tmp_path / "out.mp4", donor, mask=tmp_path / "mask.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.mp4"]
 
 
 def test_profiles_are_refused(photo):

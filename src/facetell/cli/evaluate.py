@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
-from facetell.errors import UsageError
+from facetell.errors import DataError, UsageError
 
 
 def evaluate(
@@ -82,6 +82,9 @@ def evaluate(
     missing: list[str] = []
     manifest = manifest_from(data, options, layout, split, missing)
     complain_of_gaps(missing)
+    if manifest.label.nunique() < 2 and (against is not None or suite == "aggregation"):
+        what = "--suite aggregation" if against is None else "--against"
+        raise DataError(f"{what} compares on real and fake items, and all of these are of one class.", "Give both.")
     scanner = Scanner(detector, sample, device=device)
     if suite == "heatmap":
         check_heatmap(scanner.detector.card)

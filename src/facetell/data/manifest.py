@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype
 
 from facetell.errors import FileMissingError, LeakError, ManifestError
 from facetell.files import replacing
@@ -149,11 +150,14 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not path.is_file():
         raise FileMissingError(f"There is no manifest at {path}.")
     try:
-        table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+        if path.suffix == ".csv":
+            table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(_TEXT, str))  # or 071 becomes 71
+        else:
+            table = pd.read_parquet(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors or OSErrors
         raise ManifestError(f"{path} cannot be read as a manifest: {error}.") from error
-    if "crop" in table and table.crop.dtype == object:
-        raise ManifestError(f"{path}: the column “crop” holds something other than True and False.")
+    if "crop" in table and not is_bool_dtype(table.crop):
+        raise ManifestError(f"{path}: the column “crop” holds something other than True and False.", "Use these.")
     manifest = validate(table)
     manifest["path"] = [os.path.join(path.parent, name) for name in manifest.path]
     return manifest

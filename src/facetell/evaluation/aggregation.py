@@ -74,12 +74,12 @@ def aggregation(
         `frames`: number -> `auc`, `auc_ci95` and `faces`, the mean number that a video gave; `n_real`, `n_fake`.
 
     Raises:
-        DataError: one class or one group only.
+        DataError: one class only.
     """
     videos, own = scored.videos, SHIPPED[scored.card.aggregation]
     _, groups = resampling_unit(videos)
-    if videos.label.nunique() < 2 or groups.nunique() < 2:
-        raise DataError("Rules of aggregation cannot be compared on one class or one group only.")
+    if videos.label.nunique() < 2:
+        raise DataError("Rules of aggregation cannot be compared on one class only.", "Give real and fake videos.")
     faces = _usable(scored.faces)
     pooled = {name: _by_video(faces, rule).loc[videos.index] for name, rule in RULES.items()}
     if mirrored is not None:

@@ -82,7 +82,8 @@ def benchmark(
         `detectors`, `sets`, and `cells`, set -> detector -> metrics, `verdicts`, `videos`, of how many there are (a
         detector of clips is measured on videos with as many faces as it needs), and `own`, whether it was trained on
         others of the same collection; None where it was trained on these. Of the first detector `reliability`, `curves`
-        (set -> undecided, wrong), `robustness`, `aggregation` and `views`; `joined`, what joining the detectors gains.
+        (set -> undecided, wrong), `robustness`, `aggregation` and `views`, either with `none`, the reason, where it
+        could not be studied; `joined`, what joining the detectors gains.
 
     Raises:
         UsageError: two detectors of one name and version.
@@ -219,12 +220,15 @@ def _robustness(manifest: pd.DataFrame, most: int, scanner: Scanner, run: _Run) 
     return robustness(rows, scanner, clean, run.workers, run.n_boot, run.progress, run.store)
 
 
-def _aggregation(manifests: Mapping[str, pd.DataFrame], contender: Contender, run: _Run) -> dict[str, Any] | None:
+def _aggregation(manifests: Mapping[str, pd.DataFrame], contender: Contender, run: _Run) -> dict[str, Any]:
     detector = contender.scanners[0].detector
-    if not manifests or detector.card.kind != "frame":
-        return None
+    labels = {label for manifest in manifests.values() for label in manifest.label}
+    if len(labels) < 2 or detector.card.kind != "frame":
+        return {"none": "it takes a detector of single faces, and real and fake videos that it was not trained on"}
     rows = pd.concat(manifests.values(), ignore_index=True)
     clean, flipped = (run.score(rows, Scanner(each, MANY_FRAMES)) for each in (detector, mirrored(detector)))
+    if clean.videos.label.nunique() < 2:
+        return {"none": "the videos that could be scored are of one class only"}
     return {"sets": list(manifests), **aggregation(clean, flipped, run.n_boot)}
 
 

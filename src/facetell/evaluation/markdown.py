@@ -67,7 +67,7 @@ def figures(result: Mapping[str, Any]) -> dict[str, str]:
     if result["curves"]:
         curves = {name: (curve["undecided"], curve["wrong"]) for name, curve in result["curves"].items()}
         drawn["undecided"] = plots.lines("Share left undecided", "Share wrong among the decided", curves)
-    if result["aggregation"]:
+    if "none" not in result["aggregation"]:
         drawn["frames"] = frames_figure(result["aggregation"])
     for number, study in enumerate(result["robustness"].values(), start=1):
         drawn[f"robustness-{number}"] = robustness_figure(study)
@@ -160,8 +160,8 @@ def _robustness(result: Mapping[str, Any]) -> str:
 
 def _aggregation(result: Mapping[str, Any]) -> str:
     study = result["aggregation"]
-    if study is None:
-        return "Not measured."
+    if "none" in study:
+        return f"Not measured: {_cell(study['none'])}."
     rules = _table(("a video's score", "AUC (95 %)", "against the shipped"), terminal.aggregation_rows(study))
     frames = [
         (number, f"{point['faces']:.1f}", terminal.plus(point["auc"], point["auc_ci95"]))

@@ -47,7 +47,8 @@ def metrics(
         interpolated), `log_loss` (nats), `brier`, `balanced_accuracy` at `threshold`, `tpr_at_fpr_1` and `_5` (the
         largest share of fakes found with at most 1 % or 5 % of these reals called fake), `ece` (15 equal bins),
         `n_real`, `n_fake`, `n_groups`, `threshold`; `auc_ci95` and, for the others, `ci95` (metric -> [low, high]; none
-        for `ece`, whose bootstrap is biased upwards). What cannot be computed is None, and `notes` says why.
+        for `ece`, whose bootstrap is biased upwards). There is no interval where a class comes from one group only.
+        What cannot be computed is None, and `notes` says why.
 
     Raises:
         DataError: lengths that differ, a label other than 0 and 1, a score that is not between 0 and 1.
@@ -79,8 +80,9 @@ def metrics(
                 )
     else:
         notes |= dict.fromkeys((*RANKED, "auc_ci95"), "no fake items" if real else "no real items")
-    if n_boot and n_groups < 2:
-        notes["auc_ci95"] = "no interval from a single group"
+    lacking = _too_few_groups(y, group)
+    if n_boot and lacking:
+        notes["auc_ci95"] = lacking
     elif not n_boot:
         notes["auc_ci95"] = "no resampling was asked for"
     else:
@@ -104,10 +106,10 @@ def paired(
 
     Returns:
         `auc_a`, `auc_b`, `difference` (A - B), `difference_ci95`, `p_value` (two-sided, of no difference), `n_real`,
-        `n_fake`, `n_groups`.
+        `n_fake`, `n_groups`, `notes`. Where a class comes from one group only there is neither interval nor p-value.
 
     Raises:
-        DataError: as for `metrics`, or one class or one group only.
+        DataError: as for `metrics`, or one class only.
 
     >>> same = paired([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.8, 0.9], n_boot=100)
     >>> same["difference"], same["p_value"]
@@ -116,8 +118,10 @@ def paired(
     y, a, group = _checked(labels, p_a, groups)
     _, b, _ = _checked(labels, p_b, groups)
     real, fake = int((y == 0).sum()), int((y == 1).sum())
-    if not real or not fake or not group.max():
-        raise DataError("Two detectors cannot be compared on one class or one group only.", "Give real and fake items.")
+    if not real or not fake:
+        raise DataError("Two detectors cannot be compared on one class only.", "Give real and fake items.")
+    lacking = _too_few_groups(y, group)
+    n_boot = 0 if lacking else n_boot
     rank_a, rank_b = _Ranking(y, a), _Ranking(y, b)
     once = np.ones((1, len(y)))
     auc_a, auc_b = float(rank_a.auc(once)[0]), float(rank_b.auc(once)[0])
@@ -136,6 +140,7 @@ def paired(
         "n_real": real,
         "n_fake": fake,
         "n_groups": int(group.max()) + 1,
+        "notes": {"difference_ci95": lacking} if lacking else {},
     }
 
 
@@ -150,22 +155,25 @@ def paired_mean(
         seed: of the resampling.
 
     Returns:
-        `difference` (A - B), `difference_ci95`.
+        `difference` (A - B), `difference_ci95`, `notes`. No interval, and a note, if `paired` has none for one of them.
 
     >>> paired_mean([([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.1, 0.9, 0.2, 0.8], [*"abcd"])], n_boot=0)["difference"]
     0.5
     """
-    values, drawn = [], []
+    values, drawn, notes = [], [], {}
     for number, (labels, p_a, p_b, groups) in enumerate(sets):
         y, a, group = _checked(labels, p_a, groups)
         _, b, _ = _checked(labels, p_b, groups)
         first, second = _Ranking(y, a), _Ranking(y, b)
         once = np.ones((1, len(y)))
         values.append(float(first.auc(once)[0] - second.auc(once)[0]))
+        if lacking := _too_few_groups(y, group):
+            notes["difference_ci95"] = lacking
         draws = resamples(group, n_boot, np.random.default_rng((seed, number)))
         drawn.append(np.concatenate([*(first.auc(w) - second.auc(w) for w in draws), np.empty(0)]))
     means = np.mean(drawn, axis=0)
-    return {"difference": float(np.mean(values)), "difference_ci95": _interval(means[np.isfinite(means)])}
+    interval = None if notes else _interval(means[np.isfinite(means)])
+    return {"difference": float(np.mean(values)), "difference_ci95": interval, "notes": notes}
 
 
 def share(found: int, n: int) -> dict[str, Any]:
@@ -296,6 +304,14 @@ def _checked(labels: ArrayLike, p_fake: ArrayLike, groups: ArrayLike | None) -> 
 def _numbered(groups: ArrayLike | None, n: int) -> np.ndarray:
     """Groups as numbers from 0; without any, every item is its own."""
     return np.arange(n) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+
+
+def _too_few_groups(y: np.ndarray, group: np.ndarray) -> str:
+    """Why resampling by group says nothing, or "": a class of one group is the same in every resample that holds it."""
+    for label, name in ((0, "real"), (1, "fake")):
+        if len(np.unique(group[y == label])) == 1:
+            return f"no interval from a single group of {name} items"
+    return ""
 
 
 def _log_loss(y: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -150,7 +150,7 @@ def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) ->
     """Whether the first detector ranks better than the second, on the videos that both could score.
 
     Raises:
-        DataError: those hold one class or one group only.
+        DataError: those hold one class only.
     """
     both = first.videos.index.intersection(second.videos.index)
     a, b = first.videos.loc[both], second.videos.loc[both]

@@ -19,6 +19,7 @@ from facetell.forge import degrade, pixels
 from facetell.forge.clips import degrade_file
 from facetell.forge.presets import PRESETS, Preset
 from facetell.scanning import Scanner
+from facetell.video import shared_readers
 
 SEED = 0
 NEARLY_LOSSLESS = 12  # CRF of videos whose damage is not the encoding
@@ -50,8 +51,13 @@ class Degradation:
         return image
 
     def video(self, path: Path, folder: Path) -> Path:
-        """A damaged copy of a video, inside `folder`."""
-        copy = folder / f"{path.stem}.mp4"
+        """A damaged copy of a video, inside `folder`, or of a still: what a file is, its name need not tell.
+
+        Raises:
+            ForgeError, InputError: as `degrade_file`.
+        """
+        info, _ = shared_readers().probe(path)
+        copy = folder / f"{path.stem}{'.png' if info.is_still else '.mp4'}"
         degrade_file(path, copy, self.preset, seed=SEED, force=True)
         return copy
 
@@ -119,12 +125,12 @@ def _held_against(clean: Scored, damaged: Scored, n_boot: int) -> dict[str, Any]
     both = clean.videos.index.intersection(damaged.videos.index)
     before, after = clean.videos.loc[both], damaged.videos.loc[both]
     _, groups = resampling_unit(before)
-    comparable = before.label.nunique() == 2 and groups.nunique() > 1
+    comparable = before.label.nunique() == 2
     calibrated = [np.array([clean.card.calibration(x) for x in table.logit]) for table in (before, after)]
     drift = pd.Series(calibrated[1] - calibrated[0], index=both)
     return {
         "comparison": paired(before.label, after.p_fake, before.p_fake, groups, n_boot) if comparable else None,
-        "notes": {} if comparable else {"comparison": "one class or one group only"},
+        "notes": {} if comparable else {"comparison": "one class only"},
         **{
             f"drift_{name}": mean(drift[before.label == label], groups[before.label == label], n_boot)
             for name, label in (("real", 0), ("fake", 1))

@@ -20,7 +20,7 @@ from facetell.data.manifest import validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError
+from facetell.errors import DataError, FileMissingError, ForgeError, InputError, UsageError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -56,7 +56,7 @@ class Damage(Protocol):
         ...
 
     def video(self, path: Path, folder: Path) -> Path:
-        """A damaged copy of a video, written into `folder`."""
+        """A damaged copy of a video, or of a still that is not known by its name, written into `folder`."""
         ...
 
 
@@ -274,7 +274,7 @@ class _Look:
                     path = self.store.damaged(path, digest, self.damage)
                 elif self.damage:
                     path = self.damage.video(path, Path(folder))
-            except InputError as error:
+            except (InputError, ForgeError, UsageError) as error:  # the item's fault; a full disk's OutputError is not
                 return Seen(reason=type(error).__name__)
             verdict = self.scanner.scan(path)
         if verdict.p_fake is None:
@@ -316,7 +316,8 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
                 "parts": track_parts(deciding.scores, scanner.rule.aggregation),
             }
         )
-    return pd.DataFrame(rows, columns=pd.Index(VIDEOS)).set_index("key")
+    table = pd.DataFrame(rows, columns=pd.Index(VIDEOS)).set_index("key")
+    return table.astype({"logit": float, "p_fake": float})  # also without a row, where pandas does not know
 
 
 def _commonest_problem(track: TrackScore) -> str:

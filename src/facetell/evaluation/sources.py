@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
-from facetell.data.manifest import manifest_of, read_manifest
+from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
 from facetell.errors import DataError, FileMissingError, UsageError
 
 
@@ -75,7 +77,7 @@ def read_sets(path: Path) -> list[DataSet]:
         raise DataError(f"{path} is not TOML: {error}.") from error
     types = {"data": list, "unseen": bool, "crop": bool, "aggregation": bool, "robustness": int}
     known = {field.name: types.get(field.name, str) for field in fields(DataSet)}
-    if not isinstance(tables, list) or not tables:
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise DataError(f"{path} names no data set.", "Each is a table [[set]] with name and data.")
     for table in tables:
         for key, value in table.items():
@@ -99,7 +101,8 @@ def manifest_from(
     """The rows of every source, one below the other.
 
     Args:
-        sources: folders in a known layout, tars, tables, manifests, or caches with a `manifest.parquet`.
+        sources: folders in a known layout, tars, tables, manifests, or caches with a `manifest.parquet`. A Parquet
+            file that facetell did not write is a table, as every CSV is.
         options: what a folder alone cannot say.
         layout: of the folders, instead of recognising it.
         split: only the rows of this split.
@@ -122,7 +125,7 @@ def manifest_from(
 
 def _one(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
     if layout is None:
-        if source.suffix == ".parquet":
+        if _is_manifest(source):
             return read_manifest(source)
         if (source / "manifest.parquet").is_file():
             return read_manifest(source / "manifest.parquet")
@@ -135,6 +138,17 @@ def _one(source: Path, options: Options | None, layout: str | None, missing: lis
         )
     missing += listing.missing
     return manifest_of(listing.items)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether this is a Parquet file as `write_manifest` leaves it; another table may say its labels in words."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return False
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError):  # pyarrow's errors are ValueErrors or OSErrors; who reads the table will say so
+        return False
+    return tuple(schema.names) == COLUMNS and pa.types.is_integer(schema.field("label").type)
 
 
 def refuse_twice(names: Sequence[str], what: str) -> None:

@@ -12,8 +12,8 @@ import json
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,32 +60,31 @@ class Store:
 
     Raises:
         OutputError: a folder that cannot be made or written to.
-        DataError: a `scores.sqlite` that is none.
+        DataError: a `scores.sqlite` that is none, or damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._lock = threading.Lock()
-        try:
+        with self._named():
             (self.folder / "damaged").mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(self.folder / "scores.sqlite", timeout=60, check_same_thread=False)
             with self._file:
                 self._file.execute("CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, what TEXT) WITHOUT ROWID")
-        except (OSError, sqlite3.OperationalError) as error:
-            raise OutputError(
-                f"{folder} cannot keep scores: {error}.", "Give a folder that you may write to."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.folder / 'scores.sqlite'} holds no scores: {error}.", "Delete it.") from error
 
     def read(self, keys: Collection[str]) -> dict[str, Seen]:
-        """What is known of these keys."""
+        """What is known of these keys.
+
+        Raises:
+            OutputError: another process holds the file for a minute.
+            DataError: the file is damaged.
+        """
         found: dict[str, Seen] = {}
         wanted = list(keys)
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
             question = f"SELECT key, what FROM seen WHERE key IN ({','.join('?' * len(some))})"
-            with self._lock, closing(self._file.execute(question, some)) as rows:
+            with self._named(), self._lock, closing(self._file.execute(question, some)) as rows:
                 found |= {key: _seen(json.loads(what)) for key, what in rows}
         return found
 
@@ -94,25 +93,36 @@ class Store:
 
         Raises:
             OutputError: the disk is full, or another process holds the file for a minute.
+            DataError: the file is damaged.
         """
         rows = [(key, json.dumps(_plain(one), allow_nan=False)) for key, one in seen.items()]
-        try:
-            with self._lock, self._file:
-                self._file.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", rows)
-        except sqlite3.OperationalError as error:
-            raise OutputError(f"{self.folder} cannot keep scores: {error}.", "Is the disk full?") from error
+        with self._named(), self._lock, self._file:
+            self._file.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", rows)
 
     def damaged(self, path: Path, digest: str, damage: Damage) -> Path:
         """The damaged copy of a video with this SHA-256, made now if it was not before.
 
         Raises:
             InputError: the video cannot be read.
+            ForgeError: it cannot be damaged so.
         """
         copy = self.folder / "damaged" / f"{key_of(STEPS, digest, damage.description)}.mp4"
         if not copy.is_file():
             with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
                 damage.video(path, Path(folder)).replace(copy)
         return copy
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of the file and of SQLite under facetell's names."""
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            raise OutputError(
+                f"{self.folder} cannot keep scores: {error}.", "Is the disk full? Give a folder that you may write to."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.folder / 'scores.sqlite'} holds no scores: {error}.", "Delete it.") from error
 
 
 def fingerprint(detector: Detector) -> str:

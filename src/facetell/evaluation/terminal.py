@@ -80,12 +80,12 @@ def headline(result: Mapping[str, Any]) -> list[str]:
 
 def against(comparison: Mapping[str, Any]) -> str:
     """A paired comparison in one sentence."""
-    low, high = comparison["difference_ci95"]
+    p_value, notes = comparison["p_value"], comparison["notes"].values()
+    sure = "".join(f"; {note}" for note in notes) if p_value is None else f", p = {p_value:.2g}"
     return (
         f"{plain(comparison['detector']['name'])} {plain(comparison['detector']['version'])} on the "
         f"{comparison['n_real']} real and {comparison['n_fake']} fake videos that both could score: AUC "
-        f"{comparison['auc_a']:.3f} against {comparison['auc_b']:.3f}, difference {comparison['difference']:+.3f} "
-        f"({low:+.3f} to {high:+.3f}), p = {comparison['p_value']:.2g}."
+        f"{comparison['auc_a']:.3f} against {comparison['auc_b']:.3f}, difference {gain(comparison)}{sure}."
     )
 
 

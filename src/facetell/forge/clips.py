@@ -62,7 +62,7 @@ def blend_file(
         limits: on reading one file.
 
     Raises:
-        ForgeError: no face, several faces, or one that cannot be forged.
+        ForgeError: no face, several faces, or one that cannot be forged, in a picture or in every frame of a video.
         UsageError, OutputError, InputError: as their names say.
     """
     if family is not None and family not in masks.FAMILIES:
@@ -124,6 +124,7 @@ def degrade_file(
         limits: on reading one file.
 
     Raises:
+        ForgeError: a picture that is too small for the preset's encoder.
         UsageError, OutputError, InputError: as their names say.
     """
     if isinstance(preset, str):
@@ -219,6 +220,8 @@ def _forge_file(
                 try:
                     yield frame, forge(frame, points)
                 except ForgeError:
+                    if info.is_still:
+                        raise
                     gaps["cut off"] += 1
                     yield frame, forge(frame, None)
 
@@ -243,8 +246,14 @@ def _forge_file(
             clip.write(shown(pair), frame.time_s)
             if ground_truth:
                 ground_truth.write(_grey(pair.mask), frame.time_s)
-    count = len(face.points)
-    return Report(path, count, count - sum(gaps.values()), what, dict(gaps))
+        count, left = len(face.points), sum(gaps.values())
+        if left == count:  # said in here, so that neither file takes its place
+            reasons = ", ".join(f"{number} {reason}" for reason, number in gaps.items())
+            raise ForgeError(
+                f"No frame of {os.fspath(source)} could be forged: {reasons}.",
+                "Choose one with the whole face in it.",
+            )
+    return Report(path, count, count - left, what, dict(gaps))
 
 
 def _still(readers: ReaderPool, source: AnyPath) -> np.ndarray:

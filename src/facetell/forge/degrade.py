@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 
 from facetell.errors import ForgeError
 from facetell.forge import pixels
@@ -103,6 +104,9 @@ def h264(
 
     Returns:
         New pictures of the same size.
+
+    Raises:
+        ForgeError: the encoder takes no pictures of this size.
 
     >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     >>> (coded,) = h264([image], np.random.default_rng(0), crf=(40, 40))
@@ -245,10 +249,16 @@ def _code(clip: Sequence[np.ndarray], rate: int, preset: str, codec: Codec) -> l
     decoder: Any = av.CodecContext.create(_DECODERS[codec], "r")
     decoder.thread_count = 1
     packets = []
-    for number, image in enumerate(clip):
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts = number
-        packets += encoder.encode(frame)
-    packets += encoder.encode(None)
+    try:
+        for number, image in enumerate(clip):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = number
+            packets += encoder.encode(frame)
+        packets += encoder.encode(None)
+    except FFmpegError as error:
+        raise ForgeError(
+            f"A picture of {width} × {height} pixels cannot be encoded as {codec}: {error.strerror}.",
+            "Choose a larger one.",
+        ) from error
     decoded = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
     return [frame.to_ndarray(format="rgb24") for frame in decoded]
