@@ -24,7 +24,8 @@ def scan(path: str | os.PathLike[str], **options: Any) -> Verdict:
 
     Args:
         path: the file.
-        options: those of `facetell.scanning.Scanner`: detector, plan, fpr, prior, start_s, end_s, device.
+        options: those of `facetell.scanning.Scanner`: detector, plan, fpr, prior, start_s, end_s, device, thumbnails,
+            progress, limits.
     """
     from facetell.scanning import Scanner
 

@@ -165,7 +165,7 @@ class TrackScore:
     end_s: float
     p_fake: float
     logit: float  # calibrated
-    counts: bool  # long enough to decide the video's verdict
+    counts: bool  # has enough usable faces to decide the video's verdict
     scores: list[FaceScore]
     region: str | None = None  # where the heat map is strongest: "mouth", "eyes", "outline", …
 

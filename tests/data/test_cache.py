@@ -208,3 +208,19 @@ def test_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with CacheWriter(tmp_path, SETTINGS, manifest()) as writer:
         assert writer.done == {0, 1}
+
+
+def test_a_cache_that_lacks_a_part_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, range(6))
+    cache = FaceCache.open(tmp_path)
+    for name, part in (("items.parquet", "items"), ("gaps.csv", "gaps")):
+        (tmp_path / name).unlink()
+        with pytest.raises(CacheError, match="damaged"):
+            getattr(cache, part)
+    cache.faces.drop(columns="pair").to_parquet(tmp_path / "faces.parquet")
+    with pytest.raises(CacheError, match=r"faces\.parquet has no column pair"):
+        FaceCache.open(tmp_path)
+    about = json.loads((tmp_path / "cache.json").read_text())
+    (tmp_path / "cache.json").write_text(json.dumps({key: about[key] for key in about if key != "complete"}))
+    with pytest.raises(CacheError, match="whether it is complete"):
+        FaceCache.open(tmp_path)

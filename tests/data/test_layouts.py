@@ -136,6 +136,7 @@ def test_dfdc_preview_is_not_dfdc(tmp_path: Path) -> None:
     assert {item.group for item in listing.items} == {"actor 7"}
     assert {item.dataset for item in listing.items} == {"DFDC preview"}
     assert listing.missing == ["method_B/8/gone.mp4"]
+    assert ["may stand in another split" in note for note in listing.notes] == [True]
 
 
 def ffpp(root: Path) -> Path:
@@ -258,6 +259,7 @@ def test_deepfake_timit_with_vidtimit_beside_it(tmp_path: Path) -> None:
     assert [(item.video, item.frame) for item in reals] == [("fadg0/sa1", 1), ("fadg0/sa1", 2)]
     assert {item.group for item in listing.items} == {"fadg0"}
     assert listing.missing == ["VidTIMIT: fadg0/sa2"]
+    assert ["may stand in another split" in note for note in listing.notes] == [True]
 
 
 def test_deepfakebench_json_with_and_without_compression(tmp_path: Path) -> None:
@@ -296,6 +298,11 @@ def test_deepfakebench_json_with_and_without_compression(tmp_path: Path) -> None
     assert {item.group for item in fakes} == {real.group}
     assert all(item.crop for item in listing.items)
     assert listing.missing == ["FF/c23/000_003/002.png"]
+    assert listing.notes == []
+    files(tmp_path, "CDF/id0_id1_0001/000.png")
+    fake = entry("CelebDFv2_fake", "CDF/id0_id1_0001/000.png")
+    as_json(tmp_path / "Celeb-DF-v2.json", {"Celeb-DF-v2": {"CelebDFv2_fake": {"test": {"id0_id1_0001": fake}}}})
+    assert ["may stand in another split" in note for note in read(tmp_path).notes] == [True]
 
 
 def test_deepfakebench_frames_may_not_leave_the_folder(tmp_path: Path) -> None:
@@ -428,8 +435,23 @@ def test_wrong_layout_or_path_is_named(tmp_path: Path) -> None:
         read(tmp_path, layout="xyz")
     with pytest.raises(LayoutError, match="nothing of the layout ffpp"):
         read(tmp_path, layout="ffpp")
-    with pytest.raises(FileMissingError, match="nothing at"):
-        read(tmp_path / "absent")
+    for layout in (None, *layouts()):
+        with pytest.raises(FileMissingError, match="nothing at"):
+            read(tmp_path / "absent", Options(label=REAL), layout)
+    files(tmp_path, "file")
+    for layout in layouts():
+        with pytest.raises(DataError):
+            read(tmp_path / "file", Options(label=REAL), layout)
+
+
+def test_numbered_pictures_taken_as_stills_of_one_video_are_noted(tmp_path: Path) -> None:
+    names = [f"real/real_{k}.jpg" for k in range(4)] + ["real/clip.mp4"]
+    files(tmp_path, *names, "fake/a_1.jpg", "fake/a_2.jpg", "fake/b_1.jpg", "fake/b_2.jpg")
+    (note,) = read(tmp_path).notes
+    assert note.startswith("4 REAL pictures are taken as stills of 1 videos; --video-regex")
+    assert read(tmp_path, Options(video_regex="(.+)")).notes == []
+    assert len(read(tmp_path / "real", Options(label=FAKE)).notes) == 1
+    assert read(tmp_path / "fake", Options(label=FAKE)).notes == []
 
 
 def hostile_tar(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:

@@ -162,7 +162,7 @@ def test_official_split_is_kept_and_its_leaks_are_taken_out_of_training() -> Non
     assert by_video["r2"] == "train"
     assert notes[0].startswith("1 training rows of d share")
     anew, notes = assign_splits(manifest, resplit=True)
-    assert notes == []
+    assert not any("official" in note for note in notes)
     assert anew.set_index("video").split["r1"] != ""
 
 

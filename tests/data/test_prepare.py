@@ -352,3 +352,19 @@ def test_a_dead_worker_says_what_it_was_at(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"died, at .*deadly\.jpg"):
         prepare(manifest, tmp_path / "cache", FEW, workers=2)
     killer.join()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "prepare", "x", "-o", "y"],
+        ["data", "explore", "x", "-o", "y"],
+        ["calibrate", "x", "-o", "y"],
+        ["models", "quantise", "x", "--data", "z", "-o", "y"],
+        ["reproduce", "paper", "--data", "x", "-o", "y"],
+    ],
+)
+def test_a_seed_below_0_is_refused(words: list[str]) -> None:
+    run = CliRunner().invoke(app, [*words, "--seed", "-1"])
+    assert run.exit_code == 2
+    assert "Invalid value for '--seed'" in run.output

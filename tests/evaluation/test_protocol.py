@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,13 @@ def test_items_inside_a_tar_score_as_they_do_outside(
     again = score(inside, scanner)
     assert again.videos.p_fake.tolist() == scored.videos.p_fake.tolist()
     assert submission_table(again).filename.str.endswith(".png").all()
+
+
+def test_a_submission_tells_files_of_one_name_apart(scored: Scored) -> None:
+    twice = replace(
+        scored, videos=scored.videos.assign(path=["real/a.mp4", "fake/a.mp4"] * (len(scored.videos) // 2), member="")
+    )
+    assert set(submission_table(twice).filename) == {"real/a.mp4", "fake/a.mp4"}
 
 
 def test_threads_change_nothing(manifest: pd.DataFrame, scored: Scored, scanner: Scanner) -> None:

@@ -136,9 +136,10 @@ def test_faces_of_held_out_splits_are_never_used(whole: Path, cache: FaceCache) 
     card = load_detector(whole).card
     train = (cache.manifest["split"].to_numpy()[cache.faces["item"]] == "train").sum()
     assert len(crops_of(cache, card, 10_000)) == train < len(cache)
-    held_out = FaceCache(cache.folder, cache.settings, cache.manifest.assign(split="dev"), cache.faces)
-    with pytest.raises(DataError, match="no face for this"):
-        crops_of(held_out, card, 4)
+    for split in ("dev", "validation"):
+        held_out = FaceCache(cache.folder, cache.settings, cache.manifest.assign(split=split), cache.faces)
+        with pytest.raises(DataError, match="no face for this"):
+            crops_of(held_out, card, 4)
 
 
 def test_what_cannot_be_quantised(whole: Path, small: Path, cache: FaceCache, tmp_path: Path) -> None:

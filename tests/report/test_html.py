@@ -152,7 +152,7 @@ def test_page_says_what_matters() -> None:
         "It is provisional",
         "It is no proof.",
         "strongest at the mouth",
-        "seen too briefly to count",
+        "too few usable faces to count",
         "Most suspicious",
         "Least suspicious",
         "Frames sampled 20",
@@ -173,6 +173,14 @@ def test_the_verdict_rests_on_a_person_who_is_called_fake() -> None:
     unsure = replace(verdict.tracks[0], id=3, label=Label.INCONCLUSIVE, p_fake=0.99)  # such as one beyond the scope
     said = flat(Document(page([replace(verdict, tracks=[unsure, *verdict.tracks])], card())).text)
     assert "The verdict rests on person 1," in said
+
+
+def test_of_faces_that_do_not_count_no_share_is_claimed() -> None:
+    verdict = made.fake()
+    unseen = [replace(track, counts=False, label=Label.INCONCLUSIVE) for track in verdict.tracks]
+    said = flat(Document(page([replace(verdict, label=Label.INCONCLUSIVE, tracks=unseen)], card())).text)
+    assert "Nobody in this file was seen well enough to say anything." in said
+    assert "Of all videos with this score" not in said
 
 
 def test_index_has_every_file() -> None:

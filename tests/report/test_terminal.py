@@ -30,7 +30,7 @@ def test_block_says_what_matters() -> None:
         "called FAKE from 0.81 up, which 1% of real videos reach (provisional)",
         "Person 1  FAKE  0.94  0:00.0–0:01.9",
         "strongest at the mouth",
-        "seen too briefly to count",
+        "too few usable faces to count",
         "20 frames sampled, 20 with a face; 24 faces, 1 of them unusable (1 blurred, 1 too small)",
         "Forged by facetell.",
         "Detector meso 1.0; P(fake) assumes that 50% of all videos are fake",

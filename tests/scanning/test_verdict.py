@@ -308,12 +308,16 @@ class TestUsage:
     def test_a_rate_without_threshold_names_the_others(self) -> None:
         with pytest.raises(UsageError, match=r"false-positive rate of 0\.02") as caught:
             rule(fpr=0.02)
-        assert caught.value.advice == "It has 0.05, 0.01."
+        assert caught.value.advice == "Ask for 0.05, 0.01."
+
+    def test_a_detector_without_the_usual_rate_takes_its_smallest(self) -> None:
+        assert Rule.of(card(thresholds=(FIVE, ONE))).fpr == 0.01
+        assert Rule.of(card(thresholds=(FIVE, Threshold(0.01, None, 54, "too few")))).fpr == 0.05
 
     def test_a_rate_that_could_not_be_measured_is_not_there(self) -> None:
         with pytest.raises(UsageError) as caught:
             rule(FIVE, Threshold(0.001, None, 300, "too few"), fpr=0.001)
-        assert caught.value.advice == "It has 0.05."
+        assert caught.value.advice == "Ask for 0.05."
 
     def test_thresholds_none_of_which_could_be_measured_decide_nothing(self) -> None:
         assert rule(Threshold(0.01, None, 3, "too few")).band() is None

@@ -13,7 +13,7 @@ from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import Settings, prepare
 from facetell.detectors import load_detector
-from facetell.errors import TrainingError
+from facetell.errors import TrainingError, UsageError
 from facetell.networks.statistics import NAMES, Statistics
 from facetell.training.boosting import TASK as LIGHTGBM
 from facetell.training.boosting import BoostingRecipe
@@ -27,16 +27,16 @@ RECIPE = ClipRecipe(steps=4, batch=2, learning_rate=1e-3, warmup=1, validate_eve
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Clips of 24 frames: the fakes are blurred. The splits are those of `facetell data prepare`."""
+    """Clips, of which 24 frames are taken: the fakes are blurred. The splits are those of `facetell data prepare`."""
     folder = tmp_path_factory.mktemp("clips")
     items = []
     for split in ("train", "val", "test"):
         for label in (0, 1):
             path = folder / f"{split}-{label}.mp4"
-            frames = list(media.portrait_frames(24, size=(160, 160)))
+            frames = list(media.portrait_frames(120, size=(160, 160)))
             media.write_video(path, iter([cv2.GaussianBlur(f, (9, 9), 2) for f in frames] if label else frames))
             items.append(Item(str(path), label, "made", split=split, video=path.stem))
-    prepare(manifest_of(items), folder / "cache", Settings(plan="uniform:24"), workers=1)
+    prepare(manifest_of(items), folder / "cache", Settings(plan="clips:1x24@5"), workers=1)
     return FaceCache.open(folder / "cache")
 
 
@@ -53,8 +53,23 @@ def test_it_trains_and_its_file_scores_as_the_network_does(task, cache, tmp_path
 
 
 def test_a_cache_without_tracks(tmp_path):
+    stills = face_cache(tmp_path, per_class=2)
+    stills.settings["plan"] = "clips:1x20@5"
     with pytest.raises(TrainingError, match="'train' holds no track of 20 faces"):
-        CNN3D.data(RECIPE, [face_cache(tmp_path, per_class=2)])
+        CNN3D.data(RECIPE, [stills])
+
+
+@pytest.mark.parametrize("task", [CNN3D, GRU, LIGHTGBM])
+@pytest.mark.parametrize("plan", ["uniform:20", "clips:1x20@4"])
+def test_frames_that_lie_otherwise_than_in_a_scan_are_refused(task, plan, cache, tmp_path):
+    other = FaceCache(cache.folder, {**cache.settings, "plan": plan}, cache.manifest, cache.faces)
+    with pytest.raises(TrainingError, match=f"--sample {plan}, and a scan takes clips:1x20@5"):
+        fit(task, FEW if task is LIGHTGBM else RECIPE, [other], tmp_path)
+
+
+def test_options_that_boosted_trees_do_not_use_are_refused(cache, tmp_path):
+    with pytest.raises(UsageError, match="lightgbm does not use --resume, --max-minutes, --device, --workers"):
+        fit(LIGHTGBM, FEW, [cache], tmp_path, resume=True, max_minutes=1.0, device="cpu", workers=1)
 
 
 @pytest.mark.parametrize("background", ["mean", "green"])

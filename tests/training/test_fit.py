@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from facetell.errors import TrainingError
-from facetell.training.fit import Module, fit, read_checkpoint, require_both_classes
+from facetell.errors import OutputError, RecipeError, TrainingError, UsageError
+from facetell.training.fit import Module, average, fit, read_checkpoint, require_both_classes
 from facetell.training.recipe import Recipe
 from facetell.training.tasks import Data
 
@@ -198,3 +199,54 @@ def test_one_class_is_an_error():
         require_both_classes(np.ones(3, int), "train")
     with pytest.raises(TrainingError, match="dev holds no faces"):
         require_both_classes([], "dev")
+
+
+def test_a_monitor_that_is_no_metric_is_named(tmp_path):
+    recipe = ToyRecipe(**{**vars(RECIPE), "monitor": "acc", "patience": 1})
+    with pytest.raises(RecipeError, match=r"monitor = 'acc' is no metric\. There are: loss, accuracy"):
+        fit(Toy(), recipe, [], tmp_path)
+
+
+def test_a_monitored_value_that_is_not_a_number_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ToyModule, "metrics", lambda *_: {"loss": math.nan})
+    with pytest.raises(TrainingError, match="validation's loss is not a number at step 7"):
+        fit(Toy(), RECIPE, [], tmp_path)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan])
+def test_no_time_is_refused(tmp_path, minutes):
+    with pytest.raises(UsageError, match="no time to train"):
+        fit(Toy(), RECIPE, [], tmp_path, max_minutes=minutes)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "tpu"])
+def test_a_device_that_is_not_there_is_named(tmp_path, device):
+    with pytest.raises(UsageError, match=f"no device '{device}' here"):
+        fit(Toy(), RECIPE, [], tmp_path, device=device)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(OutputError, match="cannot be made a folder"):
+            fit(Toy(), RECIPE, [], out)
+
+
+def test_a_mean_does_not_replace_a_trainings_checkpoint(tmp_path):
+    fit(Toy(), RECIPE, [], tmp_path)
+    before = (tmp_path / "best.ckpt").read_bytes()
+    with pytest.raises(TrainingError, match="already holds checkpoints"):
+        average(Toy(), [tmp_path / "best.ckpt"] * 2, [], tmp_path)
+    assert (tmp_path / "best.ckpt").read_bytes() == before
+
+
+def test_a_mean_on_a_full_disk_is_named(tmp_path):
+    fit(Toy(), RECIPE, [], tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(OutputError, match=r"best\.ckpt cannot be written"):
+            average(Toy(), [tmp_path / "best.ckpt"] * 2, [], tmp_path / "mean")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "mean").iterdir())

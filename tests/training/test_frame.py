@@ -20,7 +20,7 @@ from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.networks.frame import PARTS, mask_vote
 from facetell.training.fit import average, fit, read_checkpoint
-from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs, ensemble
+from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs, ValidationFaces, ensemble
 from facetell.training.recipe import load_recipe
 from tests import media
 
@@ -319,3 +319,36 @@ def test_a_loader_starts_in_a_process_that_used_opencvs_threads(cache: FaceCache
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         cv2.setNumThreads(threads)
+
+
+def as_split(cache: FaceCache, folder: Path, split: list[str]) -> FaceCache:
+    """The cache under another name, its twelve rows in these splits."""
+    folder.symlink_to(cache.folder)
+    return FaceCache(folder, cache.settings, cache.manifest.assign(split=split), cache.faces)
+
+
+def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_path: Path):
+    dealt = as_split(cache, tmp_path / "dealt", ["train"] * 4 + ["validation"] * 4 + ["test"] * 2 + [""] * 2)
+    unsplit = as_split(cache, tmp_path / "unsplit", [""] * 12)
+    train, dev = Faces([dealt], train=True), Faces([dealt], train=False)
+    assert [len(train), len(dev)] == [4, 4]
+    assert [len(Faces([unsplit], train=True)), len(Faces([unsplit], train=False))] == [12, 0]
+    held_out = as_split(cache, tmp_path / "held_out", ["dev"] * 10 + [""] * 2)
+    run = fit(TASK, TINY, [cache, held_out, unsplit], tmp_path / "run", device="cpu")
+    card = load_detector(TASK.export(run, [cache, held_out, unsplit])).card
+    assert card.training_data.startswith("cache, unsplit, with")
+
+
+def test_a_dev_split_needs_both_classes_in_one_cache(cache: FaceCache, tmp_path: Path):
+    labels = cache.manifest.label.to_numpy()
+    real, fake = (
+        as_split(cache, tmp_path / str(label), ["dev" if one == label else "test" for one in labels])
+        for label in (0, 1)
+    )
+    with pytest.raises(TrainingError, match="No cache has both REAL and FAKE faces"):
+        ValidationFaces(TINY, Faces([real, fake], train=False))
+
+
+def test_a_size_that_the_masks_cells_do_not_divide_is_refused():
+    with pytest.raises(TrainingError, match="multiple of 16"):
+        TASK.module(replace(TINY, size=100))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,11 @@ def test_the_whole_of_it_quickly(data: Path, tmp_path: Path):
     assert said.exit_code == 2
     assert "another effort: seed differ" in said.output
 
+    shutil.copytree(data / "stills", tmp_path / "stills")
+    said = CliRunner().invoke(app, [*command, str(page), "--data", str(tmp_path / "stills")])
+    assert said.exit_code == 2
+    assert "were made on other data" in said.output
+
 
 def rows(reals: int, fakes: int) -> pd.DataFrame:
     """Each real video with its fakes in turn is one group."""
@@ -169,6 +175,15 @@ def test_data_without_clips_or_crops_is_named(data: Path):
         find([data / "clips"], 10, 0)
     with pytest.raises(DataError, match="no video clips"):
         find([data / "crops"], 10, 0)
+    with pytest.raises(DataError, match="no known layout"):
+        find([data / "weights" / "Meso4_XY.h5"], 10, 0)
+
+
+def test_a_page_without_a_folder_is_refused_before_the_training_stack_is_loaded(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "facetell.training.paper.run", None)  # an import of it fails
+    said = CliRunner().invoke(app, ["reproduce", "paper", "--data", "x", "-o", str(tmp_path / "absent" / "x.html")])
+    assert said.exit_code == 2
+    assert "There must be a folder" in said.output
 
 
 def test_a_page_must_be_html_or_markdown(tmp_path: Path):

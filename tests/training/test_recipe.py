@@ -42,6 +42,7 @@ def test_toml_comes_back_equal(tmp_path):
     [
         ("stepz = 3", "unknown key 'stepz'. Did you mean 'steps'"),
         ("steps = 0", "steps = 0 is outside 1"),
+        ("seed = 99999999999999999999999", "seed = 99999999999999999999999 is outside 0"),
         ("steps = 1.5", "steps = 1.5 should be of type int"),
         ("steps = true", "steps = True should be of type int"),
         ("ema = nan", "ema = nan is outside"),

@@ -44,7 +44,7 @@ def calibrate(
         typer.Option(help="How a person's faces weigh in their mean: docs/verdict.md."),
     ] = "confidence",
     scores: ScoresOption = None,
-    seed: Annotated[int, typer.Option(help="Of the halves and the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Neither progress bar nor table.")] = False,
     verbose: Verbose = False,
@@ -56,7 +56,6 @@ def calibrate(
     from dataclasses import replace
     from json import dumps
 
-    from pandas import concat
     from rich.console import Console
 
     from facetell.cli._counting import counting
@@ -94,6 +93,8 @@ def calibrate(
         labelled.append(manifest_from(data, split=split, missing=missing))
     if not labelled:
         raise UsageError("There is nothing to calibrate on.", "Give development data: --data, or --sets.")
+    from pandas import concat  # here, for without it the modules above name what to install
+
     development = concat(labelled, ignore_index=True)
     manifests = {one.name: listed[one.name] for one in chosen if one.label is not None}
     for path in reals or []:

@@ -72,7 +72,7 @@ def training_stack() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install "facetell[train]".') from error
+        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install ".[train]".') from error
 
 
 def talk(context: typer.Context) -> None:

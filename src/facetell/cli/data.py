@@ -77,7 +77,7 @@ def prepare(
     splits: Annotated[
         str, typer.Option(metavar="NAME=SHARE,…", help="For data sets without an official split.")
     ] = "train=0.8,val=0.1,test=0.1",
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 0,
     resplit: Annotated[bool, typer.Option("--resplit", help="Pass over official splits.")] = False,
     paper_protocol: Annotated[
         bool,
@@ -162,7 +162,7 @@ def _listing(
 def explore(
     cache: Annotated[Path, typer.Argument(metavar="CACHE", help="A cache made by facetell data prepare.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.html", help="Write the page here.")],
-    seed: Annotated[int, typer.Option(help="Of the draw of faces that are looked at.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of faces that are looked at.")] = 0,
     json: JsonOption = None,
 ) -> None:
     """Write a page on what a cache holds. It shows the shortcuts, too, by which it could be learned."""

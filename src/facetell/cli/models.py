@@ -66,7 +66,7 @@ def quantise(
     data: Annotated[list[Path], typer.Option(metavar="CACHE", help="Face caches that it was trained on.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.onnx", help="The detector file to write.")],
     faces: Annotated[int, typer.Option(min=1, help="How many faces set the ranges of its activations.")] = 320,
-    seed: Annotated[int, typer.Option(help="Of the choice of faces.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of faces.")] = 0,
 ) -> None:
     """Make a smaller, faster detector file. Weights and activations have 8 bits; calibrate it afterwards."""
     from facetell.data.cache import FaceCache

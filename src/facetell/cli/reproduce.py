@@ -30,18 +30,18 @@ def paper(
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, max=4, help="For each model and protocol, on average.")] = 2.0,
     quick: Annotated[bool, typer.Option("--quick", help="All of it on a subset, in five minutes: for tests.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of samples, splits and networks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of samples, splits and networks.")] = 0,
 ) -> None:
     """All models of "DeepFake Detection in Deep Learning". Under its protocols, and under an honest one."""
     from dataclasses import replace
 
+    if Path(out).suffix not in (".html", ".md"):
+        raise UsageError(f"{out} is neither a page nor Markdown.", "Let it end in .html or .md.")
+    check_outputs([out], [str(folder) for folder in data])
     with training_stack():
         from facetell.training.paper.page import write_page
         from facetell.training.paper.run import QUICK, Effort, reproduce
 
-    if Path(out).suffix not in (".html", ".md"):
-        raise UsageError(f"{out} is neither a page nor Markdown.", "Let it end in .html or .md.")
-    check_outputs([out], [str(folder) for folder in data])
     effort = replace(QUICK, seed=seed) if quick else Effort(minutes=minutes, seed=seed)
     place = runs or Path(out).with_name(f"{Path(out).stem}-runs")
     write_page(reproduce(data, place, effort, complain), place, Path(out))

@@ -38,7 +38,12 @@ def scan(
     detector: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="One that `facetell models` lists, or an .onnx file.")
     ] = None,
-    fpr: Annotated[float, typer.Option(metavar="RATE", help="Share of real videos that may be called FAKE.")] = 0.01,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", help="Share of real videos that may be called FAKE: 0.05 or 0.01 (default), as measured."
+        ),
+    ] = None,
     prior: Annotated[float, typer.Option(metavar="SHARE", help="Share of fakes that P(fake) assumes.")] = 0.5,
     start: Annotated[float | None, typer.Option(metavar="SECONDS", help="Look from here on.")] = None,
     end: Annotated[float | None, typer.Option(metavar="SECONDS", help="Look up to here.")] = None,

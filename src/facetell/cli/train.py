@@ -21,7 +21,7 @@ def train(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in DIR.")] = False,
-    max_minutes: Annotated[float | None, typer.Option(min=0, help="End after so long, schedule run down.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="End after so long, schedule run down.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
 ) -> None:

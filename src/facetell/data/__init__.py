@@ -8,9 +8,7 @@ try:
 except ImportError as error:
     from facetell.errors import MissingExtraError
 
-    raise MissingExtraError(
-        f"Data sets need {error.name}, which is not installed.", 'pip install "facetell[eval]"'
-    ) from error
+    raise MissingExtraError(f"Data sets need {error.name}, which is not installed.", 'pip install ".[eval]"') from error
 
 from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, check_leaks, manifest_of, read_manifest, write_manifest

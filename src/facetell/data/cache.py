@@ -30,7 +30,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facetell.data.manifest import validate, write_manifest
+from facetell.data.manifest import COLUMNS, validate, write_manifest
 from facetell.errors import CacheError, OutputError
 from facetell.files import replacing
 
@@ -178,14 +178,15 @@ class FaceCache:
             manifest = pd.read_parquet(folder / "manifest.parquet")
             faces = pd.read_parquet(folder / "faces.parquet")
         except (OSError, ValueError) as error:
-            raise CacheError(f"The cache {folder} is damaged: {error}.", "Make it again.") from error
+            raise _damaged(folder, str(error)) from error
+        for name, table, columns in (("manifest", manifest, COLUMNS), ("faces", faces, FACES.names)):
+            if absent := [column for column in columns if column not in table]:
+                raise _damaged(folder, f"{name}.parquet has no column {', '.join(absent)}")
         ends = (faces.offset + faces.length + faces.diff_length).groupby(faces.shard).max()
         for shard, end in ends.items():
             path = _shard_path(folder, int(shard))  # pyright: ignore[reportArgumentType]
             if not path.is_file() or path.stat().st_size < end:
-                raise CacheError(
-                    f"The cache {folder} is damaged: {path.name} is shorter than it should be.", "Make it again."
-                )
+                raise _damaged(folder, f"{path.name} is shorter than it should be")
         return cls(folder, about["settings"], manifest, faces)
 
     def __len__(self) -> int:
@@ -200,13 +201,27 @@ class FaceCache:
 
     @property
     def items(self) -> pd.DataFrame:
-        """One row per video or picture that could be read; `item` is a row number of `manifest`. See `ITEMS`."""
-        return pd.read_parquet(self.folder / "items.parquet")
+        """One row per video or picture that could be read; `item` is a row number of `manifest`. See `ITEMS`.
+
+        Raises:
+            CacheError: items.parquet is absent or damaged.
+        """
+        try:
+            return pd.read_parquet(self.folder / "items.parquet")
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, str(error)) from error
 
     @property
     def gaps(self) -> pd.DataFrame:
-        """Rows of the manifest that gave no face: item, path, member, error, message."""
-        return pd.read_csv(self.folder / "gaps.csv", keep_default_na=False)
+        """Rows of the manifest that gave no face: item, path, member, error, message.
+
+        Raises:
+            CacheError: gaps.csv is absent or damaged.
+        """
+        try:
+            return pd.read_csv(self.folder / "gaps.csv", keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, str(error)) from error
 
     def encoded(self, row: int) -> bytes:
         """The stored bytes of a face's picture; for a picture that was a crop already, the file's own."""
@@ -438,7 +453,13 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         found = about.get("schema") if isinstance(about, dict) else None
         raise CacheError(f"The cache {folder} is of version {found}; this facetell reads {SCHEMA}.", "Make it again.")
+    if not isinstance(about.get("complete"), bool) or not isinstance(about.get("settings"), dict):
+        raise _damaged(folder, "cache.json says not whether it is complete, or not with what settings it was made")
     return about
+
+
+def _damaged(folder: Path, what: str) -> CacheError:
+    return CacheError(f"The cache {folder} is damaged: {what}.", "Make it again.")
 
 
 def _journal_lines(folder: Path) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,29 @@ from facetell.errors import UsageError
 from facetell.files import replacing
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-HELD_OUT = ("test", "val", "dev", "validation")  # splits that win over training when an official split leaks
+DEV = ("dev", "val", "validation")  # what data sets call the split that chooses a training's weights
+HELD_OUT = ("test", *DEV)  # splits that win over training when an official split leaks, and that shape no detector
+
+
+def rows_in(manifest: pd.DataFrame, split: str) -> np.ndarray:
+    """Which rows of a manifest a training learns from, or chooses its weights by, (N,) bool; never a test split's.
+
+    A manifest without any split is for training as a whole. In any other, a row without a split was left out of all of
+    them, because a held-out row has the same person or original.
+
+    Args:
+        split: "train" or "dev".
+
+    >>> rows = pd.DataFrame({"split": ["train", "val", "test", ""]})
+    >>> rows_in(rows, "train").tolist(), rows_in(rows, "dev").tolist()
+    ([True, False, False, False], [False, True, False, False])
+    >>> rows_in(rows[3:], "train").tolist()
+    [True]
+    """
+    if split == "dev":
+        return manifest.split.isin(DEV).to_numpy()
+    name = "train" if (manifest.split != "").any() else ""
+    return (manifest.split == name).to_numpy()
 
 
 def parse_fractions(text: str) -> dict[str, float]:
@@ -58,7 +80,9 @@ def assign_splits(
     notes = []
     for dataset, rows in manifest.groupby("dataset", sort=True):
         if resplit or (rows.split == "").all():
-            manifest.loc[rows.index, "split"] = _deal(rows, fractions, seed)
+            dealt = rows.assign(split=_deal(rows, fractions, seed))
+            manifest.loc[rows.index, "split"] = dealt.split
+            notes += _lacking(str(dataset), dealt, fractions)
             continue
         kept, dropped = _without_leaks(rows)
         manifest.loc[rows.index, "split"] = kept
@@ -70,6 +94,7 @@ def assign_splits(
         unnamed = int((rows.split == "").sum())
         if unnamed:
             notes.append(f"{unnamed} rows of {dataset} stand in no official split.")
+        notes += _lacking(str(dataset), rows.assign(split=kept), sorted(set(rows.split) - {""}))
     check_leaks(manifest)
     return manifest, notes
 
@@ -116,6 +141,17 @@ def _deal(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.n
         chosen[group] = gain.sum(axis=1).argmax()
         missing[chosen[group]] -= part
     return names[chosen[key]]
+
+
+def _lacking(dataset: str, rows: pd.DataFrame, splits: Iterable[str]) -> list[str]:
+    """A sentence for each split that lacks a class which the data set has."""
+    present = set(rows.label)
+    return [
+        f"The split {split} of {dataset} holds no {name} item."
+        for split in splits
+        for label, name in ((REAL, "REAL"), (FAKE, "FAKE"))
+        if label in present and not ((rows.split == split) & (rows.label == label)).any()
+    ]
 
 
 def _joined(group: pd.Series, family: pd.Series) -> np.ndarray:

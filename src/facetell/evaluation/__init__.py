@@ -9,7 +9,7 @@ except ImportError as error:
     from facetell.errors import MissingExtraError
 
     raise MissingExtraError(
-        f"Evaluation needs {error.name}, which is not installed.", 'pip install "facetell[eval]"'
+        f"Evaluation needs {error.name}, which is not installed.", 'pip install ".[eval]"'
     ) from error
 
 from facetell.evaluation.metrics import metrics, paired

@@ -24,7 +24,9 @@ NONE = "–"
 
 def blocks(result: Mapping[str, Any], images: Mapping[str, str]) -> dict[str, str]:
     """Name of a place -> Markdown, from the result of `benchmark` and the addresses of its `figures`."""
-    pictures = {f"figure-{name}": f"![{name}]({place})" for name, place in images.items()}
+    studied = {f"robustness-{number}": name for number, name in enumerate(result["robustness"], start=1)}
+    words = {name: f"Change of AUC under each degradation, {_cell(of)}" for name, of in studied.items()}
+    pictures = {f"figure-{name}": f"![{words.get(name, name)}]({place})" for name, place in images.items()}
     return {name: write(result) for name, write in TABLES.items()} | pictures
 
 

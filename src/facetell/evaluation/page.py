@@ -74,13 +74,12 @@ def figures(videos: pd.DataFrame, name: str, other: Scored | None = None) -> dic
     undecided, wrong = undecided_against_wrong(videos)
     said = verdicts(videos)
     default = None if said["wrong"]["value"] is None else (said["undecided"]["value"], said["wrong"]["value"])
-    drawn["What deciding less often gains, as the band around 0.5 widens; the cross is the default setting"] = (
-        plots.lines(
-            "Share left undecided",
-            "Share wrong among the decided",
-            {name: (undecided.tolist(), wrong.tolist())},
-            marked=default,
-        )
+    caption = "What deciding less often gains, as the band around 0.5 widens"
+    drawn[caption if default is None else f"{caption}; the cross is the default setting"] = plots.lines(
+        "Share left undecided",
+        "Share wrong among the decided",
+        {name: (undecided.tolist(), wrong.tolist())},
+        marked=default,
     )
     if len(set(labels)) == 2:
         curves = {name: (labels, scores)}
@@ -115,7 +114,10 @@ def worst_mistakes(scored: Scored, scanner: Scanner) -> dict[str, list[dict[str,
     videos = scored.videos
     alarms = videos[(videos.label == 0) & (videos.p_fake >= 0.5)].nlargest(MISTAKES, "p_fake")
     missed = videos[(videos.label == 1) & (videos.p_fake < 0.5)].nsmallest(MISTAKES, "p_fake")
-    return {"Real, called fake": _shown(alarms, scanner, 1), "Fake, called real": _shown(missed, scanner, -1)}
+    return {
+        "Real, with the highest P(fake)": _shown(alarms, scanner, 1),
+        "Fake, with the lowest P(fake)": _shown(missed, scanner, -1),
+    }
 
 
 def _shown(videos: pd.DataFrame, scanner: Scanner, sign: int) -> list[dict[str, Any]]:

@@ -163,10 +163,14 @@ def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) ->
 
 
 def submission_table(scored: Scored) -> pd.DataFrame:
-    """Columns `filename` and `label`, which is P(fake), as in the DFDC challenge; unscored files are left out."""
+    """Columns `filename` and `label`, which is P(fake), as in the DFDC challenge; unscored files are left out.
+
+    A file is known by its name alone, or by its whole path where two have one name.
+    """
     files = scored.videos.member.where(scored.videos.member != "", scored.videos.path)
+    names = files.map(lambda file: Path(str(file)).name)
     return pd.DataFrame(
-        {"filename": [Path(str(file)).name for file in files], "label": scored.videos.p_fake.to_numpy()}
+        {"filename": (names if names.is_unique else files).to_numpy(), "label": scored.videos.p_fake.to_numpy()}
     )
 
 

@@ -24,13 +24,13 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.data.split import HELD_OUT
 from facetell.detectors import Detector, DetectorCard, load_detector, pack
 from facetell.detectors.file import INPUT
 from facetell.errors import DataError, UsageError
 from facetell.faces.align import crop_face
 
 FACES = 320  # whose activations set the ranges
-HELD_OUT = ("dev", "val", "test")  # splits that must not shape a detector
 WHOLE = 12  # convolutions at the beginning that stay in 32 bits
 SUFFIX = "-int8"
 _BATCH = 16

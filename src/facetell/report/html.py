@@ -20,7 +20,7 @@ from PIL import Image
 
 import facetell
 from facetell.report.heat import glow, worth
-from facetell.report.text import MEANING, SUSPECTED, clock, count, percent, plain, probability, unprotected
+from facetell.report.text import MEANING, SUSPECTED, UNUSABLE, clock, count, percent, plain, probability, unprotected
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
 
@@ -146,7 +146,7 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
 
 
 def _lead(verdict: Verdict) -> str:
-    text = MEANING[verdict.label]
+    text = MEANING[verdict.label] if _counts(verdict) else UNUSABLE
     grounds = [track for track in verdict.tracks if track.counts and track.label is Label.FAKE]
     if grounds:
         worst = max(grounds, key=lambda track: track.p_fake)
@@ -154,8 +154,13 @@ def _lead(verdict: Verdict) -> str:
     return text
 
 
+def _counts(verdict: Verdict) -> bool:
+    """Whether anybody was seen well enough to decide, or there was nobody."""
+    return not verdict.tracks or any(track.counts for track in verdict.tracks)
+
+
 def _meaning(verdict: Verdict) -> str:
-    if verdict.p_fake is None:
+    if verdict.p_fake is None or not _counts(verdict):
         return ""
     text = (
         f"Of all videos with this score, about {percent(round(verdict.p_fake, 2))} would be fake, if "

@@ -113,7 +113,7 @@ def _people(tracks: Sequence[TrackScore]) -> Table:
 
 def _remark(track: TrackScore) -> str:
     if not track.counts:
-        return "seen too briefly to count"
+        return "too few usable faces to count"
     if track.region and track.label in SUSPECTED:
         return f"strongest at the {plain(track.region)}"
     return ""

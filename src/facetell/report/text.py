@@ -16,6 +16,8 @@ MEANING = {
     Label.ERROR: "The file could not be judged.",
 }
 
+UNUSABLE = "Nobody in this file was seen well enough to say anything."
+
 SUSPECTED = (Label.FAKE, Label.INCONCLUSIVE)  # whose heat map is pointed out
 
 

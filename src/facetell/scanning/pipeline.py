@@ -39,7 +39,8 @@ class Scanner:
         detector: a shipped detector's name, a detector file, or a `Detector`; None is the default one.
         plan: which frames to look at, such as "uniform:20"; None is 20 frames spread over the video, or, for a detector
             of clips, one run of as many faces as it needs.
-        fpr: the share of real videos that may be called FAKE; one of the rates the detector has a threshold for.
+        fpr: the share of real videos that may be called FAKE; one of the rates the detector has a threshold for. None
+            is 0.01, or the smallest that it has.
         prior: the share of fakes that P(fake) assumes.
         start_s: look at the video from here on, seconds.
         end_s: … up to here.
@@ -63,7 +64,7 @@ class Scanner:
         self,
         detector: Detector | str | os.PathLike[str] | None = None,
         plan: str | None = None,
-        fpr: float = 0.01,
+        fpr: float | None = None,
         prior: float = 0.5,
         start_s: float | None = None,
         end_s: float | None = None,

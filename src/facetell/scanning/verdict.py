@@ -19,6 +19,7 @@ from facetell.types import FaceScore, Label, TrackScore
 
 ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
 ENOUGH_SHARE = 1 / 6  # … or this share of the sampled frames, in a short one
+USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
 LEAST_SLOPE = (
     1.0  # logits a threshold rises, at least, for each e-fold fewer false positives: a calibrated logit's rate
 )
@@ -65,12 +66,13 @@ class Rule:
     aggregation: Aggregation = "quality"
 
     @classmethod
-    def of(cls, card: DetectorCard, fpr: float = 0.01, prior: float = 0.5) -> Rule:
+    def of(cls, card: DetectorCard, fpr: float | None = None, prior: float = 0.5) -> Rule:
         """The rule of a detector's card.
 
         Args:
             card: the detector's; without any measured threshold everything it scores is INCONCLUSIVE.
-            fpr: share of real videos that may be called FAKE; one of those the card has a threshold for.
+            fpr: share of real videos that may be called FAKE; one of those the card has a threshold for. By default
+                0.01, or the smallest that it has.
             prior: the share of fakes that P(fake) assumes, between 0 and 1.
 
         Raises:
@@ -80,10 +82,12 @@ class Rule:
             raise UsageError(f"The prior {prior:g} does not lie between 0 and 1.", "0.5 means that half are fake.")
         measured = sorted((t for t in card.thresholds if t.logit is not None), key=lambda t: -t.false_positive_rate)
         rates = [threshold.false_positive_rate for threshold in measured]
+        if fpr is None:
+            fpr = USUAL_RATE if not rates or any(math.isclose(rate, USUAL_RATE) for rate in rates) else rates[-1]
         if rates and not any(math.isclose(rate, fpr) for rate in rates):
             known = ", ".join(f"{rate:g}" for rate in rates)
             raise UsageError(
-                f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"It has {known}."
+                f"Detector {card.name} has no threshold for a false-positive rate of {fpr:g}.", f"Ask for {known}."
             )
         return cls(card.calibration, tuple(measured), fpr, prior, card.scope, card.aggregation)
 

@@ -22,7 +22,7 @@ from facetell.residual import SIDE
 from facetell.training.binary import BinaryModule
 from facetell.training.clip import MEAN, STD, EveryRun, Runs, runs_from, write_clip_detector
 from facetell.training.curves import draw_curves, write_curves
-from facetell.training.fit import Run
+from facetell.training.fit import Run, make_folder
 from facetell.training.recipe import CommonRecipe, Range, to_toml
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class BoostingTask:
             OutputError: a file cannot be written.
         """
         start = time.monotonic()
+        make_folder(out)
         statistics = behind(Statistics(recipe.scale), recipe.background, SIDE, recipe.scale, MEAN, STD)
         sets = {"train": _dataset(statistics, train), "val": _dataset(statistics, dev)}
         values: dict[str, dict[str, list[float]]] = {}
@@ -89,7 +90,6 @@ class BoostingTask:
         trees = Trees(booster.dump_model(num_iteration=step)["tree_info"])
         module = BinaryModule(nn.Sequential(statistics, trees), recipe).eval()
         rows = _curves(values)
-        out.mkdir(parents=True, exist_ok=True)
         for name, text in (
             ("recipe.toml", to_toml(recipe)),
             ("trees.txt", booster.model_to_string(num_iteration=step)),

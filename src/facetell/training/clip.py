@@ -27,11 +27,13 @@ from facetell.training.faces import belongs_to
 from facetell.training.fit import require_both_classes
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
+from facetell.video.plans import Clips, parse_plan
 
 if TYPE_CHECKING:
     from facetell.training.fit import Run
 
 MEAN, STD = (0.0,), (1 / 255,)  # the networks take grey levels
+PLAN = f"clips:1x{FRAMES}@5"  # what a scan takes for these detectors
 Kind = Literal["clip", "series"]
 
 
@@ -70,10 +72,11 @@ def runs_from(
         both: insist on both classes.
 
     Raises:
-        TrainingError: no track is long enough, or not both classes have one.
+        TrainingError: frames that lie otherwise than in a scan, no track long enough, or not both classes have one.
     """
     images, rows, offset = [], [], 0
     for cache in caches:
+        _check_plan(cache)
         wanted = cache.faces[belongs_to(cache, split)].dropna(subset=list(POINTS))
         for _, track in wanted.sort_values("time_s").groupby(["item", "track"]):
             if len(track) < frames:
@@ -86,13 +89,24 @@ def runs_from(
     if not rows:
         raise TrainingError(
             f"The split {split!r} holds no track of {frames} faces.",
-            "Prepare the cache from videos with --sample clips:1x20@5.",
+            f"Prepare the cache from videos with --sample {PLAN}.",
         )
     videos = pd.concat([cache.manifest for cache in caches], ignore_index=True).iloc[rows].reset_index(drop=True)
     labels = videos.label.to_numpy(np.int64)
     if both:
         require_both_classes(labels, f"The split {split!r}, in tracks of {frames} faces,")
     return Runs(np.stack(images), labels, videos)
+
+
+def _check_plan(cache: FaceCache) -> None:
+    """That the cache's frames lie as far apart as a scan's: what changes from one to the next is learned, too."""
+    plan, wanted = parse_plan(str(cache.settings["plan"])), parse_plan(PLAN)
+    assert isinstance(wanted, Clips)
+    if not isinstance(plan, Clips) or plan.step != wanted.step:
+        raise TrainingError(
+            f"The cache {cache.folder} was prepared with --sample {plan}, and a scan takes {PLAN}.",
+            f"Prepare it anew, from videos, with --sample {PLAN}.",
+        )
 
 
 def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:

@@ -11,17 +11,16 @@ import numpy as np
 import pandas as pd
 
 from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.data.split import rows_in
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.forge.degrade import augment_pair
 from facetell.training.fit import require_both_classes
 
-SPLITS = {"train": ("train",), "dev": ("dev", "val", "validation")}  # ours -> what data sets call it
-
 
 def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
-    """Which faces of a cache stand in its train or its dev split, (N,) bool; a test split is never touched."""
-    return cache.manifest.split.isin(SPLITS[split]).to_numpy()[cache.faces["item"]]
+    """Which faces of a cache stand in its train or its dev split, (N,) bool: see `facetell.data.split.rows_in`."""
+    return rows_in(cache.manifest, split)[cache.faces["item"]]
 
 
 @dataclass(frozen=True, eq=False)

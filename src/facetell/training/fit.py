@@ -10,6 +10,7 @@ import dataclasses
 import io
 import logging
 import math
+import os
 import pickle
 import time
 import warnings
@@ -23,13 +24,14 @@ import cv2
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, WeightAveraging
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, default_convert
 
-from facetell.errors import TrainingError
+from facetell.errors import OutputError, RecipeError, TrainingError, UsageError
 from facetell.files import replacing
 from facetell.training.curves import draw_curves, write_curves
 from facetell.training.recipe import CommonRecipe, Recipe, make_recipe, parse_overrides, to_toml
@@ -108,21 +110,28 @@ def fit(
     Raises:
         TrainingError: data without both classes, a loss that is not a number, a checkpoint that is corrupt or of
             another recipe, a folder that already holds a training that is not to be resumed.
-        OutputError: a file cannot be written.
+        RecipeError: `recipe.monitor` is no metric of the task.
+        UsageError: no time to train, no such device, or an option that a task which trains itself does not use.
+        OutputError: `out` cannot be made, or a file cannot be written.
     """
     out = Path(out)
     if isinstance(task, TrainsItself):
+        given = {"--resume": resume, "--max-minutes": max_minutes is not None, "--device": device != "auto"}
+        if unused := [option for option, is_given in {**given, "--workers": workers > 0}.items() if is_given]:
+            raise UsageError(f"{task.name} does not use {', '.join(unused)}.", "Leave it out; it trains in seconds.")
         return task.fit(recipe, caches, out)
+    if max_minutes is not None and not max_minutes > 0:  # not a number is no time either
+        raise UsageError(f"--max-minutes {max_minutes:g} leaves no time to train.", "Give more than 0.")
     latest = _latest(out)
     if latest is not None and not resume:
         raise TrainingError(f"{out} already holds a training.", "Resume it with --resume, or choose another folder.")
     state = read_checkpoint(latest, recipe) if latest is not None else None
+    make_folder(out)
     torch.manual_seed(recipe.seed)
     module = task.module(recipe)
     if state is None or not state["facetell"]["finished"]:
         data = task.data(recipe, caches)
         module.validation = data.validation
-        out.mkdir(parents=True, exist_ok=True)
         with replacing(out / "recipe.toml") as part:
             part.write_text(to_toml(recipe), encoding="utf-8")
         _train(module, data, recipe, out, latest, max_minutes, device, workers, console or Console(stderr=True))
@@ -141,15 +150,20 @@ def average(
     Args:
         checkpoints: of one network, from one training or from trainings that began with the same weights.
         caches: with the dev split that the mean is measured on.
-        out: folder for best.ckpt and what is exported later; made if absent.
+        out: folder for best.ckpt and what is exported later; made if absent, and without checkpoints so far.
         overrides: `key=value` on the first checkpoint's recipe.
 
     Raises:
-        TrainingError: fewer than two checkpoints, a corrupt one, or weights that do not fit together.
+        TrainingError: fewer than two checkpoints, a corrupt one, weights that do not fit together, or a folder that
+            holds checkpoints already.
         RecipeError: an override that does not.
+        OutputError: `out` cannot be made, or a file cannot be written.
     """
     if len(checkpoints) < 2:
         raise TrainingError("A mean needs at least two checkpoints.", "Give several.")
+    out = make_folder(out)
+    if any(out.glob("*.ckpt")):
+        raise TrainingError(f"{out} already holds checkpoints; best.ckpt would be replaced.", "Choose another folder.")
     states = [read_checkpoint(path) for path in checkpoints]
     values = states[0]["facetell"]["recipe"] | parse_overrides(overrides)
     recipe = make_recipe(values, task.recipe, f"the recipe of {checkpoints[0]}")
@@ -171,13 +185,29 @@ def average(
         ) from error
     module.validation = task.data(recipe, caches).validation
     metrics = validated(module)
-    Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
     step, seconds = max(a["step"] for a in about), sum(a["seconds"] for a in about)
     summary = _summary(step, seconds, recipe, metrics, finished=True)
-    with replacing(Path(out) / "best.ckpt") as part:
-        torch.save({"state_dict": module.state_dict(), "facetell": summary}, part)
-    return Run(module, recipe, Path(out), step, metrics, seconds)
+    content = io.BytesIO()  # written to a full disk, torch.save would raise a RuntimeError
+    torch.save({"state_dict": module.state_dict(), "facetell": summary}, content)
+    with replacing(out / "best.ckpt") as part:
+        part.write_bytes(content.getbuffer())
+    return Run(module, recipe, out, step, metrics, seconds)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder `path`, made if absent.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{os.fspath(path)} cannot be made a folder: {error.strerror}.", "Choose another folder."
+        ) from error
+    return Path(path)
 
 
 def validated(module: Module) -> dict[str, float]:
@@ -226,20 +256,23 @@ def _train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*not.*resumable.*")
-        trainer = L.Trainer(
-            accelerator=device,
-            devices=1,
-            max_epochs=-1,
-            val_check_interval=recipe.validate_every,
-            check_val_every_n_epoch=None,
-            gradient_clip_val=recipe.clip_norm or None,
-            num_sanity_val_steps=0,
-            callbacks=callbacks,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+        try:
+            trainer = L.Trainer(
+                accelerator=device,
+                devices=1,
+                max_epochs=-1,
+                val_check_interval=recipe.validate_every,
+                check_val_every_n_epoch=None,
+                gradient_clip_val=recipe.clip_norm or None,
+                num_sanity_val_steps=0,
+                callbacks=callbacks,
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:  # all but the device is ours
+            raise UsageError(f"There is no device {device!r} here.", "Give --device auto, or cpu.") from error
         trainer.fit(module, train, validation, ckpt_path=latest, weights_only=True)
 
 
@@ -417,11 +450,23 @@ class _Curves(Callback):
         self.rows.append(row)
         self.sums, self.count = {}, 0
         write_curves(self.rows, self.out / "curves.csv")
+        self._check_monitor(trainer.global_step)
         if time.monotonic() - self.drawn > DRAWN_EVERY:
             self._draw()
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._draw()
+
+    def _check_monitor(self, step: int) -> None:
+        """Before the best weights are chosen by it: that there is such a metric, and that it is a number."""
+        name = self.recipe.monitor
+        if name not in self.metrics:
+            raise RecipeError(f"monitor = {name!r} is no metric.", f"There are: {', '.join(self.metrics)}.")
+        if not math.isfinite(self.metrics[name]):
+            raise TrainingError(
+                f"The validation's {name} is not a number at step {step}, so no weights can be chosen by it.",
+                f"Choose another monitor, or look at the dev split; the others are in {self.out / 'curves.csv'}.",
+            )
 
     def _draw(self) -> None:
         draw_curves(self.rows, self.out / "curves.png")

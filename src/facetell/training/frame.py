@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facetell.data.split import rows_in
 from facetell.detectors import DetectorCard
 from facetell.detectors.file import read_network
 from facetell.errors import ForgeError, TrainingError
@@ -44,14 +45,14 @@ from facetell.networks.frame import (
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.export import export
-from facetell.training.fit import Module, Run, read_checkpoint, validated
+from facetell.training.faces import belongs_to
+from facetell.training.fit import Module, Run, make_folder, read_checkpoint, validated
 from facetell.training.recipe import Range, Recipe, make_recipe, parse_overrides
 from facetell.training.tasks import Data
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
 
-MIRRORED = [1, 0, 2, 4, 3]  # the five points of a mirrored face, left in the picture first again
 ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
 RIM = 0.06  # share of the crop's side at its border; a pair that differs there is not aligned
 DONORS = 16  # faces among which a swap looks for one in the same pose (Face X-ray, Li et al., CVPR 2020)
@@ -189,7 +190,7 @@ class FrameModule(Module):
 
 
 class Faces:
-    """The faces of one split in several caches, as flat arrays.
+    """The faces of one split in several caches, train or dev, as flat arrays.
 
     Attributes:
         where: (N, 2) int: cache, row in it.
@@ -208,7 +209,7 @@ class Faces:
         first = videos = 0
         for number, cache in enumerate(caches):
             items = cache.manifest.iloc[cache.faces["item"]]
-            chosen = np.flatnonzero((items["split"].isin(["train", ""]) == train).to_numpy())
+            chosen = np.flatnonzero(belongs_to(cache, "train" if train else "dev"))
             place = np.full(len(cache), -1)
             place[chosen] = first + np.arange(len(chosen))
             pair = cache.faces["pair"].to_numpy()[chosen]
@@ -408,8 +409,11 @@ class ValidationFaces:
                 chosen.append(rng.permutation(rows)[: recipe.validation_items // 2])
         order = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
         self.batches = [order[i : i + batch] for i in range(0, len(order), batch)]
-        if not {0, 1} <= set(faces.label[order].tolist()):
-            raise TrainingError("The dev split lacks REAL or FAKE faces.", "Give a cache whose dev split has both.")
+        if not any(set(faces.label[order[faces.source[order] == n]]) == {0, 1} for n in range(len(faces.sources))):
+            raise TrainingError(
+                "No cache has both REAL and FAKE faces with known points in its dev split.",
+                "Give one that has: what the weights are chosen by is measured within each cache.",
+            )
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -482,6 +486,10 @@ class FrameTask:
     recipe = FrameRecipe
 
     def module(self, recipe: FrameRecipe) -> FrameModule:
+        if recipe.size % MASK_STRIDE:
+            raise TrainingError(
+                f"size = {recipe.size} is not a multiple of {MASK_STRIDE}.", f"Take {4 * MASK_STRIDE}, 192, 224, …."
+            )
         module = FrameModule(recipe)
         network = module.network
         assert isinstance(network, FrameNet)
@@ -521,9 +529,7 @@ class FrameTask:
             ),
             key=lambda thresholds: thresholds[0].logit if thresholds[0].logit is not None else -np.inf,
         )
-        trained = ", ".join(
-            sorted({cache.folder.name for cache in caches if cache.manifest["split"].isin(["train", ""]).any()})
-        )
+        trained = ", ".join(sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()}))
         backbones = " + ".join(one.backbone for one in module.recipes)
         card = DetectorCard(
             name=self.name,
@@ -570,9 +576,11 @@ def ensemble(
         TrainingError: fewer than two checkpoints, a corrupt one, networks for different crops, or an opinion on which
             none votes.
         RecipeError: an override that does not.
+        OutputError: `out` cannot be made.
     """
     if len(checkpoints) < 2:
         raise TrainingError("An ensemble needs at least two checkpoints.", "Give several.")
+    out = make_folder(out)
     states = [read_checkpoint(path) for path in checkpoints]
     recipes, modules = [], []
     for path, state in zip(checkpoints, states, strict=True):
@@ -598,7 +606,6 @@ def ensemble(
     first.network, first.recipes = Ensemble(members), tuple(recipes)
     first.validation = ValidationFaces(recipes[0], Faces(caches, train=False), first.network.margin)
     metrics = validated(first)
-    Path(out).mkdir(parents=True, exist_ok=True)
     about = [state["facetell"] for state in states]
     step, seconds = (sum(one[name] for one in about) for name in ("step", "seconds"))
-    return Run(first, recipes[0], Path(out), step, metrics, seconds)
+    return Run(first, recipes[0], out, step, metrics, seconds)

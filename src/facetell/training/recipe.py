@@ -28,7 +28,7 @@ class Range:
 class CommonRecipe:
     """What every training needs, whatever trains."""
 
-    seed: Annotated[int, Range(0)] = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0  # what LightGBM takes, too
     steps: Annotated[int, Range(1)] = 1000  # length of the training; --max-minutes may end it sooner
     learning_rate: Annotated[float, Range(0)] = 3e-4
     patience: Annotated[int, Range(0)] = 0  # validations without a better `monitor` that end the training; 0: never

@@ -25,14 +25,11 @@ def layouts() -> dict[str, Layout]:
 
 
 def recognise(root: Path, options: Options) -> Layout:
-    """The one layout that the folder, tar or table at `root` is in; flat, if the options say its label.
+    """The one layout that the folder, tar or table at `root`, which exists, is in; flat, if the options say its label.
 
     Raises:
-        FileMissingError: nothing there.
         LayoutError: none fits, or more than one; the message names what was looked for or found.
     """
-    if not root.exists():
-        raise FileMissingError(f"There is nothing at {root}.")
     if options.label is not None:
         return layouts()["flat"]
     fitting = [layout for layout in layouts().values() if layout.recognises(root, options)]
@@ -57,13 +54,20 @@ def read(root: Path, options: Options | None = None, layout: str | None = None) 
 
     Raises:
         UsageError: no layout of that name.
-        DataError, FileMissingError: as `recognise` and the layout itself.
+        FileMissingError: nothing there.
+        DataError: as `recognise` and the layout itself.
     """
     options = options or Options()
     if layout is not None and layout not in layouts():
         raise UsageError(f"There is no layout {layout!r}.", f"Known: {', '.join(layouts())}.")
+    if not root.exists():
+        raise FileMissingError(f"There is nothing at {root}.", "Give a folder, a tar or a table.")
     chosen = recognise(root, options) if layout is None else layouts()[layout]
-    listing = chosen.read(root, options)
+    nothing = LayoutError(f"{root} holds nothing of the layout {chosen.name}.", f"Looked for {chosen.looked_for}.")
+    try:
+        listing = chosen.read(root, options)
+    except (NotADirectoryError, IsADirectoryError) as error:  # a layout of folders was asked for, of a file, or reverse
+        raise nothing from error
     if not listing.items and not listing.missing:
-        raise LayoutError(f"{root} holds nothing of the layout {chosen.name}.", f"Looked for {chosen.looked_for}.")
+        raise nothing
     return listing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from facetell.errors import DataError, ManifestError
 
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
+TARGET_ONLY = "The group is the person in the picture; the one whose face was put there may stand in another split."
 STILL_NUMBER = re.compile(r"^(?P<video>.+?)[_/](?P<frame>\d+)$")
 
 
@@ -100,6 +101,29 @@ def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
     if video_regex is not None:
         return first_group(video_regex, stem, "--video-regex"), number
     return (default["video"], number) if default else (stem, -1)
+
+
+def still_notes(items: Sequence[Item]) -> list[str]:
+    """A sentence for each class most of whose pictures are taken as stills of one video, as numbered files are.
+
+    >>> numbered = [Item(f"{k}.jpg", REAL, video="real", frame=k) for k in range(3)]
+    >>> still_notes([*numbered, Item("a.jpg", FAKE, video="a"), Item("b.jpg", FAKE, video="b")])
+    ["3 REAL pictures are taken as stills of 1 videos; --video-regex says otherwise, '(.+)' that each is its own."]
+    """
+    notes = []
+    for label, name in ((REAL, "REAL"), (FAKE, "FAKE")):
+        pictures = [
+            item.video
+            for item in items
+            if item.label == label and PurePosixPath(item.member or item.path).suffix.lower() in PICTURES
+        ]
+        videos = Counter(pictures)
+        if len(pictures) > 1 and max(videos.values()) > len(pictures) / 2:
+            notes.append(
+                f"{len(pictures)} {name} pictures are taken as stills of {len(videos)} videos; "
+                "--video-regex says otherwise, '(.+)' that each is its own."
+            )
+    return notes
 
 
 def first_group(pattern: str, text: str, option: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from facetell.data.layouts import celebdf, ffpp
-from facetell.data.layouts.base import Layout, Listing, Options, components, inside, read_json
+from facetell.data.layouts.base import TARGET_ONLY, Layout, Listing, Options, components, inside, read_json
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import DataError, ManifestError
 
@@ -62,6 +62,7 @@ def _label(word: str, where: str) -> int:
 
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("deepfakebench", [])
+    two_people = False
     for path in _lists(root):
         rows = list(_videos(path))
         pairs = [(match["target"], match["source"]) for *_, name, _ in rows if (match := ffpp.PAIR.match(name))]
@@ -70,6 +71,7 @@ def _read(root: Path, options: Options) -> Listing:
         for dataset, word, split, compression, name, frames in rows:
             label = _label(word, f"{path.name}, {name}")
             target, group = _origin(name, group_of)
+            two_people |= bool((match := celebdf.NAME.match(name)) and match["source"])
             prefix = f"{dataset}/{compression}/" if compression else f"{dataset}/"
             for number, frame in enumerate(frames):
                 frame = inside(str(frame), f"{path.name}, {name}")
@@ -92,6 +94,8 @@ def _read(root: Path, options: Options) -> Listing:
                         crop=True,
                     )
                 )
+    if two_people:
+        listing.notes.append(TARGET_ONLY)
     return listing
 
 

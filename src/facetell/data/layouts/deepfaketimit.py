@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options
+from facetell.data.layouts.base import TARGET_ONLY, VIDEOS, Layout, Listing, Options
 from facetell.data.manifest import FAKE, REAL, Item
 
 QUALITIES = ("lower_quality", "higher_quality")
@@ -40,6 +40,8 @@ def _read(root: Path, options: Options) -> Listing:
                     video=f"{quality}/{person}/{path.stem}",
                 )
             )
+    if listing.items:
+        listing.notes.append(TARGET_ONLY)
     for folder in root.iterdir():
         if folder.name.lower() == "vidtimit":
             listing.items += _real(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import Layout, Listing, Options, inside, label_of, read_json
+from facetell.data.layouts.base import TARGET_ONLY, Layout, Listing, Options, inside, label_of, read_json
 from facetell.data.manifest import FAKE, Item
 from facetell.errors import ManifestError
 
@@ -38,6 +38,8 @@ def _read(root: Path, options: Options) -> Listing:
                 video=name.with_suffix("").as_posix(),
             )
         )
+    if any(item.label == FAKE for item in listing.items):
+        listing.notes.append(TARGET_ONLY)
     return listing
 
 

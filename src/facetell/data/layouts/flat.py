@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import PICTURES, VIDEOS, Files, Layout, Listing, Options, first_group, read_csv, still
+from facetell.data.layouts.base import (
+    PICTURES,
+    VIDEOS,
+    Files,
+    Layout,
+    Listing,
+    Options,
+    first_group,
+    read_csv,
+    still,
+    still_notes,
+)
 from facetell.data.manifest import FAKE, Item
 from facetell.errors import UsageError
 
@@ -46,7 +57,8 @@ def _read(root: Path, options: Options) -> Listing:
                     crop=options.crop and is_picture,
                 )
             )
-    return Listing("flat", items, [name for name in persons if name not in found])
+    notes = still_notes(items) if options.video_regex is None else []
+    return Listing("flat", items, [name for name in persons if name not in found], notes)
 
 
 def _persons(root: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from facetell.data.layouts.base import (
     components,
     first_group,
     still,
+    still_notes,
 )
 from facetell.data.manifest import FAKE, REAL, Item
 
@@ -64,6 +65,8 @@ def _read(root: Path, options: Options) -> Listing:
                 crop=options.crop and is_picture,
             )
         )
+    if options.video_regex is None:
+        listing.notes += still_notes(listing.items)
     return listing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,11 +19,9 @@ from facetell.data.prepare import Settings, prepare
 from facetell.errors import DataError, LayoutError
 from facetell.faces.align import Geometry
 from facetell.networks.meso import SIZE
-from facetell.residual import FRAMES
-from facetell.training.clip import Runs, runs_from
+from facetell.training.clip import PLAN, Runs, runs_from
 from facetell.training.faces import Crops, crops_of
 
-RUN = f"clips:1x{FRAMES}@5"
 PAPER_FRAME = "at:150"
 REAL_SHARE = 0.2  # of the sample of crops, as in DFDC itself
 BORDER = 8  # pixels around the crops, at least the recipe's shift
@@ -39,6 +38,12 @@ class Sources:
     weights: list[Path] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
+    def digest(self) -> str:
+        """A SHA-256 that is another one where other rows or weight files were found."""
+        tables = (self.clips, self.scored, self.crops, self.stills)
+        found = [*(table.to_csv(index=False) for table in tables), *map(str, self.weights)]
+        return hashlib.sha256("\n".join(found).encode(errors="surrogateescape")).hexdigest()
+
 
 def find(folders: Sequence[Path], crops: int, seed: int) -> Sources:
     """Data sets and MesoNet weight files in these folders, or one level below them.
@@ -47,7 +52,8 @@ def find(folders: Sequence[Path], crops: int, seed: int) -> Sources:
         crops: size of the sample of face crops, one in five of them real; all where there are fewer.
 
     Raises:
-        DataError: no clips, or no face crops, with both classes.
+        DataError: no clips, or no face crops, with both classes; a file that is no data set.
+        FileMissingError: nothing in one of these places.
     """
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in ("clips", "scored", "crops", "stills")}
     weights, unused = [], []
@@ -71,6 +77,8 @@ def _data_sets(folders: Sequence[Path]) -> Iterator[tuple[Path, pd.DataFrame | N
         try:
             yield folder, manifest_of(read(folder).items)
         except LayoutError:
+            if not folder.is_dir():
+                raise
             for child in sorted(path for path in folder.iterdir() if path.is_dir()):
                 try:
                     yield child, manifest_of(read(child).items)
@@ -107,14 +115,14 @@ class Material:
 
     def _runs(self, scale: float) -> Runs:
         """One run of 20 faces of every clip that has one: of its first track that is long enough."""
-        return _first_of_each(runs_from([self._cache("clips", RUN)], "train", Geometry("landmarks", scale)))
+        return _first_of_each(runs_from([self._cache("clips", PLAN)], "train", Geometry("landmarks", scale)))
 
     def _scored_runs(self, scale: float) -> Runs:
-        cache = self._cache("scored", RUN)
+        cache = self._cache("scored", PLAN)
         return _first_of_each(runs_from([cache], "train", Geometry("landmarks", scale), both=False))
 
     def _crops(self, scale: float) -> Crops:
-        cache = self._cache("crops", RUN)
+        cache = self._cache("crops", PLAN)
         return crops_of([cache], "train", Geometry("landmarks", scale), SIZE, border=BORDER)
 
     def _paper_frames(self, scale: float) -> Crops | None:

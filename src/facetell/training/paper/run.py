@@ -39,7 +39,7 @@ from facetell.training.binary import BinaryModule, logits_of
 from facetell.training.clip import ClipTask, EveryRun, Runs
 from facetell.training.crop import CropTask
 from facetell.training.faces import Crops, EveryCrop
-from facetell.training.fit import Run, fit, require_both_classes
+from facetell.training.fit import Run, fit, make_folder, require_both_classes
 from facetell.training.keras import import_mesonet, read_mesonet
 from facetell.training.paper import claims
 from facetell.training.paper.material import Material, find
@@ -126,11 +126,11 @@ def reproduce(
 
     Raises:
         DataError: too little to train on.
-        TrainingError: as `fit`, and where `runs` was begun with another effort.
+        TrainingError: as `fit`, and where `runs` was begun with another effort or other data.
         OutputError: `runs` cannot be written.
     """
-    _same_effort(effort, runs)
     sources = find(folders, effort.crops, effort.seed)
+    _same_work(effort, sources.digest(), runs)
     work = Work(Material(sources, runs / "caches", say), runs, effort, say)
     return {
         "effort": dataclasses.asdict(effort),
@@ -155,19 +155,22 @@ def reproduce(
     }
 
 
-def _same_effort(effort: Effort, runs: Path) -> None:
-    """Note the effort in the folder of runs, or insist that it is the one noted there."""
-    path, written = runs / "effort.json", json.dumps(dataclasses.asdict(effort))
+def _same_work(effort: Effort, data: str, runs: Path) -> None:
+    """Note the effort and the data's digest in the folder of runs, or insist that they are those noted there."""
+    path, written = runs / "effort.json", json.dumps(dataclasses.asdict(effort) | {"data": data})
     if not path.is_file():
-        runs.mkdir(parents=True, exist_ok=True)
+        make_folder(runs)
         with replacing(path) as part:
             part.write_text(written, encoding="utf-8")
     ours = json.loads(written)
     theirs = json.loads(path.read_text(encoding="utf-8"))
-    if different := sorted(name for name in ours if theirs.get(name) != ours[name]):
+    different = sorted(name for name in ours if theirs.get(name) != ours[name])
+    advice = "Give the same options, or another folder with --runs."
+    if different == ["data"]:
+        raise TrainingError(f"The trainings in {runs} were made on other data.", advice)
+    if different := [name for name in different if name != "data"]:  # an effort draws a sample of its own
         raise TrainingError(
-            f"The trainings in {runs} were made with another effort: {', '.join(different)} differ.",
-            "Give the same options, or another folder with --runs.",
+            f"The trainings in {runs} were made with another effort: {', '.join(different)} differ.", advice
         )
 
 
@@ -184,7 +187,7 @@ class Work:
             self.say(name)
             began = time.monotonic()
             made = make(*arguments)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as part:
                 part.write_text(json.dumps(made | {"took_s": round(time.monotonic() - began, 1)}), encoding="utf-8")
         return json.loads(path.read_text(encoding="utf-8"))
@@ -275,7 +278,7 @@ class Work:
 
     def _mesonet(self, weights: Path) -> dict[str, Any]:
         folder = self.runs / f"mesonet-{weights.stem}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{weights.stem}.onnx"
         parity = import_mesonet(weights, path)
         detector = Detector(read_detector_file(path), threads=1)
