@@ -164,7 +164,7 @@ class TestOptions:
         ("options", "complaint"),
         [
             (["--sample", "now:and:then"], "now:and:then"),
-            (["--fpr", "0.5"], "It has 0.05, 0.01."),
+            (["--fpr", "0.5"], "Ask for 0.05, 0.01."),
             (["--prior", "0"], "prior"),
             (["--start", "3", "--end", "2"], "Start must lie before end."),
             (["--device", "abacus"], "It has cpu"),
