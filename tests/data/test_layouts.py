@@ -448,7 +448,7 @@ def test_numbered_pictures_taken_as_stills_of_one_video_are_noted(tmp_path: Path
     names = [f"real/real_{k}.jpg" for k in range(4)] + ["real/clip.mp4"]
     files(tmp_path, *names, "fake/a_1.jpg", "fake/a_2.jpg", "fake/b_1.jpg", "fake/b_2.jpg")
     (note,) = read(tmp_path).notes
-    assert note.startswith("4 REAL pictures are taken as stills of 1 videos; --video-regex")
+    assert note.startswith("4 REAL pictures are taken as stills of 1 video; --video-regex")
     assert read(tmp_path, Options(video_regex="(.+)")).notes == []
     assert len(read(tmp_path / "real", Options(label=FAKE)).notes) == 1
     assert read(tmp_path / "fake", Options(label=FAKE)).notes == []

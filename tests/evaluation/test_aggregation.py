@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from facetell.errors import DataError
 from facetell.evaluation.aggregation import RULES, aggregation
 from facetell.evaluation.scoring import Scored
 from tests.detectors.networks import card
@@ -78,8 +76,7 @@ def test_gains_are_over_the_detector_s_own_rule() -> None:
     assert rules[OWN]["gain"] is not None
 
 
-def test_one_class_is_refused() -> None:
+def test_one_class_has_a_reason_instead_of_numbers() -> None:
     scored = drawn()
     scored.videos["label"] = 1
-    with pytest.raises(DataError, match="one class"):
-        aggregation(scored)
+    assert aggregation(scored) == {"none": "the videos that could be scored are of one class only"}

@@ -83,6 +83,32 @@ def test_a_study_of_both_classes_is_refused_before_one_class_is_scored(
     assert "all of these are of one class" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        (["--against", "{folder}/tiny.onnx"], "Against tiny 1: not compared"),
+        (["--suite", "aggregation"], "Pooling rules: not compared"),
+    ],
+)
+def test_a_study_of_which_one_class_could_be_scored_loses_nothing_else(
+    folder: Path, tmp_path: Path, study: list[str], said: str
+) -> None:
+    rows = made.manifest_rows(folder / "table.csv")
+    blank = Path(rows.path.iloc[0])  # shows no face
+    for at in rows.index[rows.label == 1]:
+        rows.loc[at, "path"] = str(shutil.copy(blank, tmp_path / Path(rows.path[at]).name))
+    rows.to_csv(tmp_path / "dark.csv", index=False)
+    given = [part.format(folder=folder) for part in study]
+    result = call(
+        "--data", tmp_path / "dark.csv", "--detector", folder / "tiny.onnx", *given, "-o", tmp_path / "page.html"
+    )
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert f"{said}; the videos that could be scored are of one class only." in text
+    assert "ot compared; the videos that could be scored are of one class only." in (tmp_path / "page.html").read_text()
+    assert "real, called FAKE" in text
+
+
 def test_a_comparison_says_why_it_has_no_interval(folder: Path, tmp_path: Path) -> None:
     rows = made.manifest_rows(folder / "table.csv")
     rows["group"] = rows["original"] = rows.label.map({0: "a", 1: "b"})

@@ -12,9 +12,8 @@ from scipy.stats import trim_mean
 
 from facetell.detectors import Aggregation, Detector, Scores
 from facetell.detectors.file import read_detector_file
-from facetell.errors import DataError
 from facetell.evaluation.metrics import metrics, paired
-from facetell.evaluation.protocol import resampling_unit
+from facetell.evaluation.protocol import ONE_CLASS, resampling_unit
 from facetell.evaluation.scoring import Scored
 from facetell.scanning.verdict import face_weights
 
@@ -72,14 +71,12 @@ def aggregation(
     Returns:
         `rules`: name -> `auc`, `auc_ci95`, and `gain`, the paired difference to the card's own rule (None for itself);
         `frames`: number -> `auc`, `auc_ci95` and `faces`, the mean number that a video gave; `n_real`, `n_fake`.
-
-    Raises:
-        DataError: one class only.
+        Only `none`, the reason, where the videos that could be scored are of one class.
     """
     videos, own = scored.videos, SHIPPED[scored.card.aggregation]
-    _, groups = resampling_unit(videos)
     if videos.label.nunique() < 2:
-        raise DataError("Rules of aggregation cannot be compared on one class only.", "Give real and fake videos.")
+        return {"none": ONE_CLASS}
+    _, groups = resampling_unit(videos)
     faces = _usable(scored.faces)
     pooled = {name: _by_video(faces, rule).loc[videos.index] for name, rule in RULES.items()}
     if mirrored is not None:

@@ -34,6 +34,7 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         scanner: looks once more at the worst mistakes, for their thumbnails.
         other: the detector compared with, for the curves.
     """
+    aggregation = result.get("aggregation", {})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facetell.evaluation"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -49,11 +50,12 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         columns=terminal.COLUMNS,
         written=terminal.written,
         against=terminal.against,
+        verdicts=terminal.VERDICTS,
         robustness=terminal.robustness_rows(result.get("robustness", {})),
         robustness_columns=terminal.ROBUSTNESS,
         robustness_figure=robustness_figure(result.get("robustness", {})),
-        aggregation=terminal.aggregation_rows(result["aggregation"]) if "aggregation" in result else [],
-        frames_figure=frames_figure(result["aggregation"]) if "aggregation" in result else None,
+        aggregation=terminal.aggregation_rows(aggregation) if "rules" in aggregation else [],
+        frames_figure=frames_figure(aggregation) if "rules" in aggregation else None,
         heatmap=terminal.heatmap_rows(result["heatmap"]) if "heatmap" in result else [],
         heatmap_columns=terminal.HEATMAP,
         heatmap_notes=terminal.heatmap_notes(result["heatmap"]) if "heatmap" in result else "",

@@ -18,6 +18,7 @@ SCHEMA = "facetell-eval/1"
 FEW_GROUPS = 10  # below, an interval resampled by them means little
 SIZE_EDGES = (0, 64, 128, 256, np.inf)  # face height in pixels
 CURVE_POINTS = 200
+ONE_CLASS = "the videos that could be scored are of one class only"
 DIMENSIONS = ("dataset", "split", "method", "compression", "face_size", "quality")
 
 
@@ -149,14 +150,18 @@ def _thinned(videos: pd.DataFrame) -> dict[str, list[float]]:
 def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Whether the first detector ranks better than the second, on the videos that both could score.
 
-    Raises:
-        DataError: those hold one class only.
+    Returns:
+        `detector`, the second one's name and version, with `resampled_by` and what `paired` returns; or with `none`,
+        why they could not be compared.
     """
     both = first.videos.index.intersection(second.videos.index)
     a, b = first.videos.loc[both], second.videos.loc[both]
+    detector = {"name": second.card.name, "version": second.card.version}
+    if a.label.nunique() < 2:
+        return {"detector": detector, "none": ONE_CLASS}
     unit, groups = resampling_unit(a)
     return {
-        "detector": {"name": second.card.name, "version": second.card.version},
+        "detector": detector,
         "resampled_by": unit,
         **paired(a.label, a.p_fake, b.p_fake, groups, n_boot, seed),
     }

@@ -23,6 +23,12 @@ NAMES = {
     "tpr_at_fpr_5": "fakes found at 5 % false positives",
     "ece": "calibration error (ECE)",
 }
+VERDICTS = {
+    "undecided": "undecided",
+    "wrong": "wrong among the decided",
+    "false_alarms": "real, called FAKE",
+    "missed": "fake, called REAL",
+}
 COLUMNS = {
     "auc": "AUC",
     "balanced_accuracy": "bal. acc.",
@@ -53,6 +59,7 @@ def report(result: Mapping[str, Any]) -> RenderableType:
     """The whole result: coverage, both levels, and what came out by dataset, method and the rest."""
     parts: list[RenderableType] = [Text(line) for line in headline(result)]
     parts += [_levels(result), *[Text(f"• {note}", style="yellow") for note in notes(result)]]
+    parts.append(_verdicts(result["verdicts"]))
     parts += [_slices(dimension, values) for dimension, values in result["by"].items() if len(values) > 1]
     if "against" in result:
         parts.append(Text(f"Against {against(result['against'])}"))
@@ -80,10 +87,13 @@ def headline(result: Mapping[str, Any]) -> list[str]:
 
 def against(comparison: Mapping[str, Any]) -> str:
     """A paired comparison in one sentence."""
+    rival = f"{plain(comparison['detector']['name'])} {plain(comparison['detector']['version'])}"
+    if "none" in comparison:
+        return f"{rival}: not compared; {comparison['none']}."
     p_value, notes = comparison["p_value"], comparison["notes"].values()
     sure = "".join(f"; {note}" for note in notes) if p_value is None else f", p = {p_value:.2g}"
     return (
-        f"{plain(comparison['detector']['name'])} {plain(comparison['detector']['version'])} on the "
+        f"{rival} on the "
         f"{comparison['n_real']} real and {comparison['n_fake']} fake videos that both could score: AUC "
         f"{comparison['auc_a']:.3f} against {comparison['auc_b']:.3f}, difference {gain(comparison)}{sure}."
     )
@@ -195,6 +205,15 @@ def _levels(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def _verdicts(tally: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("verdicts at the default setting")
+    table.add_column("", justify="right")
+    for name, words in VERDICTS.items():
+        table.add_row(words, shared(tally[name]))
+    return table
+
+
 def _slices(dimension: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
     table.add_column(dimension.replace("_", " "))
@@ -225,7 +244,9 @@ def aggregation_rows(aggregation: Mapping[str, Any]) -> list[tuple[str, str, str
     return rows
 
 
-def _aggregation(aggregation: Mapping[str, Any]) -> list[Table]:
+def _aggregation(aggregation: Mapping[str, Any]) -> list[RenderableType]:
+    if "none" in aggregation:
+        return [Text(f"Pooling rules: not compared; {aggregation['none']}.")]
     rules = Table(box=None, pad_edge=False, header_style="dim")
     for words in (
         f"a video's score (n = {aggregation['n_real']} + {aggregation['n_fake']})",

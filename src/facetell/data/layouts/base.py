@@ -15,6 +15,7 @@ import pandas as pd
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.data.tar import members
 from facetell.errors import DataError, ManifestError
+from facetell.report.text import count
 
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
@@ -108,7 +109,7 @@ def still_notes(items: Sequence[Item]) -> list[str]:
 
     >>> numbered = [Item(f"{k}.jpg", REAL, video="real", frame=k) for k in range(3)]
     >>> still_notes([*numbered, Item("a.jpg", FAKE, video="a"), Item("b.jpg", FAKE, video="b")])
-    ["3 REAL pictures are taken as stills of 1 videos; --video-regex says otherwise, '(.+)' that each is its own."]
+    ["3 REAL pictures are taken as stills of 1 video; --video-regex says otherwise, '(.+)' that each is its own."]
     """
     notes = []
     for label, name in ((REAL, "REAL"), (FAKE, "FAKE")):
@@ -120,7 +121,7 @@ def still_notes(items: Sequence[Item]) -> list[str]:
         videos = Counter(pictures)
         if len(pictures) > 1 and max(videos.values()) > len(pictures) / 2:
             notes.append(
-                f"{len(pictures)} {name} pictures are taken as stills of {len(videos)} videos; "
+                f"{len(pictures)} {name} pictures are taken as stills of {count(len(videos), 'video')}; "
                 "--video-regex says otherwise, '(.+)' that each is its own."
             )
     return notes
