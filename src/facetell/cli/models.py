@@ -123,7 +123,8 @@ def _view(file: DetectorFile, whole: bool) -> Table:
             (f"at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
         ]
         facts += [("not decided", words) for words in (card.scope.beyond if card.scope else ())]
-        facts += [("measured", f"{name}: {_metrics(values)}") for name, values in card.metrics.items()]
+        facts += [("measured", f"{name}: {_figures(values)}") for name, values in card.metrics.items()]
+        facts += [("", "Every figure, by source and rate: --json FILE.")] if card.metrics else []
         facts += [("limit", limit) for limit in card.limits]
     if card.provisional:
         facts += [("note", "its thresholds are provisional")]
@@ -142,10 +143,20 @@ def _threshold(logit: float | None, n_real: int, source: str) -> str:
     return f"{at}, from {n_real} real ones: {source}"
 
 
-def _metrics(values: object) -> str:
-    """A card's metrics of one data set in one line; they are any JSON."""
+def _figures(values: object, deeper: int = 1) -> str:
+    """A card's figures of one data set in one line, without those that lie deep; they are any JSON.
+
+    >>> _figures({"auc": 0.9, "found": {"value": 0.5, "ci95": [0.4, 0.6], "n": 9}, "by": {"clean": {"x": {"y": 1}}}})
+    'auc 0.900, found 0.500 (0.400–0.600)'
+    """
     if isinstance(values, dict):
-        return ", ".join(f"{key} {_metrics(value)}" for key, value in values.items() if value is not None)
+        if "value" in values:
+            interval = f" ({_figures(values['ci95'])})" if values.get("ci95") else ""
+            return _figures(values["value"]) + interval
+        if deeper < 0:
+            return ""
+        parts = {key: _figures(value, deeper - 1) for key, value in values.items()}
+        return ", ".join(f"{key} {part}" for key, part in parts.items() if part)
     if isinstance(values, list):
-        return "–".join(map(_metrics, values))
-    return f"{values:.3f}" if isinstance(values, float) else str(values)
+        return "–".join(map(_figures, values))
+    return "" if values is None else f"{values:.3f}" if isinstance(values, float) else str(values)
