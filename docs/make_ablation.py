@@ -22,8 +22,10 @@ from facetell.data.cache import FaceCache
 from facetell.evaluation.metrics import metrics
 from facetell.files import replacing
 from facetell.networks.frame import PARTS
-from facetell.training.fit import Run, fit
-from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, ValidationFaces
+from facetell.training.fit import fit
+from facetell.training.frame import TASK, FrameModule, FrameRecipe
+from facetell.training.module import Run
+from facetell.training.pairs import Faces, ValidationFaces
 from facetell.training.recipe import load_recipe
 
 PAGE = Path(__file__).parent / "ablation.md"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their SHA-256."""
+"""Files written whole or not at all, the folders for them, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -66,3 +66,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.", hint) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder `path`, made if absent.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{os.fspath(path)} cannot be made a folder: {error.strerror}.", "Choose another folder."
+        ) from error
+    return Path(path)

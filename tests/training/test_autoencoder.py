@@ -16,7 +16,8 @@ from facetell.forge.redraw import open_painter
 from facetell.networks.autoencoder import Upsampling
 from facetell.training.autoencoder import TASK, AutoencoderRecipe
 from facetell.training.fit import fit
-from facetell.training.frame import Faces, FrameRecipe, TrainingPairs
+from facetell.training.frame import FrameRecipe
+from facetell.training.pairs import Faces, TrainingPairs
 from tests.training.made import face_cache
 
 TINY = AutoencoderRecipe(width=4, size=32, batch=4, steps=80, warmup=1, validate_every=20, learning_rate=1e-2)

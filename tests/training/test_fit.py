@@ -21,7 +21,10 @@ from torch import nn
 from torch.nn import functional
 
 from facetell.errors import OutputError, RecipeError, TrainingError, UsageError
-from facetell.training.fit import Module, average, fit, read_checkpoint, require_both_classes
+from facetell.training.checkpoint import read_checkpoint
+from facetell.training.faces import require_both_classes
+from facetell.training.fit import average, fit
+from facetell.training.module import Module
 from facetell.training.recipe import Recipe
 from facetell.training.tasks import Data
 

@@ -19,8 +19,10 @@ from facetell.data.prepare import prepare
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.networks.frame import PARTS, mask_vote
-from facetell.training.fit import average, fit, read_checkpoint
-from facetell.training.frame import TASK, Faces, FrameModule, FrameRecipe, TrainingPairs, ValidationFaces, ensemble
+from facetell.training.checkpoint import read_checkpoint
+from facetell.training.fit import average, fit
+from facetell.training.frame import TASK, FrameModule, FrameRecipe, ensemble
+from facetell.training.pairs import Faces, TrainingPairs, ValidationFaces
 from facetell.training.recipe import load_recipe
 from tests import media
 

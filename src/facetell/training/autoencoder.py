@@ -19,8 +19,8 @@ from facetell.files import replacing
 from facetell.forge.redraw import GEOMETRY
 from facetell.networks.autoencoder import STRIDE, Autoencoder, Upsampling
 from facetell.training.export import TOLERANCE, parity, to_onnx
-from facetell.training.fit import Module, Run
-from facetell.training.frame import Faces
+from facetell.training.module import Module, Run
+from facetell.training.pairs import Faces
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from facetell.detectors import Threshold
 from facetell.evaluation.metrics import metrics
-from facetell.training.fit import Module
+from facetell.training.module import Module
 from facetell.training.tasks import SizedBatches
 
 RATES = (0.05, 0.01)  # false-positive rates that a card states thresholds for

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from facetell.faces.align import Geometry
-from facetell.files import replacing
+from facetell.files import make_folder, replacing
 from facetell.networks.background import behind
 from facetell.networks.statistics import NAMES, Statistics
 from facetell.networks.trees import Trees
@@ -22,7 +22,7 @@ from facetell.residual import SIDE
 from facetell.training.binary import BinaryModule
 from facetell.training.clip import MEAN, STD, EveryRun, Runs, runs_from, write_clip_detector
 from facetell.training.curves import draw_curves, write_curves
-from facetell.training.fit import Run, make_folder
+from facetell.training.module import Run
 from facetell.training.recipe import CommonRecipe, Range, to_toml
 
 if TYPE_CHECKING:

@@ -23,14 +23,13 @@ from facetell.residual import FRAMES, SIDE
 from facetell.scanning.scoring import runs_of
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import belongs_to
-from facetell.training.fit import require_both_classes
+from facetell.training.faces import belongs_to, require_both_classes
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 from facetell.video.plans import Clips, parse_plan
 
 if TYPE_CHECKING:
-    from facetell.training.fit import Run
+    from facetell.training.module import Run
 
 MEAN, STD = (0.0,), (1 / 255,)  # the networks take grey levels
 PLAN = f"clips:1x{FRAMES}@5"  # what a scan takes for these detectors

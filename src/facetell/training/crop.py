@@ -23,7 +23,7 @@ from facetell.training.tasks import Data
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
-    from facetell.training.fit import Run
+    from facetell.training.module import Run
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,12 +16,20 @@ from facetell.data.split import rows_in
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.forge.degrade import augment_pair
-from facetell.training.fit import require_both_classes
 
 
 def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
     """Which faces of a cache stand in its train or its dev split, (N,) bool: see `facetell.data.split.rows_in`."""
     return rows_in(cache.manifest, split)[cache.faces["item"]]
+
+
+def require_both_classes(labels: Any, where: str) -> None:
+    """Raise TrainingError unless both REAL (0) and FAKE (1) occur among `labels`."""
+    found = set(np.unique(np.asarray(labels)).tolist())
+    if found != {0, 1}:
+        names = {0: "REAL", 1: "FAKE"}
+        seen = " and ".join(names.get(value, str(value)) for value in sorted(found)) or "no"
+        raise TrainingError(f"{where} holds {seen} faces only.", "Training needs REAL and FAKE ones in both splits.")
 
 
 @dataclass(frozen=True, eq=False)

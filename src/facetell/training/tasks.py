@@ -12,7 +12,7 @@ from facetell.training.recipe import CommonRecipe, Recipe
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
-    from facetell.training.fit import Module, Run
+    from facetell.training.module import Module, Run
 
 
 class Entry(NamedTuple):

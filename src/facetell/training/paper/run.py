@@ -31,16 +31,17 @@ from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import picture
 from facetell.faces.align import crop_face
-from facetell.files import replacing
+from facetell.files import make_folder, replacing
 from facetell.networks.mesonet import SIZE
 from facetell.residual import FRAMES
 from facetell.training import boosting, clip, crop
 from facetell.training.binary import BinaryModule, logits_of
 from facetell.training.clip import ClipTask, EveryRun, Runs
 from facetell.training.crop import CropTask
-from facetell.training.faces import Crops, EveryCrop
-from facetell.training.fit import Run, fit, make_folder, require_both_classes
+from facetell.training.faces import Crops, EveryCrop, require_both_classes
+from facetell.training.fit import fit
 from facetell.training.keras import import_mesonet, read_mesonet
+from facetell.training.module import Run
 from facetell.training.paper import claims
 from facetell.training.paper.material import Material, find
 from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, shared_groups

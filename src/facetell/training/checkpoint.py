@@ -1,0 +1,66 @@
+"""Checkpoints: what is in one, and reading one that may be broken or from a stranger."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facetell.errors import TrainingError
+from facetell.training.recipe import Recipe
+
+FORMAT = "facetell-checkpoint/1"
+
+
+def read_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
+    """A checkpoint's contents: "state_dict" and "facetell" (step, seconds, recipe, metrics, finished) among them.
+
+    Only tensors and plain values are ever unpickled.
+
+    Raises:
+        TrainingError: missing, corrupt, not one of ours, or made by another recipe than `recipe`.
+    """
+    advice = "Delete it and resume from the one before it, or start anew in another folder."
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise TrainingError(f"The checkpoint {path} is corrupt.", advice) from error
+    if not isinstance(state, dict) or state.get("facetell", {}).get("format") != FORMAT:
+        raise TrainingError(f"{path} is not a checkpoint of this version of facetell.", advice)
+    if recipe is not None:
+        ours = dataclasses.asdict(recipe)
+        theirs = dataclasses.asdict(type(recipe)()) | state["facetell"]["recipe"]  # keys younger than it: their default
+        different = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        if different:
+            raise TrainingError(
+                f"The training in {path.parent} was begun with another recipe: {', '.join(different)} differ.",
+                "Give the same recipe, or start anew in another folder.",
+            )
+    return state
+
+
+def summary(step: int, seconds: float, recipe: Recipe, metrics: dict[str, float], *, finished: bool) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {
+        "format": FORMAT,
+        "step": step,
+        "seconds": seconds,
+        "recipe": dataclasses.asdict(recipe),
+        "metrics": dict(metrics),
+        "finished": finished,
+    }
+
+
+def latest_in(out: Path) -> Path | None:
+    """The checkpoint to resume from, if there is one."""
+    found = sorted(out.glob("last-*.ckpt"))
+    return found[-1] if found else None
