@@ -27,33 +27,41 @@ HUGE_PAGES = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
-VARIANTS = {  # name -> size, norms folded, huge pages
-    "192 px": (192, False, False),
-    "192 px, huge pages": (192, False, True),
-    "192 px, norms folded": (192, True, False),
-    "192 px, norms folded, huge pages": (192, True, True),
-    "160 px, norms folded, huge pages": (160, True, True),
+VARIANTS = {  # name -> size, norms folded, bfloat16, huge pages
+    "192 px": (192, False, False, False),
+    "192 px, huge pages": (192, False, False, True),
+    "192 px, norms folded": (192, True, False, False),
+    "192 px, norms folded, huge pages": (192, True, False, True),
+    "192 px, bfloat16": (192, False, True, False),
+    "192 px, bfloat16, huge pages": (192, False, True, True),
+    "192 px, norms folded, bfloat16, huge pages": (192, True, True, True),
+    "160 px, norms folded, huge pages": (160, True, False, True),
 }
 
 
-def seconds_a_step(size: int, folded: bool) -> float:
+def seconds_a_step(size: int, folded: bool, half: bool) -> float:
     """The median of a few steps, after one that is not counted."""
     import torch
     from torch.nn import functional as F
 
+    from facetell.networks.depthwise import quicken
     from facetell.networks.frame import FrameNet, fold_norms
 
     torch.set_num_threads(1)
     network = FrameNet("tf_efficientnet_lite0", size).train()
     if folded:
         fold_norms(network.backbone)
+    if half:
+        quicken(network.backbone)
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
     crops = torch.randn(2 * PAIRS, 3, size, size).contiguous(memory_format=torch.channels_last)
     times = []
     for _ in range(1 + STEPS):
         start = time.perf_counter()
-        loss = torch.stack([F.softplus(part).mean() for part in network.parts(crops)]).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            parts = network.parts(crops)
+        loss = torch.stack([F.softplus(part.float()).mean() for part in parts]).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -64,9 +72,9 @@ def seconds_a_step(size: int, folded: bool) -> float:
 def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(ROUNDS):
-        for name, (size, folded, huge_pages) in VARIANTS.items():
+        for name, (size, folded, half, huge_pages) in VARIANTS.items():
             environment = os.environ | {"OMP_NUM_THREADS": "1"} | (HUGE_PAGES if huge_pages else {})
-            command = [sys.executable, __file__, str(size), str(int(folded))]
+            command = [sys.executable, __file__, str(size), str(int(folded)), str(int(half))]
             done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
             times[name].append(float(done.stdout))
     table = Table(title=f"A step of {PAIRS} pairs, one core, median of {ROUNDS} rounds")
@@ -81,6 +89,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(seconds_a_step(int(sys.argv[1]), sys.argv[2] == "1"))
+        print(seconds_a_step(int(sys.argv[1]), sys.argv[2] == "1", sys.argv[3] == "1"))
     else:
         main()

@@ -238,6 +238,21 @@ def test_norms_are_folded_once(cache: FaceCache, tmp_path: Path):
         torch.testing.assert_close(parts, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_sixteen_bits_train_the_same_network(cache: FaceCache, tmp_path: Path):
+    """Its gradients are nearly those of 32 bits, its weights, its validation and its file have 32."""
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        module = TASK.module(replace(TINY, precision=precision, drop=0.0))
+        batch = {name: torch.from_numpy(value) for name, value in TASK.data(TINY, [cache]).train[0].items()}
+        module.training_step(batch, 0)["loss"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]))
+    assert 0.99 < float(torch.cosine_similarity(*gradients, dim=0)) < 1
+    run = fit(TASK, replace(TINY, precision="bfloat16"), [cache], tmp_path, device="cpu")
+    assert {value.dtype for value in run.module.parameters()} == {torch.float32}
+    assert load_detector(TASK.export(run, [cache])).card.name == "frame"
+
+
 def test_only_the_norms_of_a_transformer_learn(cache: FaceCache, tmp_path: Path):
     shipped = load_recipe("ln-tune", FrameRecipe)
     tiny = {"backbone": "vit_tiny_patch16_224", "weights": "none", "size": 64, "batch": 2, "steps": 2, "warmup": 0}

@@ -24,6 +24,7 @@ from facetell.errors import TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.files import make_folder
 from facetell.networks.background import behind
+from facetell.networks.depthwise import quicken
 from facetell.networks.frame import (
     JOIN,
     MASK_STRIDE,
@@ -72,6 +73,7 @@ class FrameRecipe(Recipe):
     size: Annotated[int, Range(32, 512)] = 192
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
     drop: Annotated[float, Range(0, 0.9)] = 0.2
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the training's activations
     teach: Literal["apart", "alike"] = "apart"  # alike: every fake teaches both logits
     kinds: Annotated[tuple[float, float, float], Range(0, 1)] = (0.45, 0.25, 0.3)  # shares of blend, part, whole
     kinds_end: Annotated[tuple[float, float, float], Range(0, 1)] = (0, 0, 0)  # to which they move; all 0: they stay
@@ -121,7 +123,10 @@ class FrameModule(Module):
         return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-        blend, texture, mask = self.network.parts(self.normalised(batch["images"]))
+        images = self.normalised(batch["images"])
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            parts = self.network.parts(images)
+        blend, texture, mask = (part.float() for part in parts)
         losses = [self._label_loss(logit, batch[name]) for name, logit in (("blend", blend), ("texture", texture))]
         label_loss = torch.stack(losses).mean()
         known = ~batch["masks"].isnan()
@@ -240,6 +245,8 @@ class FrameTask:
             network.join.copy_(torch.tensor(recipe.join))
         if recipe.fold and not folded:
             fold_norms(network.backbone)
+        if recipe.precision == "bfloat16":
+            quicken(network.backbone)
         return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
