@@ -78,6 +78,25 @@ def quantise(
     print(f"{out}: {after:.1f} MB instead of {before:.1f}. Its thresholds are the old ones; run `facetell calibrate`.")
 
 
+@app.command()
+def unpack(
+    detector: Annotated[Path, typer.Argument(metavar="NAME|FILE.onnx", help="A detector of `facetell train frame`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.ckpt", help="The checkpoint to write.")],
+    network: Annotated[int, typer.Option(min=1, help="Which of its networks, as its card names them.")] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe `default`.")
+    ] = None,
+) -> None:
+    """Write one network of a detector file as a checkpoint. Train on from it, average it, or join it anew."""
+    from facetell.detectors.detector import find_detector_file
+
+    with training_stack():
+        from facetell.training.unpack import unpack as run
+    check_outputs([str(out)], [str(detector)])
+    run(find_detector_file(str(detector)), network, out, settings or [])
+    print(f"{out}: go on with `facetell train frame --set start={out}`, or give it to `facetell ensemble`.")
+
+
 @app.command("import-mesonet")
 def import_mesonet(
     weights: Annotated[str, typer.Argument(metavar="FILE.h5", help="One of the MesoNet authors' weight files.")],

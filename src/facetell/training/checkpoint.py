@@ -1,4 +1,4 @@
-"""Checkpoints: what is in one, and reading one that may be broken or from a stranger."""
+"""Checkpoints: what is in one, writing one, and reading one that may be broken or from a stranger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from facetell.errors import TrainingError
+from facetell.files import replacing
 from facetell.training.recipe import Recipe
 
 FORMAT = "facetell-checkpoint/1"
@@ -58,6 +60,18 @@ def summary(step: int, seconds: float, recipe: Recipe, metrics: dict[str, float]
         "metrics": dict(metrics),
         "finished": finished,
     }
+
+
+def write_checkpoint(path: str | Path, module: nn.Module, about: dict[str, Any]) -> None:
+    """Write the weights of a whole module with what the checkpoint is to say of itself.
+
+    Raises:
+        OutputError: `path` cannot be written.
+    """
+    content = io.BytesIO()  # written to a full disk, torch.save would raise a RuntimeError
+    torch.save({"state_dict": module.state_dict(), "facetell": about}, content)
+    with replacing(path) as part:
+        part.write_bytes(content.getbuffer())
 
 
 def latest_in(out: Path) -> Path | None:

@@ -6,7 +6,6 @@ optimiser, average and counters has to be restored for a resumed run to equal on
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler, default_convert
 from facetell.errors import TrainingError, UsageError
 from facetell.files import make_folder, replacing
 from facetell.training.callbacks import Budget, Checkpoints, Curves, Report
-from facetell.training.checkpoint import latest_in, read_checkpoint, summary
+from facetell.training.checkpoint import latest_in, read_checkpoint, summary, write_checkpoint
 from facetell.training.module import Module, Run
 from facetell.training.recipe import Recipe, make_recipe, parse_overrides, to_toml
 from facetell.training.tasks import Task, TrainsItself
@@ -138,10 +137,7 @@ def average(
     runs = [state["facetell"] for state in states]
     step, seconds = max(run["step"] for run in runs), sum(run["seconds"] for run in runs)
     about = summary(step, seconds, recipe, metrics, finished=True)
-    content = io.BytesIO()  # written to a full disk, torch.save would raise a RuntimeError
-    torch.save({"state_dict": module.state_dict(), "facetell": about}, content)
-    with replacing(out / "best.ckpt") as part:
-        part.write_bytes(content.getbuffer())
+    write_checkpoint(out / "best.ckpt", module, about)
     return Run(module, recipe, out, step, metrics, seconds)
 
 

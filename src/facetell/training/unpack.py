@@ -1,0 +1,80 @@
+"""The networks inside a detector file as checkpoints, for whoever has the file alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from facetell.detectors.file import DetectorFile
+from facetell.errors import TrainingError
+from facetell.training.checkpoint import summary, write_checkpoint
+from facetell.training.frame import TASK, FrameRecipe
+from facetell.training.recipe import load_recipe
+
+_WEIGHT = re.compile(r"network\.networks\.(\d+)\.(.+\.(?:weight|bias))(?:_DequantizeLinear_Output)?")
+
+
+def unpack(file: DetectorFile, number: int, out: str | Path, overrides: Sequence[str] = ()) -> None:
+    """Write one of the networks of a frame detector's file as a checkpoint: to train on, to average, to join anew.
+
+    Its batch norms are folded. Weights of 8 bits come back as the numbers that they stand for, no finer. The file does
+    not say how its networks were trained, so the checkpoint's recipe is `default` with `overrides`.
+
+    Args:
+        file: what `facetell train frame`, `average frame`, `ensemble` or `models quantise` wrote.
+        number: which of its networks, from 1, in the order in which the card's description names the backbones.
+        out: the checkpoint.
+        overrides: `key=value` on the recipe: `backbone`, where it is not the recipe's, and how the network looks at a
+            crop: `size`, `scale`, `mirror`, `wide`, `votes`.
+
+    Raises:
+        TrainingError: it holds no such network, or not one of the recipe's backbone.
+        RecipeError: an override that does not, or `fold = false`.
+        OutputError: `out` cannot be written.
+    """
+    networks = _networks(onnx.load_model_from_string(file.content))
+    if number not in networks:
+        held = f"{len(networks)} networks" if networks else "no network of `facetell train frame` with folded norms"
+        raise TrainingError(
+            f"{file.path} holds {held}; there is no network {number}.", "Choose another number or file."
+        )
+    recipe = replace(load_recipe("default", FrameRecipe, overrides), weights="none")  # they are in the file
+    if not recipe.fold:
+        raise TrainingError("The batch norms of a detector file are folded: fold = false is impossible.", "Leave it.")
+    module = TASK.module(recipe)
+    ours, theirs = dict(module.network.named_parameters()), networks[number]
+    zeros = {name: np.zeros(value.shape, np.float32) for name, value in ours.items() if name.endswith(".bias")}
+    theirs = zeros | theirs  # a bias of zeros is left out of a file
+    if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
+        raise TrainingError(
+            f"Network {number} of {file.path} is not a {recipe.backbone} with folded norms.",
+            "The description in its card names the backbones (facetell models --detector FILE): --set backbone=NAME.",
+        )
+    module.network.load_state_dict({name: torch.from_numpy(value) for name, value in theirs.items()}, strict=False)
+    write_checkpoint(out, module, summary(0, 0.0, recipe, {}, finished=True))
+
+
+def _networks(model: onnx.ModelProto) -> dict[int, dict[str, np.ndarray]]:
+    """The weights of each network by its number from 1, whether they stand there as they are or in 8 bits."""
+    plain = {tensor.name: tensor for tensor in model.graph.initializer}
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for name, tensor in plain.items():
+        if match := _WEIGHT.fullmatch(name):
+            found.setdefault(int(match[1]) + 1, {})[match[2]] = numpy_helper.to_array(tensor).copy()
+    for node in model.graph.node:
+        match = _WEIGHT.fullmatch(node.output[0])
+        if match and node.op_type == "DequantizeLinear" and all(name in plain for name in node.input):
+            value, scale, zero = (numpy_helper.to_array(plain[name]).astype(np.float32) for name in node.input)
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+            if scale.ndim:
+                along = [-1 if at == axis else 1 for at in range(value.ndim)]
+                scale, zero = scale.reshape(along), zero.reshape(along)
+            found.setdefault(int(match[1]) + 1, {})[match[2]] = (value - zero) * scale
+    return found
