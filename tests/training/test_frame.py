@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -350,6 +351,14 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
         said = CliRunner().invoke(app, ["models", "unpack", str(file), "-o", str(tmp_path / "no.ckpt"), *changes])
         assert said.exit_code == 2
         assert says in " ".join(said.output.split())
+    model = onnx.load(small)
+    for tensor in model.graph.initializer:
+        if tensor.name == "network.networks.0.head.1.weight_scale":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ones(7, np.float32), tensor.name))
+    onnx.save(model, small)
+    said = CliRunner().invoke(app, ["models", "unpack", str(small), "-o", str(tmp_path / "no.ckpt")])
+    assert said.exit_code == 2
+    assert "The weights in" in said.output
     assert not (tmp_path / "no.ckpt").exists()
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from facetell.detectors.file import DetectorFile
-from facetell.errors import TrainingError
+from facetell.errors import DetectorFileError, TrainingError
 from facetell.training.checkpoint import summary, write_checkpoint
 from facetell.training.frame import TASK, FrameRecipe
 from facetell.training.recipe import load_recipe
@@ -35,11 +36,12 @@ def unpack(file: DetectorFile, number: int, out: str | Path, overrides: Sequence
             crop: `size`, `scale`, `mirror`, `wide`, `votes`.
 
     Raises:
+        DetectorFileError: its weights are not what the network's operators need.
         TrainingError: it holds no such network, or not one of the recipe's backbone.
         RecipeError: an override that does not, or `fold = false`.
         OutputError: `out` cannot be written.
     """
-    networks = _networks(onnx.load_model_from_string(file.content))
+    networks = _networks(file)
     if number not in networks:
         held = f"{len(networks)} networks" if networks else "no network of `facetell train frame` with folded norms"
         raise TrainingError(
@@ -61,20 +63,21 @@ def unpack(file: DetectorFile, number: int, out: str | Path, overrides: Sequence
     write_checkpoint(out, module, summary(0, 0.0, recipe, {}, finished=True))
 
 
-def _networks(model: onnx.ModelProto) -> dict[int, dict[str, np.ndarray]]:
+def _networks(file: DetectorFile) -> dict[int, dict[str, np.ndarray]]:
     """The weights of each network by its number from 1, whether they stand there as they are or in 8 bits."""
-    plain = {tensor.name: tensor for tensor in model.graph.initializer}
+    graph = onnx.load_model_from_string(file.content).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     found: dict[int, dict[str, np.ndarray]] = {}
-    for name, tensor in plain.items():
-        if match := _WEIGHT.fullmatch(name):
-            found.setdefault(int(match[1]) + 1, {})[match[2]] = numpy_helper.to_array(tensor).copy()
-    for node in model.graph.node:
-        match = _WEIGHT.fullmatch(node.output[0])
-        if match and node.op_type == "DequantizeLinear" and all(name in plain for name in node.input):
-            value, scale, zero = (numpy_helper.to_array(plain[name]).astype(np.float32) for name in node.input)
-            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-            if scale.ndim:
-                along = [-1 if at == axis else 1 for at in range(value.ndim)]
-                scale, zero = scale.reshape(along), zero.reshape(along)
-            found.setdefault(int(match[1]) + 1, {})[match[2]] = (value - zero) * scale
+    try:
+        for name, tensor in tensors.items():
+            if (match := _WEIGHT.fullmatch(name)) and tensor.data_type == onnx.TensorProto.FLOAT:
+                found.setdefault(int(match[1]) + 1, {})[match[2]] = numpy_helper.to_array(tensor).copy()
+        for node in graph.node:
+            match = _WEIGHT.fullmatch(node.output[0]) if node.op_type == "DequantizeLinear" else None
+            if match and all(name in tensors for name in node.input):
+                inputs = {name: numpy_helper.to_array(tensors[name]) for name in node.input}
+                (value,) = ReferenceEvaluator(node).run(None, inputs)
+                found.setdefault(int(match[1]) + 1, {})[match[2]] = np.asarray(value)
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise DetectorFileError(f"The weights in {file.path} cannot be read: {error}.") from error
     return found
