@@ -89,6 +89,9 @@ class Frame:
     number: int  # 0, 1, 2, … among the sampled frames
     time_s: float  # the frame's own timestamp, from the start of the stream
     image: np.ndarray  # (H, W, 3) uint8 RGB
+    pair: np.ndarray | None = (
+        None  # (2, H, W) uint8, brightness of this frame and the next one of the file, if asked for
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Face:
     score: float  # the face detector's own, 0…1
     quality: FaceQuality | None = None
     descriptor: np.ndarray | None = None  # appearance, for tracks across gaps
+    flicker: float | None = None  # as `facetell.faces.flicker` measures it, where the next frame is known
 
     @property
     def usable(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain, pairwise
 
 import av
 import numpy as np
@@ -25,10 +26,11 @@ class PlainReaders:
         *,
         start_s: float | None = None,
         end_s: float | None = None,
+        pairs: bool = False,
     ) -> PlainReader:
         assert start_s is None
         assert end_s is None
-        return PlainReader(str(path), parse_plan(plan) if isinstance(plan, str) else plan)
+        return PlainReader(str(path), parse_plan(plan) if isinstance(plan, str) else plan, pairs)
 
 
 class PlainReader:
@@ -36,8 +38,8 @@ class PlainReader:
 
     corrupt_packets = 0
 
-    def __init__(self, path: str, plan: Plan) -> None:
-        self.path = path
+    def __init__(self, path: str, plan: Plan, pairs: bool) -> None:
+        self.path, self.pairs = path, pairs
         with VideoReader(path) as reader:
             self.info = reader.info
         self.chosen = set(plan.choose(np.array([frame.time or 0.0 for frame in self._decoded()])).tolist())
@@ -52,12 +54,12 @@ class PlainReader:
             yield from container.decode(stream)
 
     def __iter__(self) -> Iterator[Frame]:
-        render, start_s, taken = None, 0.0, 0
-        for number, frame in enumerate(self._decoded()):
-            if render is None:
-                render, start_s = Renderer(orientation_of(frame), self.info.pixel_aspect), frame.time or 0.0
-            if number in self.chosen:
-                yield Frame(taken, (frame.time or 0.0) - start_s, render(frame))
+        first, taken = next(self._decoded()), 0
+        render, start_s = Renderer(orientation_of(first), self.info.pixel_aspect), first.time or 0.0
+        for number, (frame, following) in enumerate(pairwise(chain(self._decoded(), [None]))):
+            if frame is not None and number in self.chosen:
+                pair = render.pair(frame, following) if self.pairs and following is not None else None
+                yield Frame(taken, (frame.time or 0.0) - start_s, render(frame), pair)
                 taken += 1
 
     def __enter__(self) -> PlainReader:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
+
+if TYPE_CHECKING:
+    from facetell.detectors import DetectorCard
 
 
 def calibrate(
@@ -43,6 +46,13 @@ def calibrate(
         Literal["quality", "confidence"],
         typer.Option(help="How a person's faces weigh in their mean: docs/verdict.md."),
     ] = "confidence",
+    flicker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHT,CENTRE",
+            help="Let a face's flicker count: logits for a unit of it, and where it says nothing; else as in the file.",
+        ),
+    ] = None,
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
@@ -80,6 +90,8 @@ def calibrate(
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     uncalibrated = load_detector(detector)
     uncalibrated.card = replace(uncalibrated.card, aggregation=aggregation)
+    if flicker is not None:
+        uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
     rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
     scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
     paired = manifest_from(pairs) if pairs else None
@@ -121,3 +133,21 @@ def calibrate(
         write(dumps(card.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
         Console(stderr=json == "-").print(calibration(card))
+
+
+def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
+    """The card with what `--flicker` asks for."""
+    from dataclasses import replace
+
+    from facetell.detectors import Flicker
+    from facetell.errors import UsageError
+
+    advice = "Give two numbers, such as --flicker 4,-0.1, the first above 0."
+    try:
+        weight, centre = map(float, text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} is not a weight and a centre.", advice) from None
+    try:
+        return replace(card, flicker=Flicker(weight, centre))
+    except ValueError as error:
+        raise UsageError(f"Flicker cannot count {text} with {card.name}: {error}.", advice) from error

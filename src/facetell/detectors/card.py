@@ -24,6 +24,7 @@ SCHEMA = "facetell-detector/1"
 METADATA_KEY = "facetell"
 MAX_SIZE = 1024  # pixels
 MAX_FRAMES = 256
+FLICKER = "flicker"  # the part of a face's score that it adds
 
 Aggregation = Literal["quality", "confidence"]
 """How a person's faces weigh in their mean logit: by quality, or by how far each lies from undecided."""
@@ -133,6 +134,34 @@ class Scope:
         return abs(first - second)
 
 
+@dataclass(frozen=True, slots=True)
+class Flicker:
+    """How a face's flicker (`facetell.faces.flicker`) counts beside what the network says of it.
+
+    Args:
+        weight: logits for each unit of it.
+        centre: where it says nothing.
+        most: logits that it may add or take away.
+
+    >>> Flicker(weight=4.0, centre=-0.1, most=2.0).logit(0.15)
+    1.0
+    """
+
+    weight: float
+    centre: float
+    most: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0 or self.most <= 0:
+            raise ValueError("weight and most must be above 0")
+
+    def logit(self, flicker: float | None) -> float:
+        """What is added to a face's raw logit; 0 where flicker was not measured, as in a still."""
+        if flicker is None:
+            return 0.0
+        return min(max(self.weight * (flicker - self.centre), -self.most), self.most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCard:
     """Everything needed to run a detector and to judge how far to trust it. Label 1 = FAKE.
@@ -162,6 +191,7 @@ class DetectorCard:
     channels: int = 3  # 3: RGB; 1: grey, the mean of the three
     frames: int = 1  # faces that one score needs, for clip and series
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
+    flicker: Flicker | None = None  # None: what changes from frame to frame does not count
     aggregation: Aggregation = "quality"  # calibration and thresholds hold for this one
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
@@ -186,6 +216,8 @@ class DetectorCard:
             "std must be above 0": all(value > 0 for value in self.std),
             "frames must be 1 for kind 'frame'": self.kind != "frame" or self.frames == 1,
             f"frames must lie between 1 and {MAX_FRAMES}": 1 <= self.frames <= MAX_FRAMES,
+            "flicker must be of kind 'frame', without a part of this name": self.flicker is None
+            or (self.kind == "frame" and FLICKER not in self.outputs),
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }

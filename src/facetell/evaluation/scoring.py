@@ -27,7 +27,7 @@ from facetell.faces.detect import FaceDetector
 from facetell.faces.quality import assess
 from facetell.files import sha256_of
 from facetell.scanning import Scanner
-from facetell.scanning.scoring import ClipScoring, face_score
+from facetell.scanning.scoring import ClipScoring, face_score, with_flicker
 from facetell.scanning.verdict import Person, judge, track_logit, track_parts
 from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore
 from facetell.video import shared_readers
@@ -240,6 +240,7 @@ class _Look:
         if found and card.kind == "frame":
             scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
             for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
+                logit, parts = with_flicker(card, face, logit, parts)
                 seen[row].people.append([face_score(face, logit, parts=parts)])
         elif found:
             self._clips(seen, found)

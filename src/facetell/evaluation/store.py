@@ -126,7 +126,7 @@ class Store:
 
 
 def fingerprint(detector: Detector) -> str:
-    """The SHA-256 of what a detector's raw scores depend on: its network, and how faces are cut and given to it.
+    """The SHA-256 of what a detector's raw scores depend on: its network, how faces are cut, and what counts beside.
 
     Raises:
         AlteredDetectorError: its file was replaced since it was loaded.
@@ -140,7 +140,8 @@ def fingerprint(detector: Detector) -> str:
     cut = (card.kind, card.input_size, asdict(card.geometry), card.mean, card.std, card.channels, card.frames)
     network = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     own = () if type(detector) is Detector else (type(detector).__name__,)  # one that treats crops in its own way
-    return key_of(*own, network, cut, sorted(card.outputs.items()))
+    beside = () if card.flicker is None else (asdict(card.flicker),)
+    return key_of(*own, network, cut, sorted(card.outputs.items()), *beside)
 
 
 def key_of(*parts: object) -> str:

@@ -16,6 +16,7 @@ from facetell.detectors import Detector, load_detector
 from facetell.errors import FacetellError, UsageError
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
+from facetell.faces.flicker import flicker
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.files import sha256_of
@@ -119,7 +120,8 @@ class Scanner:
                         opening.result().close()
 
     def _open(self, path: str | os.PathLike[str]) -> AnyReader:
-        return self.readers.open(path, self.plan, start_s=self.start_s, end_s=self.end_s)
+        pairs = self.detector.card.flicker is not None
+        return self.readers.open(path, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
 
     def _judged(self, path: str | os.PathLike[str], opened: Callable[[], AnyReader]) -> Verdict:
         name = os.fspath(path)
@@ -162,6 +164,10 @@ class Scanner:
                     ]
                 with watch("track"):
                     tracker.add(frame, faces)
+                if frame.pair is not None:
+                    with watch("flicker"):
+                        for face in faces:
+                            face.flicker = flicker(frame.pair, face.points)
                 with watch("crop"):
                     crops = [crop_face(frame.image, f.points, f.box, card.geometry, card.input_size) for f in faces]
                 with watch("score"):

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from facetell.detectors import Detector
+from facetell.detectors import Detector, DetectorCard
+from facetell.detectors.card import FLICKER
 from facetell.detectors.detector import BATCH
 from facetell.errors import LimitError
 from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
@@ -62,8 +63,8 @@ class FrameScoring:
         faces, crops = zip(*self._waiting, strict=True)
         self._waiting.clear()
         scores = self._detector.score(np.stack(crops))
-        self._logits.update(zip(faces, scores.logits.tolist(), strict=True))
-        self._parts.update(zip(faces, scores.parts_of_each(), strict=True))
+        for face, logit, parts in zip(faces, scores.logits.tolist(), scores.parts_of_each(), strict=True):
+            self._logits[face], self._parts[face] = with_flicker(self._detector.card, face, logit, parts)
         self._crops.update(zip(faces, crops, strict=True))
         if scores.heatmaps is not None:
             # copies: a view would keep its whole batch alive
@@ -94,6 +95,16 @@ class FrameScoring:
         mapped = [face for face in track.faces if face in self._heats]
         worst = _extremes(mapped, self._logits, REGION_FACES)[:REGION_FACES]
         return Person(track.id, scores, region=_region({face: self._heats[face] for face in worst}, geometry))
+
+
+def with_flicker(
+    card: DetectorCard, face: Face, logit: float, parts: Mapping[str, float]
+) -> tuple[float, dict[str, float]]:
+    """A face's logit and its parts once its flicker counts, if it does with this detector: it is a part of its own."""
+    if card.flicker is None:
+        return logit, dict(parts)
+    added = card.flicker.logit(face.flicker)
+    return logit + added, {**parts, FLICKER: added}
 
 
 class ClipScoring:

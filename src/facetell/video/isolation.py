@@ -88,6 +88,7 @@ class ReaderPool:
         *,
         start_s: float | None = None,
         end_s: float | None = None,
+        pairs: bool = False,
     ) -> AnyReader:
         """A reader of one file, as `VideoReader` with these arguments.
 
@@ -97,8 +98,8 @@ class ReaderPool:
             ReaderCrashError: the reading process broke down.
         """
         if not SUPPORTED:
-            return _within(path, plan, start_s=start_s, end_s=end_s, limits=self.limits)
-        return self._asked(path, plan=str(plan), start_s=start_s, end_s=end_s)
+            return _within(path, plan, start_s=start_s, end_s=end_s, pairs=pairs, limits=self.limits)
+        return self._asked(path, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
 
     def probe(self, path: str | os.PathLike[str] | InputFile) -> tuple[VideoInfo, Provenance]:
         """What a file is and what it says of its own making, without its frames; the same errors."""
@@ -240,6 +241,10 @@ class Worker:
         """
         return self._slots[slot][: height * width * 3].reshape(height, width, 3)
 
+    def pair(self, slot: int, height: int, width: int) -> np.ndarray:
+        """The (2, H, W) uint8 brightness that lies behind a picture; likewise."""
+        return self._slots[slot][height * width * 3 : height * width * 5].reshape(2, height, width)
+
     def samples(self, slot: int, count: int) -> np.ndarray:
         """The (n, 2) int16 samples in a slot; likewise."""
         return self._slots[slot][: 4 * count].view(np.int16).reshape(count, 2)
@@ -291,8 +296,9 @@ class IsolatedReader:
 
     def __iter__(self) -> Iterator[Frame]:
         def frame(worker: Worker, message: dict[str, Any]) -> Frame:
-            image = worker.picture(message["slot"], *message["size"])
-            return Frame(int(message["number"]), _time(message), image)
+            place = message["slot"], *message["size"]
+            pair = worker.pair(*place) if message["paired"] else None
+            return Frame(int(message["number"]), _time(message), worker.picture(*place), pair)
 
         return self._items(frame)
 
@@ -359,7 +365,7 @@ class IsolatedReader:
 
     def _checked_size(self, size: int) -> int:
         assert self._worker is not None
-        if not 0 < size <= 3 * self._worker.limits.pixels:
+        if not 0 < size <= 5 * self._worker.limits.pixels:  # three colours, and the brightness of two frames
             raise ValueError(f"a picture of {size} bytes")
         return size
 

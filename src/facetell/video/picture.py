@@ -124,6 +124,24 @@ class Renderer:
         ).to_ndarray()
         return self._orientation.apply(to_sdr(rgb, frame.color_trc) if hdr else rgb)
 
+    def pair(self, frame: av.VideoFrame, following: av.VideoFrame) -> np.ndarray | None:
+        """The brightness of two frames, (2, H, W) uint8; None where they are of two sizes or forms, or interlaced.
+
+        HDR stays as it is stored: the two are for each other's comparison alone.
+        """
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != (following.width, following.height, following.format.name) or frame.interlaced_frame:
+            return None
+        width, height = square_size(frame.width, frame.height, self._pixel_aspect)
+        return np.stack(
+            [
+                self._orientation.apply(
+                    self._reformatter.reformat(picture, width, height, format="gray", threads=1).to_ndarray()
+                )
+                for picture in (frame, following)
+            ]
+        )
+
 
 def to_sdr(rgb: np.ndarray, transfer: int) -> np.ndarray:
     """HDR to standard dynamic range.

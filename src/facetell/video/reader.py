@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import av
 import numpy as np
@@ -35,6 +35,7 @@ class VideoReader:
         path: the file; an open one is closed with this reader.
         plan: which frames; see `facetell.video.plans`.
         start_s, end_s: look only at this part, in seconds from the first frame.
+        pairs: give each frame of a video its `pair` too, where the next frame can be decoded and is of the same size.
         ahead: frames decoded before they are asked for; fewer when they are huge; 0: without a thread.
         limits: what the file may hold.
 
@@ -59,6 +60,7 @@ class VideoReader:
         *,
         start_s: float | None = None,
         end_s: float | None = None,
+        pairs: bool = False,
         ahead: int = 4,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -79,7 +81,7 @@ class VideoReader:
                 wanted = self._chosen(plan, table.times, start_s, end_s)
                 self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
-                self._frames = _video_frames(self._source, table, wanted, plan, render)
+                self._frames = _video_frames(self._source, table, wanted, plan, render, pairs)
         except BaseException:  # pragma: boundary  cleans up and raises on
             self.close()
             raise
@@ -148,23 +150,25 @@ def _picture_frames(picture: stills.Picture, wanted: np.ndarray) -> Generator[Fr
 
 
 def _video_frames(
-    source: Source, table: PacketTable, wanted: np.ndarray, plan: Plan, render: Renderer
+    source: Source, table: PacketTable, wanted: np.ndarray, plan: Plan, render: Renderer, pairs: bool
 ) -> Generator[Frame, None, None]:
     if table.exact:
-        wanted, runs = route.choose(table, wanted, plan.slack(len(table.times)), source.pixels)
-        decoded = _by_timestamp(source, table, wanted, runs)
+        wanted, runs = route.choose(table, wanted, plan.slack(len(table.times)), source.pixels, pairs)
+        decoded = _by_timestamp(source, table, wanted, runs, pairs)
     else:
-        decoded = _by_counting(source, table, wanted)
+        decoded = _by_counting(source, table, wanted, pairs)
     number = 0
-    for place, frame in decoded:
-        source.limits.check_size(source.name, frame.width, frame.height)  # it may change on the way
+    for place, frame, following in _followed(decoded):
+        for picture in (frame, following):
+            if picture is not None:
+                source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
         try:
-            image = render(frame)
+            image, pair = render(frame), None if following is None else render.pair(frame, following)
         except FFmpegError as error:
             raise DamagedVideoError(
                 f"{source.name} has pictures in a form that cannot be shown ({frame.format.name}): {error.strerror}."
             ) from error
-        yield Frame(number, float(table.times[place]), image)
+        yield Frame(number, float(table.times[place]), image, pair)
         number += 1
     if not number:
         raise DamagedVideoError(
@@ -173,20 +177,40 @@ def _video_frames(
         )
 
 
+def _followed(
+    decoded: Iterable[tuple[int, av.VideoFrame, bool]],
+) -> Generator[tuple[int, av.VideoFrame, av.VideoFrame | None], None, None]:
+    """The wanted ones of decoded frames, each with the next one of the file, if that was decoded too."""
+    waiting: tuple[int, av.VideoFrame] | None = None
+    for place, frame, wanted in decoded:
+        if waiting is not None:
+            yield *waiting, frame if place == waiting[0] + 1 else None
+        waiting = (place, frame) if wanted else None
+    if waiting is not None:
+        yield *waiting, None
+
+
 def _by_timestamp(
-    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray
-) -> Generator[tuple[int, av.VideoFrame], None, None]:
-    """The wanted frames with their numbers; in place of one that cannot be decoded comes the next that can."""
+    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray, pairs: bool
+) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
+    """Frames with their numbers: the wanted ones (True), and with `pairs` those after them (False); in place of a
+    wanted one that cannot be decoded comes the next that can.
+    """
     in_order = table.pts[table.order]
     left = deque(in_order[wanted].tolist())
-    exactly = set(left)
+    exactly = set(in_order[route.with_next(wanted, len(in_order)) if pairs else wanted].tolist())
 
-    def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         for frame in frames:
-            if left and frame.pts is not None and frame.pts >= left[0]:
+            if frame.pts is None:
+                continue
+            place = int(np.searchsorted(in_order, frame.pts, "right")) - 1
+            if left and frame.pts >= left[0]:
                 while left and left[0] <= frame.pts:
                     left.popleft()
-                yield int(np.searchsorted(in_order, frame.pts, "right")) - 1, frame
+                yield place, frame, True
+            elif frame.pts in exactly:
+                yield place, frame, False
 
     for first, last in runs.tolist():
         for packet in source.packets(table, first, last):
@@ -195,16 +219,16 @@ def _by_timestamp(
 
 
 def _by_counting(
-    source: Source, table: PacketTable, wanted: np.ndarray
-) -> Generator[tuple[int, av.VideoFrame], None, None]:
+    source: Source, table: PacketTable, wanted: np.ndarray, pairs: bool
+) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
     """The same where timestamps cannot be relied on: everything is decoded, and frames are counted."""
-    last, left, number = int(wanted[-1]), set(wanted.tolist()), 0
+    last, left, number = int(wanted[-1]) + pairs, set(wanted.tolist()), 0
 
-    def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         nonlocal number
         for frame in frames:
-            if number in left:
-                yield number, frame
+            if number in left or (pairs and number - 1 in left):
+                yield number, frame, number in left
             number += 1
 
     for packet in source.packets(table, 0, len(table) - 1):

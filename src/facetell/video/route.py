@@ -10,7 +10,9 @@ from facetell.video.source import PacketTable
 EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need not make do with keyframes
 
 
-def choose(table: PacketTable, wanted: np.ndarray, slack: float, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+def choose(
+    table: PacketTable, wanted: np.ndarray, slack: float, pixels: int, pairs: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The frames to take, and the runs of packets to decode for them.
 
     Args:
@@ -18,6 +20,7 @@ def choose(table: PacketTable, wanted: np.ndarray, slack: float, pixels: int) ->
         wanted: numbers of frames in order of presentation, ascending.
         slack: how many frames off a wanted one may lie.
         pixels: of a frame.
+        pairs: the frame after each is needed too.
 
     Returns:
         Numbers of frames like `wanted`; and (n, 2) places in the table, first and last, ascending.
@@ -27,7 +30,18 @@ def choose(table: PacketTable, wanted: np.ndarray, slack: float, pixels: int) ->
     if slack and decoding[needed].sum() > EXACT:
         wanted = at_keyframes(table, wanted, slack, decoding)
         needed = to_decode(table, wanted)
+    if pairs:
+        needed = to_decode(table, with_next(wanted, len(table.order)))
     return wanted, joined(needed, decoding, costs.of_reading(table.sizes))
+
+
+def with_next(wanted: np.ndarray, count: int) -> np.ndarray:
+    """These frames, ascending, and the one after each, of a video of `count`.
+
+    >>> with_next(np.array([0, 4, 5]), 6).tolist()
+    [0, 1, 4, 5]
+    """
+    return np.union1d(wanted, np.minimum(wanted + 1, count - 1))
 
 
 def to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:

@@ -44,17 +44,22 @@ class Memory:
         self._slots: list[np.ndarray] = []
         self._free: list[int] = []
 
-    def put(self, image: np.ndarray) -> int:
-        """Copy a picture, or samples, into a free slot, and give its number."""
-        if not self._slots or image.nbytes > self._slots[0].nbytes:
+    def put(self, *arrays: np.ndarray) -> int:
+        """Copy a picture and what belongs to it, or samples, one behind the other into a free slot; its number."""
+        size = sum(array.nbytes for array in arrays)
+        if not self._slots or size > self._slots[0].nbytes:
             while len(self._free) < len(self._slots):
                 self._free.append(self._answer("free"))
-            self._wire.send({"memory": image.nbytes})
-            self._map(self._answer("slots"), image.nbytes)
+            self._wire.send({"memory": size})
+            self._map(self._answer("slots"), size)
         if not self._free:
             self._free.append(self._answer("free"))
         slot = self._free.pop(0)
-        self._slots[slot][: image.nbytes].view(image.dtype).reshape(image.shape)[...] = image
+        start = 0
+        for array in arrays:
+            part = self._slots[slot][start : start + array.nbytes]
+            part.view(array.dtype).reshape(array.shape)[...] = array
+            start += array.nbytes
         return slot
 
     def all_free(self) -> None:
@@ -120,16 +125,16 @@ def _serve(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any]
 def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any], limits: Limits) -> None:
     frames.all_free()
     sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, None, None))
-    span = {"start_s": question.get("start_s"), "end_s": question.get("end_s")}
+    how = {"start_s": question.get("start_s"), "end_s": question.get("end_s"), "pairs": question.get("pairs", False)}
     plan = question.get("plan")
-    with VideoReader(file, plan or DEFAULT_PLAN, **span, ahead=0, limits=limits) as reader:
+    with VideoReader(file, plan or DEFAULT_PLAN, **how, ahead=0, limits=limits) as reader:
         info = reader.info
         sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, info.duration_s, info.frame_count))
         wire.send({"info": asdict(info), "origin": asdict(reader.provenance())})
         for time_s, samples in reader.sound() if question.get("sound") else ():
             wire.send({"slot": frames.put(samples), "time_s": time_s, "size": len(samples)})
         for frame in reader if plan else ():
-            slot = frames.put(frame.image)
-            size = frame.image.shape[:2]
-            wire.send({"slot": slot, "number": frame.number, "time_s": frame.time_s, "size": size})
+            arrays = [frame.image] if frame.pair is None else [frame.image, frame.pair]
+            place = {"slot": frames.put(*arrays), "size": frame.image.shape[:2], "paired": len(arrays) == 2}
+            wire.send(place | {"number": frame.number, "time_s": frame.time_s})
         wire.send({"corrupt_packets": reader.corrupt_packets})

@@ -1,0 +1,80 @@
+"""How a face changes from one frame to the next: its rim against its inside, a trace of pictures pasted one by one.
+
+What a camera records of a face and of its surroundings bears the same noise. A face that was drawn and pasted frame by
+frame is smoother inside, where a network drew it, and restless at its rim, where it was blended in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix
+
+SIZE = 192  # pixels, the side of the square that is compared
+_GEOMETRY = Geometry("landmarks", scale=0.72)  # the square holds the whole face
+_MIDDLE = 10.0  # units of the template below the face's middle: between nose and mouth
+_INSIDE = (14.0, 33.0)  # half-heights of the ellipses between which the inside of the face lies, in the same units …
+_RIM = (33.0, 47.0)  # … and its rim, up to the outline
+_WIDTH = 0.8  # an ellipse's width by its height
+_FINE = 1.5  # pixels, standard deviation: coarser differences are light and movement
+_REPEATED = 0.02  # levels of brightness: so little change means that a frame was only repeated …
+_CUT = 12.0  # … and so much that another picture begins
+_FLOOR = 0.05  # levels, added to both, so that a rim or an inside without any change stays finite
+
+
+def flicker(luma: np.ndarray, points: np.ndarray) -> float | None:
+    """How much more a face's rim changes than its inside once its movement is undone: the logarithm of their ratio.
+
+    Dense optical flow (DIS, Kroeger et al., ECCV 2016) brings the second frame onto the first; what differs still, less
+    its coarse part, is averaged over the rim and over the inside.
+
+    Args:
+        luma: (2, H, W) uint8, the brightness of a frame and of the one after it.
+        points: (5, 2) the face's, in the first frame's pixels.
+
+    Returns:
+        About -0.3 for real faces and -0.1 for pasted ones; None where the two frames are the same, or of two scenes.
+
+    >>> from facetell.faces.align import TEMPLATE
+    >>> noise = np.random.default_rng(0).integers(0, 9, (2, 200, 200), np.uint8) + 100
+    >>> value = flicker(noise, TEMPLATE + 100)
+    >>> value is not None and abs(value) < 0.2
+    True
+    >>> flicker(np.stack([noise[0], noise[0]]), TEMPLATE + 100) is None
+    True
+    """
+    matrix = crop_matrix(points, (0, 0, 0, 0), _GEOMETRY, SIZE)
+    first, second = (  # not averaged over areas where it shrinks: that would take the noise away
+        cv2.warpAffine(
+            picture,
+            matrix,
+            (SIZE, SIZE),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        for picture in luma
+    )
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(first, second, np.zeros(0))
+    x, y = np.moveaxis(_GRID + flow, -1, 0)
+    back = cv2.remap(second.astype(np.float32), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    change = first - back
+    change = np.abs(change - cv2.GaussianBlur(change, (0, 0), _FINE))
+    inside, rim = (float(change[part].mean()) for part in _PARTS)
+    if not _REPEATED < inside + rim < _CUT:
+        return None
+    return math.log((rim + _FLOOR) / (inside + _FLOOR))
+
+
+def _ring(heights: tuple[float, float]) -> np.ndarray:
+    """Where in the square the ring between two ellipses lies, (SIZE, SIZE) bool."""
+    unit = FACE_HEIGHT / _GEOMETRY.scale / SIZE
+    rows, columns = (np.indices((SIZE, SIZE)) - (SIZE - 1) / 2) * unit
+    radius = np.hypot(columns / _WIDTH, rows - _MIDDLE)
+    return (radius >= heights[0]) & (radius < heights[1])
+
+
+_PARTS = (_ring(_INSIDE), _ring(_RIM))
+_GRID = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1).astype(np.float32)
