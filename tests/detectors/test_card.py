@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
+from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
 
@@ -16,6 +16,7 @@ def full_card() -> DetectorCard:
         metrics={"dev": {"auc": 0.9, "auc_ci95": [0.88, 0.92], "n_real": 100}},
         calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
         thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
+        flicker=Flicker(3.0, -0.1, 1.5),
         scope=Scope(60.0, 0.002, {"blend": Calibration("temperature", 2.0), "texture": Calibration()}, 1.5),
         provisional=False,
         description="Sees the mean – or “nothing”.",
@@ -58,6 +59,13 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
         ({"outputs": {"heatmap": "h"}}, "outputs must name the logit"),
         ({"outputs": {"logit": "l", "blend": None}}, "outputs other than heatmap must have a name"),
         ({"outputs": ["logit"]}, "'outputs' must be a table"),
+        ({"flicker": {"weight": 0.0, "centre": 0.0}}, "weight and most must be above 0"),
+        ({"flicker": {"weight": 1.0, "centre": None}}, "'flicker.centre' must be a number, not None"),
+        ({"flicker": {"weight": 1.0, "centre": 0.0}, "kind": "clip", "frames": 4}, "flicker must be of kind 'frame'"),
+        (
+            {"flicker": {"weight": 1.0, "centre": 0.0}, "outputs": {"logit": "l", "flicker": "f"}},
+            "without a part of this",
+        ),
         ({"scope": {"face_height": 60, "views": {"blend": {}}}}, "views must be two"),
         ({"scope": {"face_height": 60, "views": {"x": {}, "y": {}}, "views_apart": 1}}, "must be parts of the score"),
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),
@@ -119,6 +127,11 @@ def test_whatever_stands_in_a_card_it_is_read_or_refused_by_name(data: st.DataOb
     except DetectorFileError:
         return
     assert DetectorCard.from_json(card.to_json()) == card
+
+
+def test_flicker_adds_no_more_than_it_may() -> None:
+    flicker = Flicker(weight=4.0, centre=-0.1, most=2.0)
+    assert [flicker.logit(value) for value in (None, -0.1, 0.15, 9.0, -9.0)] == [0.0, 0.0, 1.0, 2.0, -2.0]
 
 
 def test_infinite_numbers_are_refused() -> None:

@@ -8,10 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from facetell.detectors import load_detector
+from facetell.detectors import Flicker, load_detector
 from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
+from facetell.faces.flicker import flicker
 from facetell.scanning import Scanner, scoring
 from facetell.scanning.verdict import sigmoid
 from facetell.types import Label
@@ -51,6 +52,32 @@ def test_scores_are_those_of_the_crops(brightness_scanner: Scanner, portrait_cli
     assert [score.time_s for score in track.scores] == times
     np.testing.assert_allclose([score.logit for score in track.scores], logits, atol=1e-4)
     np.testing.assert_allclose([score.p_fake for score in track.scores], [sigmoid(x) for x in logits], atol=1e-4)
+
+
+def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path, portrait_clip: Path) -> None:
+    """Face by face: what the card makes of the flicker of this frame and the next, added to the network's logit."""
+    counting = Flicker(weight=4.0, centre=-0.5, most=2.0)
+    plain = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0))).scan(portrait_clip)
+    path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", flicker=counting)
+    verdict = Scanner(path).scan(portrait_clip)
+    finder, added = FaceDetector(), []
+    with VideoReader(portrait_clip, "uniform:20", pairs=True) as reader:
+        for frame in reader:
+            (face,) = finder.detect(frame.image)
+            added.append(counting.logit(None if frame.pair is None else flicker(frame.pair, face.points)))
+    assert len({round(value, 6) for value in added}) > 5
+    before, after = (list(one.tracks[0].scores) for one in (plain, verdict))
+    np.testing.assert_allclose([score.parts["flicker"] for score in after], added, atol=1e-6)
+    np.testing.assert_allclose(
+        [score.logit for score in after], np.add([score.logit for score in before], added), atol=1e-4
+    )
+    assert all("flicker" not in score.parts for score in before)
+
+
+def test_a_still_has_no_flicker(tmp_path: Path, photo: Path) -> None:
+    path = write(tmp_path, brightness(), flicker=Flicker(weight=4.0, centre=-5.0))
+    (track,) = Scanner(path).scan(photo).tracks
+    assert track.scores[0].parts["flicker"] == 0
 
 
 @pytest.mark.parametrize(("logit", "label"), [(-5.0, Label.REAL), (2.0, Label.INCONCLUSIVE), (5.0, Label.FAKE)])

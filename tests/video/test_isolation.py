@@ -45,23 +45,27 @@ def running(pool: ReaderPool) -> isolation.Worker:
     return worker
 
 
-def opened(pool: ReaderPool, path: Path, plan: str = "uniform:20", **span: float) -> IsolatedReader:
-    reader = pool.open(path, plan, **span)
+def opened(
+    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: float
+) -> IsolatedReader:
+    reader = pool.open(path, plan, pairs=pairs, **span)
     assert isinstance(reader, IsolatedReader)
     return reader
 
 
 def same_frames(pool: ReaderPool, path: Path, plan: str = "uniform:7") -> None:
     """What the pool reads is what a reader in this process reads, to the bit."""
-    with VideoReader(path, plan) as plain:
+    with VideoReader(path, plan, pairs=True) as plain:
         expected = list(plain)
-    with opened(pool, path, plan) as reader:
+    with opened(pool, path, plan, pairs=True) as reader:
         assert reader.info == plain.info
         assert reader.provenance() == provenance(path, plain.info)
         count = 0
         for frame, other in zip(reader, expected, strict=True):
             assert (frame.number, frame.time_s) == (other.number, other.time_s)
             assert np.array_equal(frame.image, other.image)
+            assert (frame.pair is None) == (other.pair is None)
+            assert frame.pair is None or other.pair is None or np.array_equal(frame.pair, other.pair)
             count += 1
         assert count == len(expected) > 0
         assert reader.corrupt_packets == plain.corrupt_packets

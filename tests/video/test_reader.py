@@ -71,6 +71,57 @@ def test_sampled_frames_are_bit_for_bit_those_of_plain_decoding(codec: str, tmp_
         assert np.array_equal(sampled.image, plain[number]), number
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "mpeg2video", "libsvtav1", "libvpx-vp9"])
+def test_pairs_are_the_brightness_of_a_frame_and_of_the_next(codec: str, tmp_path: Path) -> None:
+    suffix = ".mpg" if codec == "mpeg2video" else ".mkv"
+    path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(60), codec=codec, gop=24)
+    with av.open(str(path)) as container:
+        plain = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    wanted = [*range(0, 59, 7), 59]
+    with VideoReader(path, "times:" + ",".join(f"{k / 30:.4f}" for k in wanted), pairs=True) as video:
+        paired = list(video)
+    assert len(paired) == len(wanted)
+    for sampled, number in zip(paired[:-1], wanted, strict=False):
+        assert sampled.pair is not None
+        assert np.array_equal(sampled.pair, plain[number : number + 2]), number
+    assert paired[-1].pair is None  # nothing comes after it
+    for sampled, alone in zip(paired, frames(path, "times:" + ",".join(f"{k / 30:.4f}" for k in wanted)), strict=True):
+        assert np.array_equal(sampled.image, alone.image)
+        assert alone.pair is None
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".h264"])
+def test_pairs_of_frames_that_are_counted(suffix: str, tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(30), gop=10)
+    with VideoReader(path, "every:1") as video:
+        images = [frame.image for frame in video]
+    with VideoReader(path, "every:4", pairs=True) as video:
+        for place, frame in zip(range(0, 30, 4), video, strict=True):
+            assert np.array_equal(frame.image, images[place])
+            assert frame.pair is not None
+            changed = int(np.abs(frame.pair[0].astype(int) - frame.pair[1]).max())
+            assert changed == pytest.approx(np.abs(images[place].mean(-1) - images[place + 1].mean(-1)).max(), abs=12)
+
+
+def test_keyframes_taken_instead_are_paired_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)
+    path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(600), gop=100, options={"sc_threshold": "0"})
+    with VideoReader(path, "uniform:4", pairs=True) as video:
+        for frame in video:
+            assert frame.pair is not None
+            number = media.number_in(frame.image)
+            assert number % 100 == 0
+            assert media.number_in(np.repeat(frame.pair[1][..., None], 3, 2)) == number + 1
+
+
+def test_interlaced_frames_and_pictures_have_no_pair(tmp_path: Path) -> None:
+    combs = media.write_video(tmp_path / "clip.ts", media.portrait_frames(10), interlaced=True)
+    picture = media.write_picture(tmp_path / "picture.png", media.astronaut())
+    for path in (combs, picture):
+        with VideoReader(path, "every:3", pairs=True) as video:
+            assert all(frame.pair is None for frame in video)
+
+
 def test_frames_that_nothing_refers_to_are_not_decoded(clip: Path) -> None:
     assert numbers(clip, "uniform:4") == [12, 37, 62, 87]
 

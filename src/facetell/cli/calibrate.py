@@ -53,6 +53,7 @@ def calibrate(
             help="Let a face's flicker count: logits for a unit of it, and where it says nothing; else as in the file.",
         ),
     ] = None,
+    version: Annotated[str | None, typer.Option(help="That the new file bears; else as in the old one.")] = None,
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves and the resampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
@@ -90,6 +91,8 @@ def calibrate(
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     uncalibrated = load_detector(detector)
     uncalibrated.card = replace(uncalibrated.card, aggregation=aggregation)
+    if version is not None:
+        uncalibrated.card = replace(uncalibrated.card, version=version)
     if flicker is not None:
         uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
     rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
