@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
-from facetell.detectors import Calibration, DetectorCard, Scope, Threshold, load_detector
+from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation.calibration import (
     ViewsRule,
@@ -345,6 +345,14 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
+    asked = [*listed, "--flicker", "3,-0.1", "--version", "2"]
+    assert CliRunner().invoke(app, ["calibrate", *asked]).exit_code == 0
+    changed = load_detector(tmp_path / "again.onnx").card
+    assert (changed.flicker, changed.version) == (Flicker(weight=3.0, centre=-0.1), "2")
+    for wrong, complaint in (("3", "is not a weight"), ("much,0", "is not a weight"), ("-1,0", "must be above 0")):
+        result = CliRunner().invoke(app, ["calibrate", *listed, "--flicker", wrong])
+        assert result.exit_code == 2
+        assert complaint in " ".join(result.stderr.split())
 
 
 def test_nothing_to_calibrate_on_is_said(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from facetell.data.manifest import Item, manifest_of
-from facetell.detectors import Calibration, Detector, load_detector
+from facetell.detectors import Calibration, Detector, Flicker, load_detector
 from facetell.errors import AlteredDetectorError, DataError, OutputError
 from facetell.evaluation.robustness import SUITE
 from facetell.evaluation.scoring import score
@@ -78,7 +78,9 @@ def test_another_network_or_another_cut_is_another_key(folder: Path) -> None:
     assert first == fingerprint(load_detector(made.detector(folder, name="c.onnx", version="2", licence="MIT")))
     other_cut = made.detector(folder, name="d.onnx", geometry=Geometry("landmarks", 1.2, 0.0))
     other_network = networks.write(folder, networks.brightness(gain=3.0), name="e.onnx")
-    assert len({first, *(fingerprint(load_detector(path)) for path in (other_cut, other_network))}) == 3
+    flickering = made.detector(folder, name="f.onnx", flicker=Flicker(weight=3.0, centre=0.0))
+    others = (other_cut, other_network, flickering)
+    assert len({first, *(fingerprint(load_detector(path)) for path in others)}) == 4
 
 
 def test_a_file_replaced_meanwhile_is_refused(tmp_path: Path) -> None:
