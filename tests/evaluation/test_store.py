@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,13 @@ def test_another_network_or_another_cut_is_another_key(folder: Path) -> None:
     flickering = made.detector(folder, name="f.onnx", flicker=Flicker(weight=3.0, centre=0.0))
     others = (other_cut, other_network, flickering)
     assert len({first, *(fingerprint(load_detector(path)) for path in others)}) == 4
+
+
+def test_what_was_changed_since_a_file_was_read_counts(folder: Path) -> None:
+    flicker = Flicker(weight=3.0, centre=0.0)
+    changed = load_detector(made.detector(folder))
+    changed.card = replace(changed.card, flicker=flicker)
+    assert fingerprint(changed) == fingerprint(load_detector(made.detector(folder, name="f.onnx", flicker=flicker)))
 
 
 def test_a_file_replaced_meanwhile_is_refused(tmp_path: Path) -> None:

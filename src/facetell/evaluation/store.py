@@ -136,7 +136,7 @@ def fingerprint(detector: Detector) -> str:
         raise AlteredDetectorError(f"{detector.path} was replaced while it was in use.", "Start again.")
     model = onnx.load_model_from_string(file.content)
     del model.metadata_props[:]
-    card = file.card
+    card = detector.card  # not the file's: it may have been changed since, to be calibrated
     cut = (card.kind, card.input_size, asdict(card.geometry), card.mean, card.std, card.channels, card.frames)
     network = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     own = () if type(detector) is Detector else (type(detector).__name__,)  # one that treats crops in its own way
