@@ -155,6 +155,16 @@ class Flicker:
         if self.weight <= 0 or self.most <= 0:
             raise ValueError("weight and most must be above 0")
 
+    @property
+    def words(self) -> str:
+        """How it counts, in words.
+
+        >>> Flicker(weight=4.0, centre=-0.1).words
+        'a face gains 4 logits for each unit of it above -0.1, at most 2 either way'
+        """
+        gain = f"a face gains {self.weight:g} logits for each unit of it above {self.centre:g}"
+        return f"{gain}, at most {self.most:g} either way"
+
     def logit(self, flicker: float | None) -> float:
         """What is added to a face's raw logit; 0 where flicker was not measured, as in a still."""
         if flicker is None:

@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "142c23541453f89a2521c75f0f180a0d27cff5d3f1a50f9542aaefe1651655e5"),
+    "frame": Weights("frame.onnx", "073ff45699012ec9289710c3110e9ecbbe200b8ddac5612e6862ce2c7c96782e"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"

@@ -19,6 +19,8 @@ def card_page(card: DetectorCard, sha256: str) -> str:
         "Calibration": f"{card.calibration.method}, of the mean weighted by {card.aggregation}",
         "SHA-256": f"`{sha256}`",
     }
+    if card.flicker is not None:
+        facts["Flicker, in a video"] = f"counts; {card.flicker.words}"
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
     for name, measured in card.metrics.items():
         if name in _SECTIONS:
