@@ -49,7 +49,7 @@ SUPPORTED = os.name == "posix"
 _START_S = 60.0  # until a new process must be ready
 _DYING_S = 5.0
 _SLOTS = 20  # at most, and at least two
-_SLOT_BYTES = 32 * 2**20  # all slots together, unless two take more
+_SLOT_BYTES = 24 * 2**20  # all slots together, unless two take more
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _BOOT = """
 import json, sys

@@ -132,15 +132,13 @@ class Renderer:
         shape = (frame.width, frame.height, frame.format.name)
         if shape != (following.width, following.height, following.format.name) or frame.interlaced_frame:
             return None
-        width, height = square_size(frame.width, frame.height, self._pixel_aspect)
-        return np.stack(
-            [
-                self._orientation.apply(
-                    self._reformatter.reformat(picture, width, height, format="gray", threads=1).to_ndarray()
-                )
-                for picture in (frame, following)
-            ]
-        )
+        size = square_size(frame.width, frame.height, self._pixel_aspect)
+        upright = size[::-1] if not self._orientation.swap else size
+        both = np.empty((2, *upright), np.uint8)
+        for place, picture in zip(both, (frame, following), strict=True):
+            grey = self._reformatter.reformat(picture, *size, format="gray", threads=1).to_ndarray()
+            place[...] = self._orientation.apply(grey)
+        return both
 
 
 def to_sdr(rgb: np.ndarray, transfer: int) -> np.ndarray:
