@@ -217,6 +217,7 @@ def profile(clip: str, warm: Warm) -> None:
     import numpy as np
 
     from facetell.faces.align import crop_face
+    from facetell.faces.flicker import flicker
     from facetell.faces.quality import assess
     from facetell.faces.track import Tracker
     from facetell.types import Face, Frame
@@ -232,7 +233,7 @@ def profile(clip: str, warm: Warm) -> None:
         return result
 
     def read() -> list[Frame]:
-        with VideoReader(clip, scanner.plan, ahead=0) as reader:
+        with VideoReader(clip, scanner.plan, pairs=card.flicker is not None, ahead=0) as reader:
             return list(reader)
 
     def faces_of(frame: Frame) -> list[Face]:
@@ -245,13 +246,15 @@ def profile(clip: str, warm: Warm) -> None:
             for face in faces:
                 face.quality = assess(frame.image, face)  # pyright: ignore[reportArgumentType]  the same fields
                 crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
+                if frame.pair is not None:
+                    face.flicker = flicker(frame.pair, face.points)
             tracker.add(frame, faces)
         tracker.tracks()
         return crops
 
     frames = stage("read: decode, convert", read)
     found = stage("detect", lambda: [faces_of(frame) for frame in frames])
-    crops = stage("assess, track, crop", cut)
+    crops = stage("assess, track, crop, flicker", cut)
     stage(f"score {len(crops)} faces", lambda: scanner.detector.score(np.stack(crops)))
 
 
