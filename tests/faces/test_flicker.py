@@ -1,11 +1,15 @@
 """Flicker tells a restless rim from a restless face, whatever moves, and says nothing where it cannot."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from facetell.faces import FaceDetector
 from facetell.faces.align import TEMPLATE
 from facetell.faces.flicker import flicker
+from facetell.video import VideoReader
 from tests import media
 
 SIZE = 320
@@ -63,3 +67,21 @@ def test_a_face_at_the_border_or_far_too_small_is_no_error() -> None:
     for points in (TEMPLATE * 3, TEMPLATE * 0.02 + 5, TEMPLATE * 9 + SIZE):
         value = flicker(luma, points)
         assert value is None or np.isfinite(value)
+
+
+@pytest.mark.slow
+def test_fakes_flicker_more_than_their_originals(data_dir: Path) -> None:
+    """SDFVD's pairs: the same name is the same source."""
+    finder, found = FaceDetector(), {}
+    for path in sorted((data_dir / "sdfvd").rglob("*.mp4")):
+        with VideoReader(path, "uniform:10", pairs=True) as video:
+            values = [
+                flicker(frame.pair, face.points)
+                for frame in video
+                if frame.pair is not None
+                for face in finder.detect(frame.image)[:1]
+            ]
+        found[path.parent.name, path.name] = np.mean([value for value in values if value is not None])
+    more = [found["fake", name] > found["real", name] for kind, name in found if kind == "fake"]
+    assert len(more) == 8
+    assert sum(more) >= 7
