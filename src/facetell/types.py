@@ -89,9 +89,7 @@ class Frame:
     number: int  # 0, 1, 2, … among the sampled frames
     time_s: float  # the frame's own timestamp, from the start of the stream
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    pair: np.ndarray | None = (
-        None  # (2, H, W) uint8, brightness of this frame and the next one of the file, if asked for
-    )
+    pair: np.ndarray | None = None  # (2, H, W) uint8, brightness of this frame and the file's next, if asked for
 
 
 @dataclass(frozen=True, slots=True)

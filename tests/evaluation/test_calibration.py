@@ -349,7 +349,12 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["calibrate", *asked]).exit_code == 0
     changed = load_detector(tmp_path / "again.onnx").card
     assert (changed.flicker, changed.version) == (Flicker(weight=3.0, centre=-0.1), "2")
-    for wrong, complaint in (("3", "is not a weight"), ("much,0", "is not a weight"), ("-1,0", "must be above 0")):
+    for wrong, complaint in (
+        ("3", "is not a weight"),
+        ("much,0", "is not a weight"),
+        ("nan,0", "must be above 0"),
+        ("1,inf", "finite"),
+    ):
         result = CliRunner().invoke(app, ["calibrate", *listed, "--flicker", wrong])
         assert result.exit_code == 2
         assert complaint in " ".join(result.stderr.split())

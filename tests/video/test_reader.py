@@ -90,6 +90,10 @@ def test_pairs_are_the_brightness_of_a_frame_and_of_the_next(codec: str, tmp_pat
         assert alone.pair is None
 
 
+def test_without_asking_there_are_no_pairs(clip: Path) -> None:
+    assert all(frame.pair is None for frame in frames(clip, "every:1"))
+
+
 @pytest.mark.parametrize("suffix", [".avi", ".h264"])
 def test_pairs_of_frames_that_are_counted(suffix: str, tmp_path: Path) -> None:
     path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(30), gop=10)

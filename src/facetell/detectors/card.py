@@ -152,8 +152,8 @@ class Flicker:
     most: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.weight <= 0 or self.most <= 0:
-            raise ValueError("weight and most must be above 0")
+        if not (0 < self.weight < math.inf and 0 < self.most < math.inf and math.isfinite(self.centre)):
+            raise ValueError("weight and most must be above 0, and all three finite")
 
     @property
     def words(self) -> str:

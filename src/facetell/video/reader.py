@@ -159,11 +159,11 @@ def _video_frames(
         decoded = _by_counting(source, table, wanted, pairs)
     number = 0
     for place, frame, following in _followed(decoded):
-        for picture in (frame, following):
-            if picture is not None:
-                source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
+        for picture in (frame, following or frame):
+            source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
         try:
-            image, pair = render(frame), None if following is None else render.pair(frame, following)
+            image = render(frame)
+            pair = render.pair(frame, following) if pairs and following is not None else None
         except FFmpegError as error:
             raise DamagedVideoError(
                 f"{source.name} has pictures in a form that cannot be shown ({frame.format.name}): {error.strerror}."
