@@ -30,13 +30,16 @@ def test_dfdc_parts_with_missing_files_and_originals(tmp_path: Path) -> None:
         "aaa.mp4": {"label": "FAKE", "split": "train", "original": "bbb.mp4"},
         "bbb.mp4": {"label": "REAL", "split": "train", "original": None},
         "ccc.mp4": {"label": "FAKE", "split": "train", "original": "bbb.mp4"},
+        "ddd.mp4": {"label": "FAKE", "split": "train", "original": float("nan")},
     }
+    files(tmp_path, "dfdc_train_part_3/ddd.mp4")
     as_json(tmp_path / "dfdc_train_part_3/metadata.json", rows)
     listing = read(tmp_path)
     items = by_video(listing)
     assert listing.layout == "dfdc"
     assert items["aaa"].label == FAKE
     assert items["aaa"].original == "bbb"
+    assert items["ddd"].original == ""
     assert items["bbb"].label == REAL
     assert {item.group for item in items.values()} == {"part 3"}
     assert {item.split for item in items.values()} == {""}, "DFDC's own split says nothing"
@@ -72,6 +75,14 @@ def test_dfdc_test_set_has_one_for_fake(tmp_path: Path) -> None:
     assert {name: item.label for name, item in by_video(listing).items()} == {"aaa": FAKE, "bbb": REAL}
     assert {item.split for item in listing.items} == {"test"}
     assert listing.missing == ["ccc.mp4"]
+
+
+def test_dfdc_parts_beside_the_test_set_are_for_training(tmp_path: Path) -> None:
+    files(tmp_path, "test/aaa.mp4", "dfdc_train_part_3/bbb.mp4")
+    as_text(tmp_path / "labels.csv", "filename,label", "aaa.mp4,1")
+    as_json(tmp_path / "dfdc_train_part_3/metadata.json", {"bbb.mp4": {"label": "REAL", "split": "train"}})
+    manifest, _ = assign_splits(manifest_of(read(tmp_path).items))
+    assert dict(zip(manifest.video, manifest.split, strict=True)) == {"aaa": "test", "bbb": "train"}
 
 
 @pytest.mark.parametrize(
@@ -155,8 +166,10 @@ def ffpp(root: Path) -> Path:
 
 
 def test_faceforensics_same_stem_under_two_methods(tmp_path: Path) -> None:
+    files(tmp_path, "manipulated_sequences/Deepfakes/masks/videos/071_054.mp4")
     listing = read(ffpp(tmp_path))
     items = by_video(listing)
+    assert {item.compression for item in listing.items} == {"c23", "c40"}, "a mask is no video of a face"
     one, other = items["c23/Deepfakes/071_054"], items["c23/Face2Face/071_054"]
     assert (one.label, one.method, one.compression) == (FAKE, "Deepfakes", "c23")
     assert other.method == "Face2Face"
@@ -380,6 +393,15 @@ def test_table_in_three_formats_says_the_same(tmp_path: Path) -> None:
         (FAKE, "g2", True, 3),
     ]
     assert seen[0].missing == ["gone.mp4"]
+
+
+def test_a_table_of_videos_keeps_fakes_and_their_originals_together(tmp_path: Path) -> None:
+    files(tmp_path, "033.mp4", "033_097.mp4", "b_3.jpg", "c_4.jpg")
+    rows = {"path": ["033.mp4", "033_097.mp4", "b_3.jpg", "c_4.jpg"], "label": [0, 1, 1, 1]}
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    assert [item.frame for item in read(tmp_path / "t.csv").items] == [-1, -1, 3, 4], "097 is a person, no frame"
+    pd.DataFrame(rows | {"frame": [None, None, 7, None]}).to_parquet(tmp_path / "t.parquet")
+    assert [item.frame for item in read(tmp_path / "t.parquet").items] == [-1, -1, 7, 4]
 
 
 @pytest.mark.parametrize("label", [0, 1])

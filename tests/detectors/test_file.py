@@ -15,7 +15,7 @@ from facetell.errors import (
     UsageError,
 )
 from facetell.files import sha256_of
-from tests.detectors.networks import SIZE, brightness, card, model, write
+from tests.detectors.networks import SIZE, array, brightness, card, model, write
 
 
 def bare(folder: Path, network: onnx.ModelProto) -> Path:
@@ -103,6 +103,37 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
         weights=[shape],
     )
+    grown = [array("ten", 1e8), array("axis", [0], np.int64)]
+    computed = logit(
+        helper.make_node("ReduceMean", ["crops"], ["mean"], keepdims=0),
+        helper.make_node("Max", ["mean", "ten"], ["most"]),
+        helper.make_node("Cast", ["most"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["number", "axis"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=grown,
+    )
+    counted = logit(
+        helper.make_node("ReduceMean", ["crops"], ["mean"], keepdims=0),
+        helper.make_node("Max", ["mean", "ten"], ["most"]),
+        helper.make_node("Range", ["zero", "most", "one"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=[*grown, array("zero", 0.0), array("one", 1.0)],
+    )
+    given = brightness()  # an output's own shape is a promise only
+    given.graph.node.append(helper.make_node("Expand", ["scaled", "side"], ["map"]))
+    given.graph.initializer.append(array("side", [30_000, 30_000, 1], np.int64))
+    given.graph.output.append(helper.make_tensor_value_info("map", TensorProto.FLOAT, ["n", 2, 2]))
+    shown = logit(
+        helper.make_node("NonZero", ["crops"], ["places"]),
+        helper.make_node("Cast", ["places"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers"], ["logit"], keepdims=0),
+    )
+    dropping = logit(
+        helper.make_node("Dropout", ["crops", "half", "yes"], ["some"]),
+        helper.make_node("ReduceMean", ["some"], ["logit"], keepdims=0),
+        weights=[array("half", 0.5), array("yes", True, np.bool_)],
+    )
     dice = logit(helper.make_node("RandomNormalLike", ["crops"], ["logit"]))
     unknown = logit(helper.make_node("NoSuchOperator", ["crops"], ["logit"]))
     return {
@@ -112,7 +143,12 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         "control flow": (branch, "has control flow"),
         "own function": (function, "defines functions"),
         "memory bomb": (bomb, "makes a tensor of 1000000000000000 numbers"),
+        "computed size": (computed, r"cannot be known before it runs \(ConstantOfShape\)"),
+        "range to a computed number": (counted, r"cannot be known before it runs \(Range\)"),
+        "memory bomb as an output": (given, "makes a tensor of 900000000 numbers"),
+        "size by the picture": (shown, "depends on the picture"),
         "random": (dice, "draws random numbers"),
+        "dropout that drops": (dropping, "draws random numbers"),
         "unknown operator": (unknown, "is not a valid network"),
     }
 

@@ -246,8 +246,9 @@ def test_a_joint_score_of_noise_gains_nothing_on_groups_it_did_not_see() -> None
 
 def test_sets_that_cannot_be_split_are_named() -> None:
     single = {name: videos.assign(label=1) for name, videos in drawn(20, 0, (1, 1)).items()}
-    result = joined({"x": single})
-    assert (result["left_out"], result["sets"], result["mean"]) == (["x"], {}, None)
+    alone = {name: one.assign(group=one.group.where(one.label == 1, "g")) for name, one in drawn(20, 0, (1, 1)).items()}
+    result = joined({"x": single, "one real group": alone})
+    assert (result["left_out"], result["sets"], result["mean"]) == (["one real group", "x"], {}, None)
 
 
 def test_the_mean_of_one_set_is_that_sets_difference() -> None:

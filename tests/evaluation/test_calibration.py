@@ -11,6 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
+from facetell.data.layouts import read
+from facetell.data.manifest import manifest_of, write_manifest
+from facetell.data.layouts import read
+from facetell.data.manifest import manifest_of, write_manifest
 from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation.calibration import (
@@ -30,6 +34,7 @@ from facetell.evaluation.calibration import (
     threshold_at,
 )
 from facetell.evaluation.scoring import Scored
+from facetell.report.card import card_page
 from tests import media
 from tests.detectors.networks import card
 from tests.evaluation import made
@@ -50,6 +55,9 @@ def scored(y: np.ndarray, logits: np.ndarray, name: str = "made") -> Scored:
     )
     videos["video"] = [f"v{k}" for k in range(len(y))]
     return Scored(pd.DataFrame({"reason": [""] * len(y)}), pd.DataFrame(), videos, card())
+
+
+SMALL_AND_HARD = (("easy", 800, -8.0), ("hard", 120, 5.5))
 
 
 def test_temperature_undoes_scale_and_shift() -> None:
@@ -126,6 +134,20 @@ def test_a_threshold_rises_until_few_of_those_it_calls_fake_are_real() -> None:
     assert (y[logits >= least] == 0).mean() > 0.05 >= (y[logits >= raised.logit] == 0).mean()
     assert raised.source.endswith("raised, as too many called FAKE in street were real")
     assert "raised" not in threshold_at(0.05, reals, {"a": 300}, {"street": (y, logits)}, bound=-9.0).source
+
+
+def test_a_small_source_that_is_hard_raises_the_thresholds_of_smaller_rates() -> None:
+    """It decides at 5 % and has too few groups for 1 %, where the others alone would ask for less."""
+    y, logits = drawn(1200, distance=1.5)
+    rng = np.random.default_rng(0)
+    reals = {name: scored(np.zeros(n, int), rng.normal(mean, 3, n), name) for name, n, mean in SMALL_AND_HARD}
+    found = calibrate(card(), {"clean": scored(y, logits)}, reals, n_boot=0).thresholds
+    by_rate = {one.false_positive_rate: one for one in found}
+    assert by_rate[0.05].source.startswith("hard, the worst of")
+    assert by_rate[0.01].logit is not None
+    assert by_rate[0.05].logit is not None
+    assert by_rate[0.01].logit >= by_rate[0.05].logit
+    assert "raised to that of a larger rate" in by_rate[0.01].source
 
 
 def test_where_every_high_score_is_real_nothing_is_called_fake() -> None:
@@ -306,6 +328,23 @@ def test_one_class_is_refused() -> None:
         calibrate(card(), {"clean": scored(np.ones_like(y), logits)}, {})
 
 
+def test_fakes_among_the_real_faces_are_refused() -> None:
+    y, logits = drawn(400)
+    with pytest.raises(DataError, match="street holds fakes"):
+        calibrate(card(), {"clean": scored(y, logits)}, {"street": scored(y, logits)}, n_boot=0)
+
+
+def test_a_development_set_of_fakes_alone_has_no_false_positives_to_report() -> None:
+    y, logits = drawn(400)
+    fakes = scored(np.ones(40, int), np.full(40, 5.0), "swaps")
+    both = Scored(fakes.items, fakes.faces, pd.concat([scored(y, logits).videos, fakes.videos]), fakes.card)
+    found = calibrate(
+        card(), {"clean": both}, {"street": scored(np.zeros(400, int), logits[y == 0].repeat(2))}, n_boot=0
+    )
+    assert list(found.metrics["calibration"]["false_positives"]) == ["street", "made (clean), held out"]
+    assert "swaps (clean), held out" not in card_page(found, "0" * 64)
+
+
 def test_data_of_which_nothing_could_be_scored_are_refused() -> None:
     y, logits = drawn(400)
     nothing = scored(y[:0], logits[:0])
@@ -342,6 +381,10 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     listed += ["--condition", "JPEG 50"]
     assert CliRunner().invoke(app, ["calibrate", *listed]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.thresholds[0].logit == written.thresholds[0].logit
+    write_manifest(manifest_of(read(tmp_path / "dev.csv").items), tmp_path / "dev.parquet")
+    result = CliRunner().invoke(app, ["calibrate", *arguments, "--reals", str(tmp_path / "dev.parquet")])
+    assert result.exit_code == 2
+    assert "says itself what is fake" in " ".join(result.stderr.split())
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
@@ -358,6 +401,13 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["calibrate", *listed, "--flicker", wrong])
         assert result.exit_code == 2
         assert complaint in " ".join(result.stderr.split())
+
+
+def test_a_version_has_to_be_said(tmp_path: Path) -> None:
+    asked = [str(made.detector(tmp_path)), "--version", "", "--data", str(tmp_path), "-o", str(tmp_path / "x.onnx")]
+    result = CliRunner().invoke(app, ["calibrate", *asked])
+    assert result.exit_code == 2
+    assert "--version is empty" in result.stderr
 
 
 def test_nothing_to_calibrate_on_is_said(tmp_path: Path) -> None:

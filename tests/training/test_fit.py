@@ -10,8 +10,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from facetell.errors import OutputError, RecipeError, TrainingError, UsageError
+from facetell.data.manifest import Item, manifest_of
+from facetell.errors import LeakError, OutputError, RecipeError, TrainingError, UsageError
 from facetell.training.checkpoint import read_checkpoint
 from facetell.training.faces import require_both_classes
 from facetell.training.fit import average, fit
@@ -145,6 +147,27 @@ def test_nan_is_an_error_and_good_checkpoints_stay(tmp_path):
     with pytest.raises(TrainingError, match="not a number any more at step 21"):
         fit(Toy(explode_at=20), RECIPE, [], tmp_path)
     assert read_checkpoint(tmp_path / "last-00000020.ckpt")["facetell"]["step"] == 20
+
+
+def test_answers_that_are_no_numbers_are_named_before_they_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(ToyModule, "validation_step", lambda *_: {"logit": torch.tensor([math.nan])})
+    monkeypatch.setattr(ToyModule, "metrics", lambda *_: pytest.fail("nothing can be measured"))
+    with pytest.raises(TrainingError, match="answers are no numbers any more at step 7"):
+        fit(Toy(), RECIPE, [], tmp_path)
+
+
+def test_caches_that_leak_into_one_another_are_refused(tmp_path):
+    """Each is sound; together they train on a video by which the weights are chosen."""
+    items = [Item(f"{k}.mp4", k % 2, "made", video=f"v{k}", group=f"g{k}") for k in range(4)]
+    one, other = (
+        SimpleNamespace(manifest=manifest_of([replace(item, split=split) for item in items]))
+        for split in ("train", "val")
+    )
+    unsplit = SimpleNamespace(manifest=manifest_of(items))
+    for caches in ([one, other], [unsplit, other]):
+        with pytest.raises(LeakError, match=r"4 group\(s\) stand in two splits"):
+            fit(Toy(), RECIPE, caches, tmp_path)  # type: ignore[arg-type]
+    fit(Toy(), RECIPE, [one, one, unsplit], tmp_path)  # type: ignore[arg-type]
 
 
 def test_another_training_is_not_overwritten(tmp_path):

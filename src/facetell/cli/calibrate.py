@@ -71,6 +71,7 @@ def calibrate(
 
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
+    from facetell.data.layouts.base import label_of
     from facetell.detectors import load_detector, pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
@@ -89,6 +90,8 @@ def calibrate(
     check_outputs([out, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
+    if version == "":
+        raise UsageError("--version is empty.", "Give the new file a version, or leave the option out.")
     uncalibrated = load_detector(detector)
     uncalibrated.card = replace(uncalibrated.card, aggregation=aggregation)
     if version is not None:
@@ -103,7 +106,8 @@ def calibrate(
     chosen = read_sets(sets) if sets else []
     missing: list[str] = []
     listed = {one.name: one.manifest(root or Path(sets or ".").parent, missing) for one in chosen}
-    labelled = [listed[one.name] for one in chosen if one.label is None]
+    real = [one.name for one in chosen if one.label is not None and label_of(one.label, one.name) == 0]
+    labelled = [rows for name, rows in listed.items() if name not in real]
     if data:
         labelled.append(manifest_from(data, split=split, missing=missing))
     if not labelled:
@@ -111,7 +115,7 @@ def calibrate(
     from pandas import concat  # here, for without it the modules above name what to install
 
     development = concat(labelled, ignore_index=True)
-    manifests = {one.name: listed[one.name] for one in chosen if one.label is not None}
+    manifests = {name: listed[name] for name in real}
     for path in reals or []:
         source = "/".join(path.resolve().with_suffix("").parts[-2:])
         manifests[source] = manifest_from([path], Options(label=0), missing=missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,20 @@ MAX_NODES = 20_000
 MAX_TENSOR = 2**28  # elements of one tensor between layers, for one crop
 STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+SHOWN = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}  # as large as what the picture shows makes them
+GROWING = {
+    "CenterCropPad",
+    "ConstantOfShape",
+    "Expand",
+    "MaxUnpool",
+    "OneHot",
+    "Pad",
+    "Range",
+    "Resize",
+    "Tile",
+    "Upsample",
+}
+PICKING = {"Cast", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"}  # of sizes, they make none larger
 INPUT = "crops"
 RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of their own
     state.Fail,
@@ -175,19 +190,67 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
     for node in model.graph.node:
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise DetectorFileError(f"{path} has control flow ({node.op_type}).", "Export it as one straight graph.")
-        if node.op_type in RANDOM:
+        if node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2):  # the third: whether it drops
             raise DetectorFileError(f"{path} draws random numbers ({node.op_type}).", "Export it for inference.")
+        if node.op_type in SHOWN:
+            raise DetectorFileError(f"{path} makes tensors of a size that depends on the picture ({node.op_type}).")
     try:
         onnx.checker.check_model(model)
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        shapes = _shapes_of_one(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
-    for value in shaped.graph.value_info:
-        elements = 1
-        for size in _shape(value):
-            elements *= size if isinstance(size, int) and size > 0 else 1
+    for name, shape in shapes.items():
+        elements = math.prod(size for size in shape if isinstance(size, int) and size > 0)
         if elements > MAX_TENSOR:
-            raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({value.name}).")
+            raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
+    counting = _counting(model.graph)
+    for node in model.graph.node:
+        known = all(isinstance(size, int) for name in node.output for size in shapes.get(name, ("?",)))
+        if node.op_type in GROWING and not known and not counting.issuperset(node.output):
+            raise DetectorFileError(
+                f"{path} makes a tensor of a size that cannot be known before it runs ({node.op_type}).",
+                "Export it with fixed sizes.",
+            )
+
+
+def _shapes_of_one(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
+    """The shape of every tensor between layers and of every output, for one crop; what the file says of them is no
+    evidence."""
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    weights = {tensor.name for tensor in single.graph.initializer}
+    for value in single.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in weights and len(dims) and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+    del single.graph.value_info[:]
+    for value in single.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
+    return {value.name: _shape(value) for value in (*graph.value_info, *graph.output) if _has_shape(value)}
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.HasField("shape")
+
+
+def _counting(graph: onnx.GraphProto) -> set[str]:
+    """What ranges give that count from 0 to a tensor's size, as PyTorch's exporter writes them: no more than that."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    sizes, counting = set(), set()
+    for node in graph.node:
+        if node.op_type in ("Shape", "Size") or (node.op_type in PICKING and node.input[0] in sizes):
+            sizes.update(node.output)
+        elif node.op_type == "Range" and node.input[1] in sizes:
+            first, step = (weights.get(name) for name in (node.input[0], node.input[2]))
+            if first is not None and step is not None and (_number(first), _number(step)) == (0, 1):
+                counting.update(node.output)
+    return counting
+
+
+def _number(tensor: onnx.TensorProto) -> float:
+    values = onnx.numpy_helper.to_array(tensor)
+    return float(values) if values.size == 1 else math.nan
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -61,7 +61,7 @@ def calibrate(
         views: what to do with a person whose views disagree strongly.
 
     Raises:
-        DataError: one class or too few groups, or a detector that ranks no better than chance.
+        DataError: one class or too few groups, fakes among `reals`, or a detector that ranks no better than chance.
     """
     table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
     fits = halves(table.group.to_numpy(), table.dataset.to_numpy(), seed)
@@ -73,6 +73,8 @@ def calibrate(
             )
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
     photographs = {source: table_of(scored, source) for source, scored in reals.items()}
+    if mixed := [source for source, rows in photographs.items() if rows.label.any()]:
+        raise DataError(f"{mixed[0]} holds fakes; thresholds are read off real faces.", "Give it as development data.")
     everything = [*[rows for _, rows in table.groupby("source")], *photographs.values()]
     scope, no_views = _scope(card, table[fits], everything)
     if views == "ignored":
@@ -178,6 +180,7 @@ def threshold_at(
     groups: Mapping[str, int],
     development: Mapping[str, tuple[np.ndarray, np.ndarray]],
     bound: float,
+    floor: float = -math.inf,
 ) -> Threshold:
     """The calibrated logit that no more than `rate` of the real videos of any source reach.
 
@@ -191,6 +194,7 @@ def threshold_at(
         groups: source -> independent groups among them.
         development: source -> labels and calibrated logits of the fitting half.
         bound: where "clearly real" ends; see `real_below`.
+        floor: the threshold of the next larger rate, on which sources decide that are too small for this one.
     """
     needed = math.ceil(ENOUGH / rate - 1e-9)
     largest = max(groups.values(), default=0)
@@ -200,6 +204,8 @@ def threshold_at(
     able = {source: _exceeded_by(values, rate) for source, values in reals.items() if groups[source] * rate >= 1}
     worst = max(able, key=lambda source: able[source])
     least, source = able[worst], f"{worst}, the worst of {', '.join(sorted(able))}"
+    if floor > least:
+        least, source = floor, f"{source}; raised to that of a larger rate, which smaller sources ask for"
     if rate <= DEFAULT_RATE and development:
         raised = {name: fake_from(*values, least) for name, values in development.items()}
         name = max(raised, key=lambda name: raised[name])
@@ -337,7 +343,12 @@ def _thresholds(
     reals = _reals(first, photographs)
     reaching = {name: _reaching(rows) for name, rows in reals.items()}
     groups = {name: rows.unit.nunique() for name, rows in reals.items()}
-    return tuple(threshold_at(rate, reaching, groups, able, bound) for rate in rates)
+    found: dict[float, Threshold] = {}
+    floor = -math.inf
+    for rate in sorted(rates, reverse=True):
+        found[rate] = one = threshold_at(rate, reaching, groups, able, bound, floor)
+        floor = floor if one.logit is None else one.logit
+    return tuple(found[rate] for rate in rates)
 
 
 def _held_out(
@@ -351,7 +362,8 @@ def _held_out(
     y, raw, after, unit = (second[name].to_numpy() for name in ("label", "logit", "calibrated", "unit"))
     stated = {f"{t.false_positive_rate:g}": t for t in thresholds if t.logit is not None}
     unseen = {str(name): rows for name, rows in second.groupby("source")}
-    reals = {**photographs, **{f"{name}, held out": rows[rows.label == 0] for name, rows in unseen.items()}}
+    others = {f"{name}, held out": rows[rows.label == 0] for name, rows in unseen.items() if (rows.label == 0).any()}
+    reals = {**photographs, **others}
     return {
         "before": balanced(y, expit(raw), unit, n_boot, seed),
         "after": balanced(y, expit(after), unit, n_boot, seed),

@@ -28,7 +28,7 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
 
     Args:
         videos: set -> detector -> labelled videos, as `Scored.videos`. Those that every detector could score count; a
-            set that has fewer than FOLDS groups or one class of them is left out.
+            set that has fewer than FOLDS groups, or a class in fewer than two, is left out.
         n_boot: resamples for the intervals.
         seed: of the resampling.
 
@@ -38,7 +38,7 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
     """
     detectors = list(next(iter(videos.values()))) if videos else []
     tables = {name: _table(of) for name, of in videos.items()}
-    able = {name: rows for name, rows in tables.items() if rows.label.nunique() == 2 and rows.group.nunique() >= FOLDS}
+    able = {name: rows for name, rows in tables.items() if _is_able(rows)}
     result: dict[str, Any] = {"detectors": detectors, "left_out": sorted(tables.keys() - able.keys())}
     result |= {"sets": {}, "mean": None}
     if not able:
@@ -65,6 +65,12 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
         for way, joint in ways.items()
     }
     return result
+
+
+def _is_able(rows: pd.DataFrame) -> bool:
+    """Whether whatever FOLDS folds leave to fit to holds both classes."""
+    of_class = rows.groupby("label").group.nunique()
+    return len(of_class) == 2 and of_class.min() > 1 and rows.group.nunique() >= FOLDS
 
 
 def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
 from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
 from facetell.errors import DataError, FileMissingError, UsageError
+from facetell.types import Label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,11 @@ class DataSet:
 
         >>> DataSet(name="clips", data=("x",), source="SDFVD").of_source("sdfvd and FaceForensics++, the train split")
         True
+        >>> DataSet(name="clips", data=("x",), source="DFD").of_source("dfdc_faces, real faces")
+        False
         """
-        return bool(self.source) and self.source.casefold() in training_data.casefold()
+        whole = rf"(?<![^\W_]){re.escape(self.source)}(?![^\W_])"  # dfdc_faces is of DFDC, and not of DFD
+        return bool(self.source) and re.search(whole, training_data, re.IGNORECASE) is not None
 
     def manifest(self, folder: Path, missing: list[str] | None = None) -> pd.DataFrame:
         """Its rows, with paths below `folder`; `missing` and errors as of `manifest_from`."""
@@ -109,7 +114,8 @@ def manifest_from(
         missing: is given what the sources list and the disk lacks, and the manifest therefore does not hold.
 
     Raises:
-        DataError: a source that is none of these, or of which nothing is there, or no row of that split.
+        DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
+            that the options give all of it; no row of that split.
         FileMissingError: nothing there.
     """
     gaps: list[str] = [] if missing is None else missing
@@ -124,6 +130,16 @@ def manifest_from(
 
 
 def _one(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
+    rows = _rows(source, options, layout, missing)
+    if options is not None and options.label is not None and (rows.label != options.label).any():
+        raise DataError(
+            f"{source} says itself what is fake, and not that all is {(Label.REAL, Label.FAKE)[options.label].value}.",
+            "Leave the label out, or give another source.",
+        )
+    return rows
+
+
+def _rows(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
     if layout is None:
         if _is_manifest(source):
             return read_manifest(source)

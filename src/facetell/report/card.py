@@ -80,7 +80,7 @@ def _calibration(report: Mapping[str, Any]) -> list[str]:
         for rate, share in rates.items():
             low, high = share["ci95"]
             shown = f"{share['value']:.1%} | {low:.1%} … {high:.1%} | {share['n']}"
-            lines.append(f"| {source} | {float(rate):.0%} | {shown} |")
+            lines.append(f"| {source} | {100 * float(rate):g}% | {shown} |")
     return lines
 
 

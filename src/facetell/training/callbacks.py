@@ -111,6 +111,11 @@ class Curves(Callback):
         assert isinstance(pl_module, Module)
         joined = {name: np.concatenate([output[name] for output in self.outputs]) for name in self.outputs[0]}
         self.outputs = []
+        if not all(np.isfinite(values).all() for values in joined.values()):
+            raise TrainingError(
+                f"The network's answers are no numbers any more at step {trainer.global_step}.",
+                "Lower learning_rate, or set clip_norm; the checkpoints before this step are good.",
+            )
         self.metrics = {name: float(value) for name, value in pl_module.metrics(joined).items()}
         pl_module.log_dict({f"val_{name}": value for name, value in self.metrics.items()})
         row = {"step": trainer.global_step, "seconds": round(self.budget.seconds, 1), "learning_rate": self.budget.rate}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
@@ -22,6 +23,8 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, default_convert
 
+from facetell.data.manifest import check_leaks
+from facetell.data.split import rows_in
 from facetell.errors import TrainingError, UsageError
 from facetell.files import make_folder, replacing
 from facetell.training.callbacks import Budget, Checkpoints, Curves, Report
@@ -57,6 +60,7 @@ def fit(
         workers: processes that make batches; 0 makes them in this one.
 
     Raises:
+        LeakError: caches that together have a group, or an original and its fake, in both training and dev split.
         TrainingError: data without both classes, a loss that is not a number, a checkpoint that is corrupt or of
             another recipe, a folder that already holds a training that is not to be resumed.
         RecipeError: `recipe.monitor` is no metric of the task.
@@ -68,6 +72,7 @@ def fit(
         given = {"--resume": resume, "--max-minutes": max_minutes is not None, "--device": device != "auto"}
         if unused := [option for option, is_given in {**given, "--workers": workers > 0}.items() if is_given]:
             raise UsageError(f"{task.name} does not use {', '.join(unused)}.", "Leave it out; it trains in seconds.")
+        _check_leaks(caches)
         return task.fit(recipe, caches, out)
     if max_minutes is not None and not max_minutes > 0:  # not a number is no time either
         raise UsageError(f"--max-minutes {max_minutes:g} leaves no time to train.", "Give more than 0.")
@@ -75,6 +80,7 @@ def fit(
     if latest is not None and not resume:
         raise TrainingError(f"{out} already holds a training.", "Resume it with --resume, or choose another folder.")
     state = read_checkpoint(latest, recipe) if latest is not None else None
+    _check_leaks(caches)
     make_folder(out)
     torch.manual_seed(recipe.seed)
     module = task.module(recipe)
@@ -89,6 +95,16 @@ def fit(
     last = read_checkpoint(latest_in(out) or out / "best.ckpt", recipe)["facetell"]
     about = best["facetell"]
     return Run(module.cpu().eval(), recipe, out, about["step"], about["metrics"], last["seconds"])
+
+
+def _check_leaks(caches: Sequence[FaceCache]) -> None:
+    """Each cache is sound by itself; two of one data set may have been split differently."""
+    if len(caches) > 1:
+        splits = [
+            np.select([rows_in(cache.manifest, "train"), rows_in(cache.manifest, "dev")], ["train", "dev"], "")
+            for cache in caches
+        ]
+        check_leaks(pd.concat([cache.manifest for cache in caches]).assign(split=np.concatenate(splits)))
 
 
 def average(

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from facetell.data.split import rows_in
 from facetell.detectors import DetectorCard
-from facetell.errors import TrainingError
+from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.files import make_folder
 from facetell.networks.background import behind
@@ -95,6 +95,10 @@ class FrameRecipe(Recipe):
     wide: bool = False  # the first of its looks takes a wider crop, reduced to `size`
     validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
     votes: tuple[Part, ...] = PARTS  # the opinions that count in an ensemble
+
+    def __post_init__(self) -> None:
+        if not self.version:  # the card would refuse it, when the training is over
+            raise RecipeError("version must not be empty.")
 
 
 class FrameModule(Module):

@@ -1,7 +1,8 @@
 """DFDC, Kaggle and full: parts with a `metadata.json` each, or one flat folder with it; the test set with `labels.csv`.
 
 Parts share no people, so the part is the group; in a flat folder the original is. The `split` of `metadata.json` is
-always "train" and therefore none. A video's name is its own over all parts, and in the sample taken from them.
+always "train" and therefore none, unless the test set lies beside. A video's name is its own over all parts, and in the
+sample taken from them.
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ def _is_test_list(path: Path) -> bool:
 
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("dfdc", [], [])
+    tested = _is_test_list(root / "labels.csv")
     for path in _lists(root):
-        _read_part(path, listing)
-    if _is_test_list(root / "labels.csv"):
+        _read_part(path, listing, split="train" if tested else "")
+    if tested:
         _read_test(root, listing)
     return listing
 
 
-def _read_part(path: Path, listing: Listing) -> None:
+def _read_part(path: Path, listing: Listing, split: str) -> None:
     folder = path.parent.resolve()
     rows = read_json(path)
     part = PART.search(folder.name)
@@ -49,7 +51,7 @@ def _read_part(path: Path, listing: Listing) -> None:
     for name, row in rows.items():
         label = label_of(row.get("label"), f"{path}, {name}")
         file = folder / inside(name, str(path))
-        original = row.get("original") or ""
+        original = row.get("original")
         if not file.is_file():
             listing.missing.append(f"{folder.name}/{name}")
             continue
@@ -59,8 +61,9 @@ def _read_part(path: Path, listing: Listing) -> None:
                 label=label,
                 dataset="DFDC",
                 method="DFDC" if label == FAKE else "",
-                original=Path(original).stem if label == FAKE else "",
+                original=Path(original).stem if label == FAKE and isinstance(original, str) else "",  # NaN: unknown
                 group=f"part {part[1]}" if part else "",
+                split=split,
                 video=file.stem,
             )
         )

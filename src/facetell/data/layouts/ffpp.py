@@ -17,6 +17,7 @@ from facetell.errors import ManifestError
 PAIR = re.compile(r"^(?P<target>\d{3})_(?P<source>\d{3})$")
 DFD = re.compile(r"^(?P<target>\d+)(_(?P<source>\d+))?__(?P<scene>.+?)(__(?P<code>[A-Z0-9]{8}))?$")
 DFD_FOLDERS = ("actors", "DeepFakeDetection")
+MASKS = "masks"  # stands where a compression does: videos of what was altered, not of faces
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = ("", "splits", "dataset/splits")
 
@@ -30,7 +31,7 @@ def _read(root: Path, options: Options) -> Listing:
     files = []
     for label, folder in ((REAL, "original_sequences"), (FAKE, "manipulated_sequences")):
         found = sorted((root.resolve() / folder).glob("*/*/videos/*"))
-        files += [(label, path) for path in found if path.suffix.lower() in VIDEOS]
+        files += [(label, path) for path in found if path.suffix.lower() in VIDEOS and path.parts[-3] != MASKS]
     split_of, pairs = _official(root)
     names = {path.stem for _, path in files}
     pairs += [(match["target"], match["source"]) for name in names if (match := PAIR.match(name))]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from facetell.data.layouts.base import Layout, Listing, Options, inside, label_of, read_csv, still
+from facetell.data.layouts.base import PICTURES, Layout, Listing, Options, inside, label_of, read_csv, still
 from facetell.data.manifest import COLUMNS, Item
 from facetell.data.tar import members
 from facetell.errors import DataError, ManifestError
@@ -80,7 +80,8 @@ def _item(row: dict[str, Any], root: Path, where: str, options: Options) -> Item
     crop = row.get("crop", "").lower()
     if crop not in TRUE | FALSE:
         raise ManifestError(f"{where}: crop is {crop!r}.", "Use true or false.")
-    frame = row.get("frame") or str(still(path.stem)[1])
+    of_stem = still(path.stem)[1] if Path(row.get("member") or path).suffix.lower() in PICTURES else -1
+    frame = row.get("frame", "").removesuffix(".0") or str(of_stem)  # a column with a gap comes as 3.0
     if not frame.lstrip("-").isdigit():
         raise ManifestError(f"{where}: frame is {frame!r}.", "Use a whole number.")
     known = {name: row[name] for name in COLUMNS if name in row}
