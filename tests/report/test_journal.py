@@ -91,6 +91,66 @@ def test_broken_off_anywhere_the_whole_lines_count_and_the_run_goes_on(path: Pat
         assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\0" * 50,
+        b"\0\r\0",
+        b"",
+        b"5",
+        b"[]",
+        b"{}",
+        b'{"stamp": null, "verdict": {}}',
+        b'{"stamp": null, "verdict": {"path": "a.mp4", "error": null}}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+    ids=lambda garbage: str(garbage[:20]),
+)
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_line_that_cannot_be_read_counts_for_nothing_and_costs_no_other(
+    garbage: bytes, after: int, path: Path, tmp_path: Path
+) -> None:
+    files = filled(path, tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[: after + 1], garbage + b"\n", *lines[after + 1 :]]))
+    for count in (3, 4):
+        journal = Journal(path, SETTINGS)
+        assert len(journal) == count
+        assert all(journal.get(str(file)) for file in files)
+        journal.add(verdict_on(tmp_path / "new.mp4"), None)
+
+
+def changed(path: Path, key: str, value: object) -> None:
+    """Put another value into the first verdict of a journal."""
+    lines = path.read_text().splitlines()
+    entry = json.loads(lines[1])
+    entry["verdict"][key] = value
+    path.write_text("\n".join([lines[0], json.dumps(entry), *lines[2:], ""]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("p_fake", "x"),
+        ("label", "MAYBE"),
+        ("tracks", [{}]),
+        ("tracks", 5),
+        ("coverage", {"problems": []}),
+        ("video", {}),
+        ("provenance", "x"),
+        ("path", ["a"]),
+        ("unknown", 1),
+    ],
+)
+def test_a_verdict_that_makes_no_sense_is_none(key: str, value: object, path: Path, tmp_path: Path) -> None:
+    (file, *others) = filled(path, tmp_path)
+    changed(path, key, value)
+    journal = Journal(path, SETTINGS)
+    assert journal.get(str(file)) is None
+    assert all(journal.get(str(other)) for other in others)
+
+
 def test_a_full_disk_keeps_what_was_finished(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = filled(path, tmp_path)
     journal = Journal(path, SETTINGS)

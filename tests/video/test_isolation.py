@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -201,8 +203,18 @@ def test_a_file_within_another_is_read_where_it_lies(pool: ReaderPool, portrait_
     rest.close()
 
 
+FRAME: dict[str, Any] = {"slot": 0, "number": 0, "time_s": 0.0, "size": [48, 64], "paired": False}
+
+
 class TestHarm:
     """A process that dies, hangs or lies: a named error, and the next file is read."""
+
+    @pytest.fixture
+    def truth(self, portrait_clip: Path) -> dict[str, Any]:
+        """What a reading process says of the file at first."""
+        with VideoReader(portrait_clip) as plain:
+            info = asdict(plain.info) | {"frame_rate": "30", "pixel_aspect": "1"}
+            return {"info": info, "origin": asdict(plain.provenance())}
 
     def healthy(self, pool: ReaderPool, path: Path) -> bool:
         with pool.open(path, "every:10") as reader:
@@ -269,13 +281,50 @@ class TestHarm:
             {"error": {"type": "SystemExit", "message": "", "advice": ""}},
             {"error": {"type": "FacetellError", "message": "", "advice": ""}},
             {"error": "no"},
+            {"error": {"type": "LimitError", "message": 5, "advice": []}},
             {"slot": 5, "number": 0, "time_s": 0, "size": [9, 9]},
             [],
         ],
     )
     def test_a_lie(self, lie: object, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.boot(monkeypatch, f"wire.send({{'missing': []}}); wire.receive(); wire.send({lie!r}); wire.receive()")
+        self.boot(monkeypatch, f"wire.send({lie!r})")
         with pytest.raises(ReaderCrashError, match=r"portrait\.mp4"):
+            ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            *({name: "x"} for name in ("width", "height", "duration_s", "frame_count", "rotation", "bit_rate")),
+            *({name: -1} for name in ("width", "frame_count", "bit_rate", "bit_depth", "size_bytes")),
+            *({name: 0} for name in ("width", "height", "frame_count", "container", "is_still")),
+            *({name: True} for name in ("width", "bit_rate")),
+            *({name: 10**30} for name in ("width", "height", "frame_count", "bit_rate", "size_bytes")),
+            *({"duration_s": value} for value in (float("nan"), float("inf"), -1.0, 1e300, 2)),
+            *({"frame_rate": value} for value in (30, "x", "-30", "1/0", "1e999999999", "nan", "9" * 400)),
+            *({"pixel_aspect": value} for value in (None, "1e999999999")),
+            *({"audio": value} for value in ("x", {}, {"codec": "aac", "sample_rate": "x", "channels": 2})),
+            {"width": 10_000, "height": 10_000},
+            {"rotation": 45},
+            {"unknown": 1},
+        ],
+        ids=str,
+    )
+    def test_a_lie_about_the_file(
+        self, lie: dict, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lies = truth | {"info": truth["info"] | lie}
+        self.boot(monkeypatch, f"nan, inf = float('nan'), float('inf'); wire.send({lies!r})")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
+            ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize(
+        "lie", [{"encoder": 5}, {"device": []}, {"tags": [[1, 2]]}, {"tags": {"a": None}}, {"notes": [3]}], ids=str
+    )
+    def test_a_lie_about_the_files_making(
+        self, lie: dict, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.boot(monkeypatch, f"wire.send({truth | {'origin': truth['origin'] | lie}!r})")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
             ReaderPool().open(portrait_clip)
 
     @pytest.mark.parametrize(
@@ -284,34 +333,102 @@ class TestHarm:
             {"memory": 10**12},
             {"memory": -1},
             {"memory": "much"},
-            {"slot": 0, "number": 0, "time_s": 0.0, "size": [90, 90]},
-            {"slot": "a", "number": 0, "time_s": 0.0, "size": [1, 1]},
-            {"slot": 0, "number": 0, "time_s": "nan", "size": [1, 1]},
+            FRAME | {"size": [90, 90]},
+            *(FRAME | {"slot": slot} for slot in ("a", None, 99)),
+            *(FRAME | {"size": size} for size in ([0, 64], [64, 0], [-1, 5], [-1, -5], [1.0, 1], ["1", 1], [1], 1)),
+            *(FRAME | {"number": number} for number in (1, -1, "0", None, [])),
+            *(FRAME | {"time_s": time_s} for time_s in ("nan", "inf", None, 10**400)),
             {"end": 1},
+            *({"corrupt_packets": count} for count in (-1, 2**31, "x", None, float("inf"))),
         ],
+        ids=str,
     )
-    def test_a_lie_about_frames(self, lie: object, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with VideoReader(portrait_clip) as plain:
-            from dataclasses import asdict
-
-            truth = {"info": asdict(plain.info), "origin": asdict(plain.provenance())}
-        truth["info"] |= {"frame_rate": "30", "pixel_aspect": "1"}
-        said = f"wire.send({{'missing': []}}); wire.receive(); wire.send({truth!r}); wire.send({lie!r}); wire.receive()"
-        self.boot(monkeypatch, said)
+    def test_a_lie_about_frames(
+        self, lie: object, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        memory = "" if "memory" in str(lie) else "wire.send({'memory': 20_000}); wire.receive()\n"
+        self.boot(monkeypatch, f"inf = float('inf'); wire.send({truth!r})\n{memory}wire.send({lie!r})")
         with ReaderPool().open(portrait_clip) as reader, pytest.raises(ReaderCrashError, match="makes no sense"):
             list(reader)
 
-    @pytest.mark.parametrize("noise", [b"\xff\xfe\n", b"[1, 2]\n", b"x" * 5_000_000])
-    def test_noise(self, noise: bytes, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        count, byte = len(noise), noise[:1]
-        data = f"{byte!r} * {count}" if count > 99 else repr(noise)
-        said = f"wire.send({{'missing': []}}); wire.receive(); wire.socket.sendall({data}); wire.receive()"
-        self.boot(monkeypatch, said)
-        with pytest.raises(ReaderCrashError, match=r"portrait\.mp4"):
+    @pytest.mark.parametrize("size", [0, -1, 10**9, "x"])
+    def test_a_lie_about_sound(
+        self, size: object, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = {"slot": 0, "time_s": 0.0, "size": size}
+        self.boot(
+            monkeypatch, f"wire.send({truth!r}); wire.send({{'memory': 20_000}}); wire.receive(); wire.send({said})"
+        )
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
+            list(ReaderPool().sound(portrait_clip))
+
+    @pytest.mark.parametrize(("number", "most"), [("0", 1), ("number", 60)])
+    def test_frames_without_end(
+        self, number: str, most: int, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = f"{FRAME!r} | {{'number': {number}}}"
+        loop = f"for number in range(100_000): wire.send({said}); wire.receive()"
+        self.boot(monkeypatch, f"wire.send({truth!r}); wire.send({{'memory': 20_000}}); wire.receive()\n{loop}")
+        with ReaderPool().open(portrait_clip) as reader:
+            frames = iter(reader)
+            assert [next(frames).number for _ in range(most)] == list(range(most))
+            with pytest.raises(ReaderCrashError, match="makes no sense"):
+                next(frames)
+
+    def test_sound_without_end(self, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = {"slot": 0, "time_s": 0.0, "size": 9}
+        loop = f"for _ in range(10_000): wire.send({said}); wire.receive()"
+        self.boot(monkeypatch, f"wire.send({truth!r}); wire.send({{'memory': 20_000}}); wire.receive()\n{loop}")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
+            list(ReaderPool(Limits(frames=100)).sound(portrait_clip))
+
+    @pytest.mark.parametrize(
+        "noise",
+        [
+            *(repr(noise) for noise in (b"\xff\xfe\n", b"[1, 2]\n", b"[{}, 'a']\n", b"5\n")),
+            "b'x' * 5_000_000",
+            "b'[' * 100_000 + b'\\n'",
+        ],
+    )
+    def test_noise(self, noise: str, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.boot(monkeypatch, f"wire.socket.sendall({noise})")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
             ReaderPool().open(portrait_clip)
 
+    def test_a_message_byte_by_byte(self, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.boot(monkeypatch, "for byte in b' ' * 40 + b'\\n': wire.socket.sendall(bytes([byte])); time.sleep(0.25)")
+        with pytest.raises(LimitError, match=r"takes more than . s to read"):
+            ReaderPool(Limits(seconds=3, share=1e-9)).open(portrait_clip)
+
+    def test_a_process_that_takes_no_answers(
+        self, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its owner would wait to be heard, once for each frame."""
+        count = 3000
+        lies = truth | {"info": truth["info"] | {"frame_count": count}}
+        said = f"for number in range({count}): wire.send({FRAME!r} | {{'number': number}})"
+        self.boot(
+            monkeypatch, f"wire.send({lies!r}); wire.send({{'memory': 20_000}}); wire.receive()\n{said}\nraise OSError"
+        )
+        with ReaderPool(Limits(seconds=3, share=1e-9)).open(portrait_clip) as reader, pytest.raises(LimitError):
+            list(reader)
+
+    def test_files_that_nobody_asked_for(
+        self, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        line = f"json.dumps([{FRAME!r} | {{'number': number}}, 0]).encode() + b'\\n'"
+        loop = f"for number in range(50): socket.send_fds(wire.socket, [{line}], [0] * 4); wire.receive()"
+        self.boot(monkeypatch, f"wire.send({truth!r}); wire.send({{'memory': 20_000}}); wire.receive()\n{loop}")
+        with ReaderPool().open(portrait_clip) as reader:
+            frames = iter(reader)
+            next(frames)
+            before = len(os.listdir("/dev/fd"))
+            for _ in range(49):
+                next(frames)
+            assert len(os.listdir("/dev/fd")) == before
+
     def test_a_process_that_does_not_start(self, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.boot(monkeypatch, "raise SystemExit(3)")
+        monkeypatch.setattr(isolation, "_BOOT", "raise SystemExit(3)")
         with pytest.raises(ReaderCrashError, match="cannot be started"):
             ReaderPool().open(portrait_clip)
         monkeypatch.setattr(sys, "executable", "/missing/python")
@@ -319,13 +436,15 @@ class TestHarm:
             ReaderPool().open(portrait_clip)
 
     def boot(self, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-        """Let reading processes say this instead."""
+        """Let reading processes say this when they are given a file."""
         lines = (
-            "import json, socket, sys",
+            "import json, socket, sys, time",
             "control, memory, sys.path, limits = json.loads(sys.argv[1])",
             "from facetell.video.wire import Wire",
             "wire = Wire(socket.socket(fileno=control))",
+            "wire.send({'missing': []}); wire.receive()",
             said,
+            "while wire.receive(): pass",
         )
         monkeypatch.setattr(isolation, "_BOOT", "\n".join(lines))
 

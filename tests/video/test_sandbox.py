@@ -1,7 +1,10 @@
 """What a process that has shut itself in can no longer do."""
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,15 +13,32 @@ from facetell.video import sandbox
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the bars are Linux's")
 
 PREPARE = """
-import ctypes, mmap, os, socket, subprocess, sys, threading, time
+import ctypes, fcntl, mmap, os, resource, signal, socket, subprocess, sys, threading, time
 from facetell.video import sandbox
 handle = open(sys.executable, "rb")
+other = int(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+
+def tgkill(process, thread, number):
+    if libc.tgkill(process, thread, number):
+        raise OSError(ctypes.get_errno(), "refused")
+
 missing = sandbox.enter(300)
 """
 
 
-def shut_in(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PREPARE + code], capture_output=True, text=True)
+def shut_in(code: str, other: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that has shut itself in and knows the number of another."""
+    return subprocess.run([sys.executable, "-c", PREPARE + code, str(other)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[int]:
+    """A process of the user that the other ones become."""
+    rights = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    with subprocess.Popen(["sleep", "600"], **rights) as process:
+        yield process.pid
+        process.kill()
 
 
 def test_all_protections_are_there() -> None:
@@ -39,18 +59,29 @@ def test_all_protections_are_there() -> None:
         "os.execv('/bin/true', ['true'])",
         "subprocess.run(['true'])",
         "os.kill(os.getppid(), 0)",
+        "os.kill(other, 0)",
+        "tgkill(other, other, 0)",
+        "resource.prlimit(other, resource.RLIMIT_NOFILE)",
+        "resource.prlimit(other, resource.RLIMIT_NOFILE, (3, 3))",
+        "fcntl.fcntl(handle, fcntl.F_SETOWN, other)",
+        "fcntl.fcntl(handle, fcntl.F_SETSIG, 9)",
+        "fcntl.fcntl(handle, fcntl.F_SETFL, os.O_ASYNC)",
+        "fcntl.lockf(handle, fcntl.LOCK_SH)",
         "os.setuid(0)",
         "os.pipe()",
         "os.memfd_create('a')",
     ],
 )
-def test_what_it_cannot_do(attempt: str) -> None:
-    done = shut_in(f"""
+def test_what_it_cannot_do(attempt: str, victim: int) -> None:
+    done = shut_in(
+        f"""
 try:
     {attempt}
 except OSError as error:
     print("refused", error.errno)
-""")
+""",
+        victim,
+    )
     assert done.stdout.startswith("refused"), done.stderr
 
 
@@ -66,6 +97,21 @@ mmap.mmap(-1, 2**20)[:3] = b"abc"
 print(data[1:4], len(results), os.getuid() != 0 and os.geteuid() != 0)
 """)
     assert done.stdout == "b'ELF' 3 True\n", done.stderr
+
+
+def test_what_it_can_do_to_itself() -> None:
+    done = shut_in("""
+caught = []
+signal.signal(signal.SIGUSR1, lambda *_: caught.append("signal"))
+signal.raise_signal(signal.SIGUSR1)
+tgkill(os.getpid(), threading.get_native_id(), signal.SIGUSR1)
+for process in (0, os.getpid()):
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (60, 60))
+print(*caught, os.fstat(os.dup(handle.fileno())).st_size > 0, flush=True)
+os.abort()
+""")
+    assert done.stdout == "signal signal True\n", done.stderr
+    assert -done.returncode == signal.SIGABRT
 
 
 def test_threads_that_ran_before_are_shut_in_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -15,13 +16,14 @@ from facetell.report.json import verdict_from_dict, verdict_to_dict
 from facetell.types import Verdict
 
 SCHEMA = "facetell-journal/1"
+_GARBAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # what comes of it
 
 
 class Journal:
     """One line of JSON per verdict, in a file that is there as long as the run's report is not.
 
     A journal of a run with other settings is begun anew; what ended in an error is tried again. Where one breaks off
-    within a line, the lines before count. Pictures are not kept.
+    within a line, the lines before count; of a line that cannot be read, nothing does. Pictures are not kept.
 
     Args:
         path: the journal.
@@ -33,14 +35,14 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self._verdicts: dict[str, tuple[list[int] | None, dict]] = {}
+        self._verdicts: dict[str, tuple[list[int] | None, Verdict]] = {}
         header = json.dumps({"schema": SCHEMA, "settings": settings}).encode() + b"\n"
         try:
             self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open as long as the run
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}.", "Choose another folder.") from error
         self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
+        lines = io.BytesIO(self._file.read()).readlines()
         self._length = 0
         if lines[:1] == [header]:
             self._length = len(header)
@@ -55,7 +57,7 @@ class Journal:
     def get(self, path: str) -> Verdict | None:
         """The verdict on this file, if there is one and the file has not changed since."""
         stamp, verdict = self._verdicts.get(path, (None, None))
-        return verdict_from_dict(verdict) if verdict and stamp == stamp_of(path) else None
+        return verdict if verdict and stamp == stamp_of(path) else None
 
     def add(self, verdict: Verdict, stamp: list[int] | None) -> None:
         """Keep a verdict, with its file's stamp from before it was read.
@@ -74,10 +76,13 @@ class Journal:
         for line in lines:
             if not line.endswith(b"\n"):
                 return
-            entry = json.loads(line)
-            if entry["verdict"]["error"] is None:
-                self._verdicts[entry["verdict"]["path"]] = (entry["stamp"], entry["verdict"])
             self._length += len(line)
+            with suppress(*_GARBAGE):  # that file is judged anew
+                entry = json.loads(line)
+                verdict = verdict_from_dict(entry["verdict"])
+                verdict_to_dict(verdict)  # its report can be written
+                if verdict.error is None:
+                    self._verdicts[verdict.path] = (entry["stamp"], verdict)
 
     def _append(self, line: bytes) -> None:
         if not self._in_place():

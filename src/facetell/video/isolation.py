@@ -12,6 +12,7 @@ import logging
 import math
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -50,6 +51,7 @@ _START_S = 60.0  # until a new process must be ready
 _DYING_S = 5.0
 _SLOTS = 20  # at most, and at least two
 _SLOT_BYTES = 24 * 2**20  # all slots together, unless two take more
+_TOO_MUCH = 2**63  # for any number about a file
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _BOOT = """
 import json, sys
@@ -179,7 +181,7 @@ class Worker:
             raise ReaderCrashError(f"The process that reads files cannot be started: {error.strerror}.") from error
         finally:
             other.close()
-        self._wire = Wire(own)
+        self._wire = Wire(own, files=0)
         self.end = weakref.finalize(self, _end, self.process, own, self._memory)
 
     def await_ready(self) -> None:
@@ -209,13 +211,10 @@ class Worker:
             ValueError: something came that is no message.
             LimitError, ReaderCrashError: the process is gone.
         """
-        self._wire.socket.settimeout(max(seconds, 0.001))
-        got = self._wire.receive()
+        got = self._wire.receive(seconds)
         if got is None:
             raise self._obituary()
-        message, files = got
-        for file in files:
-            os.close(file)
+        message, _ = got
         if not isinstance(message, dict):
             raise ValueError("no message")
         if "crash" in message:
@@ -239,6 +238,8 @@ class Worker:
         Raises:
             ValueError, IndexError, TypeError: there is no such picture.
         """
+        if min(height, width) < 1:
+            raise ValueError(f"a picture of {width}×{height}")
         return self._slots[slot][: height * width * 3].reshape(height, width, 3)
 
     def pair(self, slot: int, height: int, width: int) -> np.ndarray:
@@ -247,6 +248,8 @@ class Worker:
 
     def samples(self, slot: int, count: int) -> np.ndarray:
         """The (n, 2) int16 samples in a slot; likewise."""
+        if count < 1:
+            raise ValueError(f"{count} samples")
         return self._slots[slot][: 4 * count].view(np.int16).reshape(count, 2)
 
     def _obituary(self) -> FacetellError:
@@ -285,9 +288,9 @@ class IsolatedReader:
         self._worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
         with self._sense():
             message = self._hear(self._worker)
-            self.info = _info(message["info"])
+            self.info = _info(message["info"], self._worker.limits)
             self._origin = _origin(message["origin"])
-        extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
+            extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
         self._allowed, self._left = self._allowed + extra, self._left + extra
 
     def provenance(self) -> Provenance:
@@ -295,37 +298,43 @@ class IsolatedReader:
         return self._origin
 
     def __iter__(self) -> Iterator[Frame]:
-        def frame(worker: Worker, message: dict[str, Any]) -> Frame:
+        def frame(worker: Worker, message: dict[str, Any], number: int) -> Frame:
+            if message["number"] != number or number == self.info.frame_count:
+                raise ValueError(f"not frame {number}")
             place = message["slot"], *message["size"]
-            pair = worker.pair(*place) if message["paired"] else None
-            return Frame(int(message["number"]), _time(message), worker.picture(*place), pair)
+            picture = worker.picture(*place)
+            return Frame(number, _time(message), picture, worker.pair(*place) if message["paired"] else None)
 
         return self._items(frame)
 
     def sound(self) -> Iterator[Samples]:
         """The file's first sound, if that was asked for; samples last until the next are."""
 
-        def samples(worker: Worker, message: dict[str, Any]) -> Samples:
+        def samples(worker: Worker, message: dict[str, Any], _: int) -> Samples:
             return _time(message), worker.samples(message["slot"], message["size"])
 
         return self._items(samples)
 
-    def _items(self, made: Callable[[Worker, dict[str, Any]], T]) -> Iterator[T]:
-        """What lies in one slot after the other, made of that and the message about it."""
+    def _items(self, made: Callable[[Worker, dict[str, Any], int], T]) -> Iterator[T]:
+        """What lies in one slot after the other, made of that, the message about it and how many came before."""
+        count = 0
         while (worker := self._worker) is not None:
             with self._sense():
                 message, item = self._hear(worker), None
                 if "memory" in message:
-                    worker.say({"slots": worker.make_slots(self._checked_size(message["memory"]))})
+                    self._answer(worker, {"slots": worker.make_slots(self._checked_size(message["memory"]))})
                 elif "slot" in message:
-                    item = made(worker, message)
+                    item = made(worker, message, count)
+                    count += 1
+                    if count > worker.limits.frames:
+                        raise ValueError("no end")
                 else:
-                    self.corrupt_packets = int(message["corrupt_packets"])
+                    self.corrupt_packets = _corrupt(message)
                     self._worker = None
                     self._done(worker)
             if item is not None:
                 yield item
-                worker.say({"free": message["slot"]})
+                self._answer(worker, {"free": message["slot"]})
 
     def __enter__(self) -> IsolatedReader:
         return self
@@ -341,9 +350,9 @@ class IsolatedReader:
 
     def _hear(self, worker: Worker) -> dict[str, Any]:
         """The next message, if it is no error, in what is left of the time for waiting."""
-        start = time.monotonic()
         try:
-            message = worker.hear(self._left)
+            with self._counted():
+                message = worker.hear(self._left)
         except TimeoutError as error:
             self.close()
             raise LimitError(
@@ -352,7 +361,6 @@ class IsolatedReader:
         except (LimitError, ReaderCrashError) as error:
             self._worker = None
             raise type(error)(f"{self.name} cannot be read: {error.message}", error.advice) from error
-        self._left -= time.monotonic() - start
         if "error" in message:
             error = _error(message["error"])
             if isinstance(error, LimitError):  # it may be short of memory: not fit for another file
@@ -362,6 +370,19 @@ class IsolatedReader:
                 self._done(worker)
             raise error
         return message
+
+    def _answer(self, worker: Worker, message: dict[str, Any]) -> None:
+        with self._counted():  # a process that does not listen is waited for, too
+            worker.say(message)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Time spent in here is time spent waiting."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._left -= time.monotonic() - start
 
     def _checked_size(self, size: int) -> int:
         assert self._worker is not None
@@ -403,22 +424,57 @@ def _end(process: subprocess.Popen[bytes], wire: socket.socket, memory: int) -> 
     process.wait()
 
 
-def _info(fields: dict[str, Any]) -> VideoInfo:
+def _info(fields: dict[str, Any], limits: Limits) -> VideoInfo:
     rate, audio = fields["frame_rate"], fields["audio"]
-    return VideoInfo(
-        **fields
-        | {
-            "frame_rate": None if rate is None else Fraction(rate),
-            "pixel_aspect": Fraction(fields["pixel_aspect"]),
-            "audio": None if audio is None else AudioInfo(**audio),
-        }
+    info = _typed(
+        VideoInfo(
+            **fields
+            | {
+                "frame_rate": None if rate is None else _fraction(rate),
+                "pixel_aspect": _fraction(fields["pixel_aspect"]),
+                "audio": None if audio is None else _typed(AudioInfo(**audio)),
+            }
+        )
     )
+    if not 1 <= info.width * info.height <= limits.pixels or info.rotation not in (0, 90, 180, 270):
+        raise ValueError(f"a picture of {info.width}×{info.height}, turned by {info.rotation}")
+    if info.frame_count is not None and not 1 <= info.frame_count <= limits.frames:
+        raise ValueError(f"{info.frame_count} frames")
+    return info
+
+
+def _typed(made: T) -> T:
+    """What was made of a message's fields, if each is of its type, and no number below 0 or without end."""
+    for name, kind in get_type_hints(type(made)).items():
+        value = getattr(made, name)
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            raise TypeError(f"{name} of {type(value)}")
+        if isinstance(value, int | float | Fraction) and not 0 <= value < _TOO_MUCH:
+            raise ValueError(f"{name} out of range")
+    return made
+
+
+def _fraction(text: str) -> Fraction:
+    """What `str` made of a fraction; nothing else that is one, such as 1e999999999, which takes for ever."""
+    if not re.fullmatch(r"\d{1,20}(/\d{1,20})?", text):
+        raise ValueError("no fraction")
+    return Fraction(text)
 
 
 def _origin(fields: dict[str, Any]) -> Provenance:
-    return Provenance(
-        fields["encoder"], fields["created"], fields["device"], dict(fields["tags"]), tuple(fields["notes"])
-    )
+    encoder, created, device = fields["encoder"], fields["created"], fields["device"]
+    tags, notes = dict(fields["tags"]), tuple(fields["notes"])
+    named = [text for text in (encoder, created, device) if text is not None]
+    if not all(isinstance(text, str) for text in (*named, *tags, *tags.values(), *notes)):
+        raise TypeError("a tag that is no text")
+    return Provenance(encoder, created, device, tags, notes)
+
+
+def _corrupt(message: dict[str, Any]) -> int:
+    count = int(message["corrupt_packets"])
+    if not 0 <= count < 2**31:
+        raise ValueError(f"{count} corrupt packets")
+    return count
 
 
 def _time(message: dict[str, Any]) -> float:
@@ -432,4 +488,7 @@ def _error(fields: dict[str, str]) -> FacetellError:
     kind = getattr(errors, fields["type"], None)
     if not (isinstance(kind, type) and issubclass(kind, InputError | UsageError)):
         raise ValueError(f"an error of type {fields['type']!r}")
-    return kind(fields["message"], fields["advice"])
+    message, advice = fields["message"], fields["advice"]
+    if not (isinstance(message, str) and isinstance(advice, str)):
+        raise TypeError("an error without words")
+    return kind(message, advice)

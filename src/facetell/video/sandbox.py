@@ -11,6 +11,7 @@ import os
 import platform
 import struct
 import sys
+from collections.abc import Mapping
 
 MEMORY, PROCESSOR, SYSTEM, RIGHTS = (
     "a limit on memory",
@@ -73,6 +74,7 @@ _CALLS = {
     "getrandom": (318, 278),
     "rseq": (334, 293),
 }
+_FCNTL = (0, 1, 2, 3, 1030)  # duplicate, ask, and close on exec; no owner or signal, which could reach other processes
 _CLONE = (56, 220)
 _SECCOMP = (317, 277)
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the numbers, AUDIT_ARCH_…
@@ -135,7 +137,10 @@ def _filter_calls() -> bool:
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
     column, architecture = _MACHINES[platform.machine()]
-    code = program([numbers[column] for numbers in _CALLS.values()], _CLONE[column], architecture)
+    own = os.getpid()  # a user's other processes are not to be signalled, nor their limits changed
+    only = {"tgkill": (0, (own,)), "prlimit64": (0, (0, own)), "fcntl": (1, _FCNTL)}
+    calls = {numbers[column]: only.get(name) for name, numbers in _CALLS.items()}
+    code = program(calls, _CLONE[column], architecture)
     buffer = ctypes.create_string_buffer(code)
     header = struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))  # struct sock_fprog, padded as C does
     libc = ctypes.CDLL(None, use_errno=True)
@@ -145,8 +150,14 @@ def _filter_calls() -> bool:
     return not libc.syscall(*map(ctypes.c_long, numbers), header)
 
 
-def program(allowed: list[int], clone: int, architecture: int) -> bytes:
-    """The filter as BPF instructions of 8 bytes: these calls, and `clone` for threads; anything else does not exist."""
+def program(calls: Mapping[int, tuple[int, tuple[int, ...]] | None], clone: int, architecture: int) -> bytes:
+    """The filter as BPF instructions of 8 bytes: these calls, and `clone` for threads; anything else does not exist.
+
+    Args:
+        calls: number -> the place of an argument and the values it may have; None: whatever its arguments.
+        clone: number of that call.
+        architecture: AUDIT_ARCH_… of the machine.
+    """
     load, equal, both, give = 0x20, 0x15, 0x54, 0x06  # LD|W|ABS, JMP|JEQ|K, ALU|AND|K, RET|K
     steps = [
         (load, 0, 0, 4),  # seccomp_data.arch
@@ -154,8 +165,17 @@ def program(allowed: list[int], clone: int, architecture: int) -> bytes:
         (give, 0, 0, _ERRNO | _ENOSYS),
         (load, 0, 0, 0),  # seccomp_data.nr
     ]
-    for number in allowed:
-        steps += [(equal, 0, 1, number), (give, 0, 0, _ALLOW)]
+    for number, only in calls.items():
+        allowed = [(give, 0, 0, _ALLOW)]
+        if only is not None:
+            place, values = only
+            allowed = [
+                (load, 0, 0, 16 + 8 * place),  # seccomp_data.args, the lower half: the kernel takes no more of an int
+                *((equal, len(values) - at, 0, value) for at, value in enumerate(values)),
+                (give, 0, 0, _ERRNO | _ENOSYS),
+                *allowed,
+            ]
+        steps += [(equal, 0, len(allowed), number), *allowed]
     steps += [
         (equal, 0, 4, clone),
         (load, 0, 0, 16),  # seccomp_data.args[0], the flags

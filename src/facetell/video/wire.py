@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import socket
+import time
 from typing import Any
 
 MAX_MESSAGE = 4 * 2**20  # bytes
@@ -18,14 +20,19 @@ _FILES = 4
 class Wire:
     """One end of a socket.
 
+    Args:
+        end: the socket.
+        files: how many may come at once; the kernel closes what comes beyond.
+
     >>> left, right = (Wire(end) for end in socket.socketpair())
     >>> left.send({"frame": 1})
     >>> right.receive()
     ({'frame': 1}, [])
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, files: int = _FILES) -> None:
         self.socket = end
+        self._most_files = files
         self._buffer = b""
         self._files: list[int] = []
 
@@ -42,25 +49,40 @@ class Wire:
             sent = self.socket.sendmsg([line], rights)
         self.socket.sendall(line[sent:])
 
-    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+    def receive(self, seconds: float | None = None) -> tuple[dict[str, Any], list[int]] | None:
         """The next message with the files that came along; None when the other end is gone.
 
+        Args:
+            seconds: until it must have come whole; None: no limit.
+
         Raises:
-            TimeoutError: nothing came in the socket's time.
+            TimeoutError: it did not.
             ValueError: something other than a message came.
         """
-        while b"\n" not in self._buffer:
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if b"\n" in self._buffer:
+                return self._first()
             if len(self._buffer) > MAX_MESSAGE:
                 raise ValueError("a message without end")
+            if seconds is not None:
+                self.socket.settimeout(left)
             try:
-                data, files, _, _ = socket.recv_fds(self.socket, _CHUNK, _FILES)
+                data, files, _, _ = socket.recv_fds(self.socket, _CHUNK, self._most_files)
             except ConnectionError:
                 return None
             if not data:
                 return None
             self._buffer += data
             self._files += files
+        raise TimeoutError
+
+    def _first(self) -> tuple[dict[str, Any], list[int]]:
+        """Take the first message out of what came."""
         line, _, self._buffer = self._buffer.partition(b"\n")
-        message, count = json.loads(line)
-        files, self._files = self._files[:count], self._files[count:]
+        try:
+            message, count = json.loads(line)
+            files, self._files = self._files[:count], self._files[count:]
+        except (TypeError, RecursionError) as error:
+            raise ValueError("no message") from error
         return message, files
