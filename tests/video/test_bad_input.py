@@ -101,9 +101,10 @@ def test_an_empty_file_and_sound_alone(tmp_path: Path) -> None:
         read(media.write_sound(tmp_path / "song.m4a"))
 
 
-def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
-    cover = media.write_picture(tmp_path / "cover.png", media.person())
-    path = tmp_path / "song.mp4"
+@pytest.mark.parametrize(("kind", "suffix"), [(".png", ".mp4"), (".jpg", ".mkv")])
+def test_cover_art_is_not_the_video(kind: str, suffix: str, tmp_path: Path) -> None:
+    cover = media.write_picture(tmp_path / f"cover{kind}", media.person())
+    path = tmp_path / f"song{suffix}"
     with av.open(str(cover)) as picture, av.open(str(path), "w") as out:
         art = out.add_stream_from_template(picture.streams.video[0])
         art.disposition = Disposition.attached_pic
@@ -111,7 +112,7 @@ def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
         film.width, film.height, film.pix_fmt = 160, 120, "yuv420p"
         for packet in picture.demux(video=0):
             if packet.size:
-                packet.stream = art
+                packet.stream, packet.pts, packet.dts = art, 0, 0
                 out.mux(packet)
         for image in media.numbered_frames(10):
             out.mux(film.encode(av.VideoFrame.from_ndarray(image)))
@@ -119,6 +120,20 @@ def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
     info = probe(path)
     assert (info.codec, info.width, info.frame_count) == ("h264", 160, 10)
     assert read(path)[0] == list(range(10))
+
+
+def test_no_larger_video_hides_the_one_that_players_show(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as out:
+        films = [out.add_stream("libx264", rate=30) for _ in range(2)]
+        for film, (width, height) in zip(films, ((320, 240), (160, 120)), strict=True):
+            film.width, film.height, film.pix_fmt = width, height, "yuv420p"
+        films[1].disposition = Disposition.default
+        for film in films:
+            for image in media.numbered_frames(10, (film.width, film.height)):
+                out.mux(film.encode(av.VideoFrame.from_ndarray(image)))
+            out.mux(film.encode())
+    assert probe(path).width == 160
 
 
 def test_one_frame_and_sixteen_pixels(tmp_path: Path) -> None:
@@ -219,6 +234,77 @@ def test_after_a_lost_keyframe_nothing_is_shown_before_the_next(clip: Path, tmp_
         frames = {round(frame.time_s * 30): media.number_in(frame.image) for frame in video}
     assert set(range(38)) | set(range(60, 100)) <= frames.keys()
     assert all(shown == number for number, shown in frames.items())
+
+
+def scarred(path: Path, number: int) -> Path:
+    """A copy whose packet of that number can be decoded in part only, which decoders paint over."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+    contents = bytearray(path.read_bytes())
+    middle = contents.index(bytes(packet)) + packet.size // 2
+    contents[middle : middle + 40] = b"\x55" * 40
+    hurt = path.with_stem("hurt")
+    hurt.write_bytes(contents)
+    return hurt
+
+
+def images(path: Path) -> tuple[dict[int, np.ndarray], int]:
+    with VideoReader(path, "every:1") as video:
+        return {round(frame.time_s * 30): frame.image for frame in video}, video.corrupt_packets
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "number", "lost"),
+    [  # the packet's frame is one that B-frames shown before it refer to; .avi has none, and its frames are counted
+        ("libx264", ".mp4", 5, range(5, 20)),
+        ("mpeg4", ".mp4", 4, range(4, 21)),
+        ("mpeg2video", ".mkv", 4, range(4, 21)),
+        ("mpeg4", ".avi", 4, range(4, 20)),
+    ],
+)
+def test_what_the_decoder_painted_over_is_dropped_with_all_that_builds_on_it(
+    codec: str, suffix: str, number: int, lost: range, tmp_path: Path
+) -> None:
+    """Also the frames shown before it that refer to it."""
+    options = {"x264-params": "bframes=3:b-adapt=0:scenecut=0"} if codec == "libx264" else {"bf": "2"}
+    path = media.write_video(
+        tmp_path / f"clip{suffix}",
+        media.portrait_frames(40),
+        codec=codec,
+        gop=20,
+        options={} if suffix == ".avi" else options,
+    )
+    whole, none_corrupt = images(path)
+    assert (len(whole), none_corrupt) == (40, 0)
+    left, corrupt = images(scarred(path, number))
+    assert corrupt == 1
+    assert sorted(left) == [k for k in range(40) if k not in lost]
+    assert all(np.array_equal(left[k], whole[k]) for k in left)
+
+
+def test_where_no_keyframe_follows_the_damage_all_after_it_is_lost_and_that_is_said(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(40), gop=100, options={"bf": "0"})
+    hurt = scarred(path, 10)
+    left, corrupt = images(hurt)
+    assert (sorted(left), corrupt) == (list(range(10)), 1)
+    with VideoReader(hurt, "at:30") as video, pytest.raises(DamagedVideoError, match="none of the 1 frames wanted"):
+        list(video)
+
+
+def test_films_without_further_keyframes_or_cut_between_them_lose_nothing(tmp_path: Path) -> None:
+    refresh = {"x264-params": "intra-refresh=1:keyint=10"}
+    path = media.write_video(tmp_path / "refresh.mp4", media.portrait_frames(60), options=refresh)
+    assert [len(images(path)[0]), images(path)[1]] == [60, 0]
+    leading = {"x264-params": "open-gop=1:keyint=20:min-keyint=20:bframes=3:scenecut=0"}
+    path = media.write_video(tmp_path / "open.mkv", media.portrait_frames(60), options=leading)
+    late = tmp_path / "late.mkv"
+    with av.open(str(path)) as given, av.open(str(late), "w") as out:
+        copy = out.add_stream_from_template(given.streams.video[0])
+        for packet in [packet for packet in given.demux(video=0) if packet.size][7:]:
+            packet.stream = copy
+            out.mux(packet)
+    with VideoReader(late, "every:1") as video:
+        assert (len(list(video)), video.corrupt_packets) == (40, 0)
 
 
 def test_all_packets_corrupt(clip: Path, tmp_path: Path) -> None:

@@ -169,6 +169,16 @@ def test_a_constant_frame_rate_is_not_called_variable_for_rounded_timestamps(tmp
     assert info.duration_s == pytest.approx(2.0, abs=0.01)
 
 
+@pytest.mark.parametrize(("every", "is_variable"), [(1000, False), (10, True)])
+def test_a_clock_too_coarse_for_the_frame_rate_does_not_make_it_variable(
+    every: int, is_variable: bool, tmp_path: Path
+) -> None:
+    """240 frames a second in Matroska's whole milliseconds: 4, 4, 4, 4, 4, 5; really variable if some are left out."""
+    times = [round(k * 1000 / 240) for k in range(240) if k % every != every - 1]
+    path = media.write_video(tmp_path / "clip.mkv", media.numbered_frames(len(times)), times_ms=times)
+    assert probe(path).variable_frame_rate is is_variable
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,8 @@
 """Pictures are videos of one frame; animated ones are videos."""
 
+import random
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from PIL import Image, ImageCms
 
 from facetell.errors import DamagedVideoError, FacetellError, LimitError, NotVideoError
 from facetell.video import VideoReader, probe, shared_readers
+from facetell.video.stills import plain_size
 from tests import media
 
 PORTRAIT = media.view(media.person(), (160, 240), (225, 200), 360)
@@ -42,14 +46,35 @@ def test_the_contents_decide_and_not_the_name(tmp_path: Path) -> None:
     assert difference(only(media.write_picture(tmp_path / "a.png", PORTRAIT).rename(tmp_path / "a.mp4")), PORTRAIT) == 0
 
 
-@pytest.mark.parametrize(("exif", "turn"), [(1, 0), (3, 2), (6, 1), (8, 3)])
-def test_exif_orientation_makes_a_photo_upright(exif: int, turn: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+@pytest.mark.parametrize(
+    ("exif", "turn", "mirrored"),
+    [
+        *((1, 0, False), (3, 2, False), (6, 1, False), (8, 3, False)),
+        *((2, 0, True), (4, 2, True), (5, 1, True), (7, 3, True)),
+    ],
+)
+def test_exif_orientation_makes_a_photo_upright(
+    exif: int, turn: int, mirrored: bool, suffix: str, tmp_path: Path
+) -> None:
     tags = Image.Exif()
     tags[0x0112] = exif
-    stored = np.ascontiguousarray(np.rot90(PORTRAIT, turn))
-    path = media.write_picture(tmp_path / "photo.jpg", stored, exif=tags, quality=95)
+    stored = np.ascontiguousarray(np.rot90(PORTRAIT[:, ::-1] if mirrored else PORTRAIT, turn))
+    path = media.write_picture(tmp_path / f"photo{suffix}", stored, exif=tags, quality=95)
     assert difference(only(path), PORTRAIT) < 5
     assert probe(path).rotation == 90 * turn
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"), [(0x0100, 2, b"abc\0"), (0x011A, 7, b"wxyz"), (0x0128, 2, b"2\0\0\0")]
+)
+def test_an_exif_tag_of_an_unusual_type_hinders_no_turn(tag: int, kind: int, value: bytes, tmp_path: Path) -> None:
+    entries = sorted([(0x0112, 3, 1, b"\x06\0\0\0"), (tag, kind, 4, value)])
+    fields = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + fields + bytes(4)
+    stored = np.ascontiguousarray(np.rot90(PORTRAIT))
+    path = media.write_picture(tmp_path / "photo.jpg", stored, exif=exif, quality=95)
+    assert difference(only(path), PORTRAIT) < 5
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
@@ -113,6 +138,49 @@ def test_an_animated_picture_is_a_video(suffix: str, tmp_path: Path) -> None:
         frames = list(video)
     assert [media.number_in(frame.image) for frame in frames] == [0, 3, 6, 9]
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.3, 0.6, 0.9])
+
+
+def test_the_picture_before_an_animation_is_no_part_of_it(tmp_path: Path) -> None:
+    images = [Image.fromarray(image) for image in media.numbered_frames(5)]
+    path = tmp_path / "moving.png"
+    images[0].save(path, save_all=True, default_image=True, append_images=images[1:], duration=100)
+    info = probe(path)
+    assert (info.frame_count, info.frame_rate, info.duration_s) == (4, 10, pytest.approx(0.4))
+    with VideoReader(path, "every:1") as video:
+        frames = list(video)
+    assert [media.number_in(frame.image) for frame in frames] == [1, 2, 3, 4]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
+def test_an_animation_cut_anywhere_or_with_wrong_bytes_is_frames_or_a_named_error(suffix: str, tmp_path: Path) -> None:
+    images = [Image.fromarray(image) for image in media.portrait_frames(4, (64, 48))]
+    path = tmp_path / f"moving{suffix}"
+    images[0].save(path, save_all=True, append_images=images[1:], duration=80)
+    contents, rng = path.read_bytes(), random.Random(suffix)
+    broken = [contents[: len(contents) * k // 40] for k in range(1, 40)]
+    for _ in range(60):
+        hurt = bytearray(contents)
+        hurt[rng.randrange(len(hurt))] ^= rng.randrange(1, 256)
+        broken.append(bytes(hurt))
+    for damaged in broken:
+        path.write_bytes(damaged)
+        with suppress(FacetellError), VideoReader(path, ahead=0) as video:
+            assert len(list(video)) >= 1
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError, struct.error])
+def test_whatever_pillow_raises_for_a_broken_picture_is_named(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error("as its parsers do")
+
+    path = media.write_picture(tmp_path / "photo.png", PORTRAIT)
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(DamagedVideoError, match="as its parsers do"):
+        probe(path)
+    assert plain_size(path.read_bytes()) is None
 
 
 def test_a_damaged_picture_is_a_named_error(tmp_path: Path) -> None:

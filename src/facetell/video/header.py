@@ -57,7 +57,9 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         width, height = height, width
     steps = np.diff(table.times)
     step = float(np.median(steps)) if len(steps) else 0.0
-    variable = bool(len(steps) > 2 and np.mean(np.abs(steps - step) > 0.2 * step) > 0.01)
+    tick = float(table.time_base)  # the clock may round a step by as much, but no step to nothing or to two
+    tolerance = max(0.2 * step, min(1.5 * tick, 0.9 * step))
+    variable = bool(len(steps) > 2 and np.mean(np.abs(steps - step) > tolerance) > 0.01)
     return VideoInfo(
         container=_container(source),
         codec=context.codec.canonical_name,

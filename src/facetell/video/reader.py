@@ -41,7 +41,7 @@ class VideoReader:
 
     Attributes:
         info: VideoInfo.
-        corrupt_packets: packets the decoder refused so far.
+        corrupt_packets: packets the decoder refused, or patched up, so far.
         decode_seconds: time spent decoding and converting so far, in the reader's own thread.
 
     Raises:
@@ -221,18 +221,19 @@ def _by_timestamp(
 def _by_counting(
     source: Source, table: PacketTable, wanted: np.ndarray, pairs: bool
 ) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
-    """The same where timestamps cannot be relied on: everything is decoded, and frames are counted."""
-    last, left, number = int(wanted[-1]) + pairs, set(wanted.tolist()), 0
+    """The same where timestamps cannot be relied on: everything is decoded, and frames are counted, lost ones too."""
+    last, left, count = int(wanted[-1]) + pairs, set(wanted.tolist()), 0
 
     def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-        nonlocal number
+        nonlocal count
         for frame in frames:
+            number = count + source.lost
             if number in left or (pairs and number - 1 in left):
                 yield number, frame, number in left
-            number += 1
+            count += 1
 
     for packet in source.packets(table, 0, len(table) - 1):
         yield from met(source.decode(packet))
-        if number > last:
+        if count + source.lost > last:
             return
     yield from met(source.drain())

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain, dropwhile
+from itertools import chain
 
 import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Discard, Disposition
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
@@ -30,6 +31,9 @@ _CONTAINERS = (
 )
 # Decoders that leave out frames nothing else refers to when asked, packet by packet, with all others unchanged.
 _SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video")
+# Decoders that tell which frames they patched up, and how many B-frames may wait to see if that befell the next.
+_TELLING, _MOST_HELD = ("h264", "mpeg4", "mpeg2video"), 8
+_STILL = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
 _PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails
 _HEAD = 4096  # bytes of the first packet, where encoders write their settings
 _TRIES = 1000  # packets: how far to look for a first frame
@@ -72,7 +76,7 @@ class PacketTable:
 
 
 class Source:
-    """An open video file and its main video stream: the largest that is neither cover art nor a thumbnail.
+    """An open video file and its main video stream: the one that players show, neither cover art nor a thumbnail.
 
     Args:
         path: the file; an open one is closed with this source.
@@ -87,6 +91,7 @@ class Source:
         self.name = self.file.name
         self.limits = limits
         self.corrupt_packets = 0
+        self.lost = 0  # frames that did not come out of `decode` for damage to them or to others
         self.empty_packets = 0  # frames that an AVI's header counts and that repeat the one before
         self.hidden = 0  # frames that an edit list cuts away
         self.restarts = 0  # how often the clock fell, once all packets were read
@@ -123,6 +128,7 @@ class Source:
         self._packets = self._demuxed()
         self._at = 0  # place in the table of the packet that comes next
         self._guessing = False
+        self._held: list[av.VideoFrame] = []
 
     def _refusal(self) -> InputError:
         head = self.file.read(0, 8)
@@ -149,7 +155,7 @@ class Source:
         known = [stream for stream in moving if stream.codec_context is not None and stream.codec_context.width]
         if not known:
             raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", AGAIN)
-        return max(known, key=lambda s: (s.frames != 1, s.codec_context.width * s.codec_context.height))
+        return max(known, key=_rank)
 
     @property
     def pixels(self) -> int:
@@ -209,7 +215,7 @@ class Source:
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
         self._seek(table, 0)
-        self.corrupt_packets = 0
+        self.corrupt_packets = self.lost = 0
         return table, first
 
     def packets(self, table: PacketTable, first: int, last: int) -> Iterator[av.Packet]:
@@ -237,7 +243,7 @@ class Source:
             self.rewind()  # the file's index is wrong or missing
         else:
             self._packets, self._at = chain([packet], packets), int(landed[0])
-            self._guessing = False
+            self._guessing, self._held = False, []
 
     def rewind(self) -> None:
         """Open the file anew, at its beginning."""
@@ -259,8 +265,9 @@ class Source:
     def decode(self, packet: av.Packet | None, *, wanted: bool = True) -> list[av.VideoFrame]:
         """The frames that came out of the decoder, in order of presentation.
 
-        What it refuses is counted, and the frames after that are dropped up to the next keyframe: decoders go on from
-        a lost picture with a guess at it. A packet that is not `wanted` may be left out if no other frame needs it.
+        What it refuses or patches up is counted, and the frames after that are dropped up to the next keyframe:
+        decoders go on from a lost picture with a guess at it. A packet that is not `wanted` may be left out if no
+        other frame needs it.
         """
         context, frames = self.stream.codec_context, []
         if context.name in _SKIPPING:
@@ -273,15 +280,47 @@ class Source:
             raise self._too_much() from error
         except FFmpegError:
             self.corrupt_packets += 1
+            self.lost += 1
             self._guessing = True
-        if self._guessing:
-            frames = list(dropwhile(lambda frame: not frame.key_frame, frames))
-            self._guessing = not frames
-        return frames
+        return self._whole(frames)
+
+    def _whole(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Those that were decoded from what is truly there; B-frames come out with the frame that is shown after them.
+
+        It was decoded before them, and if it was patched up, they build on the patch.
+        """
+        whole = []
+        most = _MOST_HELD if self.stream.codec_context.name in _TELLING else 0
+        for frame in frames:
+            if frame.is_corrupt:
+                self.corrupt_packets += 1
+                self.lost += 1 + len(self._held)
+                self._guessing, self._held = True, []
+                continue
+            self._guessing = self._guessing and not frame.key_frame
+            if self._guessing:
+                self.lost += 1
+            else:
+                self._held.append(frame)
+            if frame.pict_type != PictureType.B or len(self._held) > most:
+                whole, self._held = whole + self._held, []
+        return whole
 
     def drain(self) -> list[av.VideoFrame]:
         """The frames still in the decoder, which is then ready for a keyframe anywhere."""
-        frames = self.decode(None)
+        frames = self.decode(None) + self._held
         self.stream.codec_context.flush_buffers()
-        self._guessing = False
+        self._guessing, self._held = False, []
         return frames
+
+
+def _rank(stream: VideoStream) -> tuple[bool, bool, bool, int]:
+    """The higher, the likelier what players show.
+
+    Matroska counts no frames and does not always say that a picture is a cover. A stream marked as the default comes
+    before a larger one, behind which it could be hidden.
+    """
+    context = stream.codec_context
+    is_moving = context.name not in _STILL or stream.frames > 1
+    is_default = bool(stream.disposition & Disposition.default)
+    return is_moving, stream.frames != 1, is_default, context.width * context.height

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
+from itertools import islice
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from facetell.errors import DamagedVideoError, LimitError, NotVideoError
 from facetell.types import VideoInfo
@@ -23,10 +25,25 @@ _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # the frames of an MPO, TIFF or HEIC
 _PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Mpo", "Png", "Tiff", "WebP")
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 _PLAIN = ("JPEG", "PNG", "WEBP")  # pictures of one kind of content, in formats that every browser reads
+_TURNS = {  # EXIF orientation -> what makes a picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # EXIF orientation -> degrees clockwise
 _ORIENTATION = 0x0112  # EXIF tag
 _SHORTEST_S = 0.02  # browsers show a frame that claims less for longer; this only keeps times ascending
 _BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+# What Pillow raises for broken files. Its parsers take what they read for granted: a cut GIF ends in an IndexError, a
+# damaged AVIF in a ZeroDivisionError, an EXIF tag of an unusual type in a TypeError or a struct.error.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, struct.error),
+)
 
 
 def load_formats() -> None:
@@ -54,7 +71,7 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(data), formats=_PLAIN) as image:
             return image.size
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError):
+    except (*_BROKEN, Image.DecompressionBombError):
         return None
 
 
@@ -65,12 +82,13 @@ class Picture:
     file: InputFile
     info: VideoInfo
     times: np.ndarray  # (n,) seconds
+    skipped: int = 0  # pictures in the file before the first frame
 
     def frames(self, wanted: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
         """The time and the upright (H, W, 3) uint8 RGB image of the frames of these numbers, which ascend."""
         with opened(self.file) as image:
             for number in wanted.tolist():
-                image.seek(number)
+                image.seek(self.skipped + number)
                 yield float(self.times[number]), _rgb(image)
 
 
@@ -85,14 +103,19 @@ def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
         limits.check_size(file.name, *image.size)
         if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
             raise NotVideoError(f"{file.name} has pixels of 32 bits.", "Save it with 8 or 16 bits a colour.")
-        steps = [0.0]
+        steps, skipped = [0.0], 0
         if image.format in _ANIMATED and getattr(image, "is_animated", False):
             if getattr(image, "n_frames", 1) > limits.frames:
                 raise LimitError(f"{file.name} has more than {limits.frames:,} frames.", "Raise --max-frames.")
-            steps = [_seconds(frame) for frame in ImageSequence.Iterator(image)]
+            # A PNG may begin with a picture for programs that know no animations; others never show it.
+            skipped = int(image.info.get("default_image") is True)
+            steps = [_seconds(frame) for frame in islice(ImageSequence.Iterator(image), skipped, None)]
+            if not steps:
+                raise EOFError("its animation is missing")
             image.seek(0)
         rotation = _ROTATIONS.get(image.getexif().get(_ORIENTATION, 1), 0)
-        width, height = image.size if rotation in (0, 180) else image.size[::-1]
+        is_upright = rotation in (0, 180) or image.format == "TIFF"  # whose size Pillow turns itself
+        width, height = image.size if is_upright else image.size[::-1]
         total, kind = sum(steps), (image.format or "").lower()
         info = VideoInfo(
             container=kind,
@@ -109,7 +132,7 @@ def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
             size_bytes=file.size,
             is_still=len(steps) == 1,
         )
-    return Picture(file, info, np.cumsum([0.0, *steps[:-1]]))
+    return Picture(file, info, np.cumsum([0.0, *steps[:-1]]), skipped)
 
 
 @contextmanager
@@ -126,7 +149,7 @@ def opened(file: InputFile) -> Iterator[Image.Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:  # Pillow's, for broken files
+    except _BROKEN as error:
         raise DamagedVideoError(f"{name} is damaged: {error}.", AGAIN) from error
 
 
@@ -136,7 +159,10 @@ def _seconds(frame: Image.Image) -> float:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    upright = ImageOps.exif_transpose(image)
+    image.load()  # PNG tells its orientation only then, and Pillow turns a TIFF
+    # ImageOps.exif_transpose would write all EXIF tags anew, which fails on one of an unusual type.
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip and not scale
         grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
