@@ -11,6 +11,7 @@ import numpy as np
 
 from facetell.types import Frame, Provenance
 from facetell.video import Plan, VideoReader, parse_plan
+from facetell.video.file import InputFile
 from facetell.video.picture import Renderer, orientation_of
 
 
@@ -21,7 +22,7 @@ class PlainReaders:
 
     def open(
         self,
-        path: str | os.PathLike[str],
+        file: InputFile,
         plan: str | Plan,
         *,
         start_s: float | None = None,
@@ -30,7 +31,8 @@ class PlainReaders:
     ) -> PlainReader:
         assert start_s is None
         assert end_s is None
-        return PlainReader(str(path), parse_plan(plan) if isinstance(plan, str) else plan, pairs)
+        file.close()
+        return PlainReader(os.fspath(file.name), parse_plan(plan) if isinstance(plan, str) else plan, pairs)
 
 
 class PlainReader:

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
-from facetell.scanning import Scanner, scoring
+from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
 from facetell.types import Label
 from facetell.video import VideoReader
@@ -176,6 +178,36 @@ def test_the_next_file_is_read_while_one_is_judged_and_no_more(tmp_path: Path, p
     verdicts.close()
     assert len(list(scanner.scan_many([portrait_clip] * 3))) == 3
     assert len(scanner.readers._idle) == 2
+
+
+def test_the_hash_is_that_of_the_file_that_was_judged(tmp_path: Path, photo: Path) -> None:
+    """Though another takes its name between opening and judging, as may happen to the next one of a batch."""
+    clip, other = tmp_path / "clip.png", tmp_path / "other.png"
+    shutil.copy(photo, clip)
+    media.write_picture(other, media.side_by_side([0, 3]))
+    scanner = Scanner(saying(tmp_path, 5.0))
+    verdicts = scanner.scan_many([photo, clip])
+    next(verdicts)
+    os.replace(other, clip)
+    verdict = next(verdicts)
+    assert verdict.sha256 == hashlib.sha256(photo.read_bytes()).hexdigest()
+    assert len(verdict.tracks) == 1
+
+
+def test_of_a_crowd_the_largest_faces_are_looked_at(
+    tmp_path: Path, two_people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = Scanner(saying(tmp_path, 5.0))
+    monkeypatch.setattr(pipeline, "MOST_FACES", 1)
+    verdict = scanner.scan(two_people)
+    (track,) = verdict.tracks
+    assert verdict.coverage is not None
+    frames = verdict.coverage.frames_sampled
+    assert len(track.scores) == frames
+    assert (verdict.coverage.faces, verdict.coverage.faces_unusable) == (2 * frames, frames)
+    assert verdict.coverage.problems == {"beyond the 1 largest of a frame": frames}
+    areas = [w * h for _, _, w, h in (face.box for face in FaceDetector().detect(media.side_by_side([0, 3])))]
+    assert np.median([score.box[2] * score.box[3] for score in track.scores]) == pytest.approx(max(areas), rel=0.1)
 
 
 def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, portrait_clip: Path) -> None:

@@ -127,6 +127,24 @@ class TestScope:
         assert judgement.label is Label.INCONCLUSIVE
         assert "Person 1" in judgement.reasons[0]
 
+    def test_nobody_who_cannot_be_judged_is_cleared_by_another(self) -> None:
+        """However low they score: that means nothing."""
+        small = Person(1, [FaceScore(float(i), (0.0, 0.0, 9.0, 9.0), math.nan, -12.0, 1.0) for i in range(5)])
+        judgement = judge([small, person(2, *[-9.0] * 5)], 20, self.rule(Scope(40.0)))
+        assert judgement.label is Label.INCONCLUSIVE
+        assert judgement.p_fake == sigmoid(-9.0), "the most suspicious person's"
+        assert judgement.reasons[-1].startswith(
+            "Person 1 cannot be judged, so the video is not called real. The face is 9"
+        )
+        apart, agreed = Person(2, self.person(-12.0).scores), Person(3, self.person(-9.0).scores)
+        for score in agreed.scores:
+            score.parts = {"blend": -1.0, "texture": -2.0}
+        margin = self.rule(Scope(10.0, None, VIEWS, 1.5, views_margin=2.0))
+        judgement = judge([apart, agreed], 20, margin)
+        assert judgement.label is Label.INCONCLUSIVE
+        assert "Person 2 cannot be judged" in judgement.reasons[-1]
+        assert "disagree strongly" in judgement.reasons[-1]
+
     def person(self, logit: float) -> Person:
         """Views that lie 2 apart once they are comparable."""
         someone = person(1, *[logit] * 5)

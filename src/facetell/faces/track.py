@@ -144,21 +144,30 @@ class Tracker:
 def _joined(people: list[_Person]) -> list[_Person]:
     """The tracks with those of one person put together: alike, and never in one picture; the most alike first."""
     people = [replace(person, faces=list(person.faces)) for person in people]
-    frames = [{face.frame for face in person.faces} for person in people]
-    while len(people) > 1:
-        mean = np.stack([_unit(person.total) for person in people])
-        alike = np.triu(mean @ mean.T, 1)
-        for i, j in np.argwhere(alike >= SAME_TRACK):
-            if frames[i] & frames[j]:
-                alike[i, j] = 0
+    if len(people) < 2:
+        return people
+    column = {number: k for k, number in enumerate(sorted({face.frame for one in people for face in one.faces}))}
+    seen = np.zeros((len(people), len(column)), np.float32)
+    for row, person in zip(seen, people, strict=True):
+        row[[column[face.frame] for face in person.faces]] = 1
+    apart = seen @ seen.T > 0  # never to be joined, as in one picture, or joined already
+    mean = np.stack([_unit(person.total) for person in people])
+    alike = np.triu(np.where(apart, 0, mean @ mean.T))
+    kept = np.ones(len(people), bool)
+    while True:
         i, j = (int(k) for k in np.unravel_index(alike.argmax(), alike.shape))
         if alike[i, j] < SAME_TRACK:
-            break
+            return [person for person, stays in zip(people, kept, strict=True) if stays]
         people[i].faces = sorted(people[i].faces + people[j].faces, key=lambda face: face.time_s)
         people[i].total = people[i].total + people[j].total
-        frames[i] |= frames[j]
-        del people[j], frames[j]
-    return people
+        kept[j] = False
+        apart[i] |= apart[j]
+        apart[j] = True
+        apart[:, i], apart[:, j] = apart[i], True
+        mean[i] = _unit(people[i].total)
+        now = np.where(apart[i], 0, mean @ mean[i])
+        alike[i, i:], alike[:i, i] = now[i:], now[:i]
+        alike[j], alike[:, j] = 0, 0
 
 
 def _overlaps(some: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -8,25 +8,26 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import facetell
 from facetell.detectors import Detector, load_detector
 from facetell.errors import FacetellError, UsageError
 from facetell.faces.align import crop_face
-from facetell.faces.detect import FaceDetector
+from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.flicker import flicker
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
-from facetell.files import sha256_of
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
 from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
+from facetell.video.file import InputFile
 from facetell.video.isolation import AnyReader
 from facetell.video.limits import DEFAULT_LIMITS
 
+MOST_FACES = 64  # of a frame, that are looked at: a picture of thousands must not keep a scan busy for hours
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Progress = Callable[[str, float], None]
@@ -104,7 +105,7 @@ class Scanner:
 
     def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Generator[Verdict, None, None]:
         """One verdict per file, in order, each as soon as it is known; the next file is opened and read meanwhile."""
-        waiting: deque[tuple[str | os.PathLike[str], Future[AnyReader]]] = deque()
+        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]]]] = deque()
         with ThreadPoolExecutor(1) as ahead:
             try:
                 for path in paths:
@@ -117,13 +118,22 @@ class Scanner:
             finally:  # whoever asks for no more leaves a file open
                 for _, opening in waiting:
                     if opening.exception() is None:
-                        opening.result().close()
+                        reader, file = opening.result()
+                        reader.close()
+                        file.close()
 
-    def _open(self, path: str | os.PathLike[str]) -> AnyReader:
+    def _open(self, path: str | os.PathLike[str]) -> tuple[AnyReader, InputFile]:
+        """A reader of the file, and the very file, whatever may take its name meanwhile."""
         pairs = self.detector.card.flicker is not None
-        return self.readers.open(path, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
+        file = InputFile(path)
+        try:
+            handed = InputFile(path, os.dup(file.descriptor))
+            return self.readers.open(handed, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs), file
+        except BaseException:
+            file.close()
+            raise
 
-    def _judged(self, path: str | os.PathLike[str], opened: Callable[[], AnyReader]) -> Verdict:
+    def _judged(self, path: str | os.PathLike[str], opened: Callable[[], tuple[AnyReader, InputFile]]) -> Verdict:
         name = os.fspath(path)
         watch = Stopwatch()
         verdict = Verdict(
@@ -144,19 +154,19 @@ class Scanner:
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
         return verdict
 
-    def _scan(self, verdict: Verdict, opened: Callable[[], AnyReader], watch: Stopwatch) -> None:
+    def _scan(self, verdict: Verdict, opened: Callable[[], tuple[AnyReader, InputFile]], watch: Stopwatch) -> None:
         """Fill in a verdict that still says ERROR; its label is set last."""
         with watch("probe"):
-            reader = opened()
+            reader, file = opened()
+        with closing(file), reader, ThreadPoolExecutor(1) as pool:
             verdict.video, verdict.provenance = reader.info, reader.provenance()
-        with reader, ThreadPoolExecutor(1) as pool:
-            sha256 = pool.submit(sha256_of, verdict.path)
+            sha256 = pool.submit(file.sha256)
             card = self.detector.card
             scoring = (FrameScoring if card.kind == "frame" else ClipScoring)(self.detector, self.thumbnails)
             tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
                 with watch("detect"):
-                    found = self._faces.detect(frame.image)
+                    found, crowd = _largest(self._faces.detect(frame.image))
                 with watch("assess"):
                     faces = [
                         Face(frame.number, frame.time_s, face.box, face.points, face.score, assess(frame.image, face))
@@ -173,7 +183,7 @@ class Scanner:
                 with watch("score"):
                     for face, crop in zip(faces, crops, strict=True):
                         scoring.add(face, crop)
-                tally.add(faces)
+                tally.add(faces, crowd)
                 if self.progress:
                     self.progress(verdict.path, self._share(frame.time_s, reader.info.duration_s))
             verdict.coverage = tally.coverage(reader.corrupt_packets)
@@ -203,13 +213,15 @@ class Tally:
         self._with_face = self._faces = self._unusable = 0
         self._problems: Counter[str] = Counter()
 
-    def add(self, faces: list[Face]) -> None:
-        """One frame with its faces."""
+    def add(self, faces: list[Face], crowd: int = 0) -> None:
+        """One frame with its faces, and how many more it shows that are not looked at."""
         self.frames += 1
         self._with_face += bool(faces)
-        self._faces += len(faces)
-        self._unusable += sum(not face.usable for face in faces)
+        self._faces += len(faces) + crowd
+        self._unusable += sum(not face.usable for face in faces) + crowd
         self._problems.update(problem for face in faces if face.quality for problem in face.quality.problems)
+        if crowd:
+            self._problems[f"beyond the {MOST_FACES} largest of a frame"] += crowd
 
     def coverage(self, corrupt_packets: int) -> Coverage:
         return Coverage(
@@ -252,6 +264,13 @@ class Stopwatch:
             if item is None:
                 return
             yield item
+
+
+def _largest(found: list[Detection]) -> tuple[list[Detection], int]:
+    """The faces of a frame that are looked at, and how many are not."""
+    if len(found) <= MOST_FACES:
+        return found, 0
+    return sorted(found, key=lambda face: face.box[2] * face.box[3], reverse=True)[:MOST_FACES], len(found) - MOST_FACES
 
 
 def _check_span(start_s: float | None, end_s: float | None) -> None:

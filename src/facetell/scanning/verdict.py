@@ -239,8 +239,12 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
         if not most.counts or band is None
         else _why(tracks, most, band, rule, doubts[most.id])
     )
+    label = most.label
+    if label is Label.REAL and (open_ := [t for t in tracks if t.counts and t.label is Label.INCONCLUSIVE]):
+        label = Label.INCONCLUSIVE
+        reasons = [*reasons, *(_why_not_cleared(track, doubts[track.id], rule) for track in open_)]
     return Judgement(
-        label=most.label,
+        label=label,
         p_fake=most.p_fake,
         threshold=None if band is None else rule.p_fake(band.fake_from),
         reasons=tuple(reasons),
@@ -314,6 +318,12 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule,
         yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
     if short := [track for track in tracks if not track.counts]:
         yield f"{_count(len(short), 'person', 'people')} with too few usable faces did not count."
+
+
+def _why_not_cleared(track: TrackScore, doubt: str, rule: Rule) -> str:
+    """A plain sentence on a person who scores less than one who is clearly real, and yet is not."""
+    why = doubt or (f"{_disagree(rule.scope)}." if rule.scope else "")
+    return f"Person {track.id} cannot be judged, so the video is not called real. {why}".rstrip()
 
 
 def _why_undecided(people: Sequence[Person], tracks: Sequence[TrackScore], band: Band | None) -> Iterable[str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from facetell.errors import FileMissingError, NotVideoError
 
 AGAIN = "Fetch the file again."
-_NO_FILE = "Give the files in it, or a folder with videos or pictures."
 _SUFFIXES = (  # of what is taken for a video or picture in a folder
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf"),
-    *(".ogv", ".3gp", ".3g2", ".mxf", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp"),
-    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"),
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".flv", ".f4v", ".wmv"),
+    *(".asf", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ts", ".m2t", ".mts", ".m2ts", ".ogv", ".ogm", ".mxf"),
+    *(".gxf", ".rm", ".rmvb", ".wtv", ".nut", ".dv", ".ivf", ".obu", ".h264", ".264", ".h265", ".265", ".hevc"),
+    *(".mjpeg", ".mjpg", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".hif", ".avif"),
 )
 
 
@@ -33,9 +36,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         raise FileMissingError(f"{name} does not exist.", "Check the path.") from error
     except (OSError, ValueError) as error:
         if os.path.isdir(path):  # where folders cannot even be opened
-            raise FileMissingError(
-                f"{name} is a folder.", "Give the files in it, or a folder with videos or pictures."
-            ) from error
+            raise _folder_error(name) from error
         reason = getattr(error, "strerror", None) or error
         raise FileMissingError(f"{name} cannot be read: {reason}.", "Check the path and its permissions.") from error
     status = os.fstat(file)
@@ -43,10 +44,23 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         return file
     os.close(file)
     if stat.S_ISDIR(status.st_mode):
-        raise FileMissingError(f"{name} is a folder.", _NO_FILE)
+        raise _folder_error(name)
     if not stat.S_ISREG(status.st_mode):
         raise FileMissingError(f"{name} is not a regular file.", "Save the video to a file first.")
     raise NotVideoError(f"{name} is empty.", AGAIN)
+
+
+def _folder_error(folder: str) -> FileMissingError:
+    """Why this folder, given where a file belongs, is none that can stand for the files in it."""
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        return FileMissingError(
+            f"The folder {folder} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        )
+    _, left_out = files_in(folder)
+    advice = passed_over(folder, left_out) if left_out else "Give the files in it, or a folder with videos or pictures."
+    return FileMissingError(f"{folder} is a folder.", advice)
 
 
 class InputFile:
@@ -80,6 +94,18 @@ class InputFile:
         with self.open() as reader:
             reader.seek(start)
             return reader.read(length)
+
+    def sha256(self) -> str:
+        """The SHA-256 of its bytes, as 64 lower-case hex digits.
+
+        Raises:
+            FileMissingError: they cannot be read.
+        """
+        try:
+            with self.open() as reader:
+                return hashlib.file_digest(reader, "sha256").hexdigest()
+        except OSError as error:
+            raise FileMissingError(f"{self.name} cannot be read: {error.strerror}.") from error
 
     def close(self) -> None:
         """Let go of the file; may be called more than once."""
@@ -115,29 +141,52 @@ class _At(io.RawIOBase):
         return self._at
 
 
-def files_in(path: str) -> list[str]:
+def files_in(path: str, but: str | None = None) -> tuple[list[str], int]:
     """The videos and pictures in a folder and the folders in it, by their suffix, in order of name; else the path.
 
     Hidden files are left out. A folder that cannot be listed, or holds none, stands for itself: it is no file.
 
+    Args:
+        path: a folder or anything else.
+        but: a folder that is not looked into, wherever it lies.
+
+    Returns:
+        The paths, and how many files that are not hidden were left out for their suffix.
+
     >>> files_in("clip.mp4")
-    ['clip.mp4']
+    (['clip.mp4'], 0)
     """
     if not os.path.isdir(path):
-        return [path]
+        return [path], 0
+    barred = None if but is None else os.path.realpath(but)
+    left_out = 0
     found: list[str] = []
     closed: list[OSError] = []
     been: set[str] = set()  # links may lead round in a circle, or twice to one folder
     for folder, folders, names in os.walk(path, onerror=closed.append, followlinks=True):
-        if (real := os.path.realpath(folder)) in been:
+        real = os.path.realpath(folder)
+        if real in been or (barred is not None and Path(real).is_relative_to(barred)):
             folders.clear()
             continue
         been.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        seen = [name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")]
-        found += [os.path.join(folder, name) for name in seen]
+        seen = [name for name in names if not name.startswith(".")]
+        fitting = [os.path.join(folder, name) for name in seen if name.lower().endswith(_SUFFIXES)]
+        left_out += len(seen) - len(fitting)
+        found += fitting
     found += [os.fspath(error.filename) for error in closed]
-    return sorted(found) or [path]
+    return sorted(found) or [path], left_out
+
+
+def passed_over(folder: str, number: int) -> str:
+    """That `files_in` left out so many files of a folder, and what to do about it.
+
+    >>> passed_over("box", 3)
+    '3 files in box were left out for their suffix; name them to scan them.'
+    """
+    if number == 1:
+        return f"1 file in {folder} was left out for its suffix; name it to scan it."
+    return f"{number:,} files in {folder} were left out for their suffix; name them to scan them."
 
 
 def opened(given: str | os.PathLike[str] | InputFile) -> InputFile:

@@ -271,7 +271,7 @@ class IsolatedReader:
 
     Attributes:
         info: VideoInfo.
-        corrupt_packets: packets the decoder refused; known at the end.
+        corrupt_packets: packets the decoder refused, or patched up; known at the end.
     """
 
     def __init__(self, worker: Worker, file: InputFile, done: Callable[[Worker], None]) -> None:
