@@ -10,6 +10,9 @@ from hypothesis import settings
 
 from tests import media
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes: a core each, in what they start too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("facetell", deadline=None)  # a loaded machine is no failure
 settings.load_profile("facetell")
 

@@ -67,12 +67,12 @@ class TestFolders:
     @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs a folder one may not read")
     def test_a_closed_one_within_is_not_passed_over(self, folder: Path) -> None:
         (folder / "more").chmod(0)
-        assert str(folder / "more") in files_in(str(folder))
+        assert str(folder / "more") in files_in(str(folder))[0]
         (folder / "more").chmod(0o755)
 
     def test_links_do_not_lead_round_in_circles(self, folder: Path) -> None:
         (folder / "loop").symlink_to(folder, target_is_directory=True)
-        assert len(files_in(str(folder))) == COUNT
+        assert len(files_in(str(folder))[0]) == COUNT
 
     def test_a_linked_folder_is_looked_into_once(self, folder: Path, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
@@ -80,7 +80,40 @@ class TestFolders:
         shutil.copy(folder / "0.jpg", elsewhere / "saved.jfif")
         for name in ("link", "other"):
             (folder / name).symlink_to(elsewhere, target_is_directory=True)
-        assert len(files_in(str(folder))) == COUNT + 1
+        assert len(files_in(str(folder))[0]) == COUNT + 1
+
+    def test_files_left_out_for_their_suffix_are_counted(self, folder: Path, real: str, tmp_path: Path) -> None:
+        (folder / "more" / "clip.xyz").write_bytes(b"who knows")
+        code, said = scan(folder, "--detector", real)
+        assert code == 0
+        assert said == f"facetell: 2 files in {folder} were left out for their suffix; name them to scan them.\n"
+        code, said = scan(folder / "notes.txt", "--detector", real)
+        assert (code, "left out" in said) == (2, False)
+
+    def test_one_with_nothing_but_other_files_says_so_once(self, real: str, tmp_path: Path) -> None:
+        (tmp_path / "clip.xyz").write_bytes(b"who knows")
+        code, said = scan(tmp_path, "--detector", real)
+        assert code == 2
+        assert said == (
+            f"facetell: {tmp_path} is a folder. 1 file in {tmp_path} was left out for its suffix; name it to scan it.\n"
+        )
+
+    def test_suffixes_of_every_container_that_is_read(self, tmp_path: Path) -> None:
+        for suffix in ("f4v", "ogv", "VOB", "mts", "m2ts", "mxf", "asf", "rmvb", "h264"):
+            (tmp_path / f"clip.{suffix}").touch()
+        assert len(files_in(str(tmp_path))[0]) == 9
+
+    def test_one_that_may_not_be_listed_says_so(
+        self, tmp_path: Path, real: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def closed(*_: object) -> list[str]:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
+
+        monkeypatch.setattr(os, "scandir", closed)
+        monkeypatch.setattr(os, "listdir", closed)
+        code, said = scan(tmp_path, "--detector", real)
+        assert code == 2
+        assert f"The folder {tmp_path} cannot be read: Permission denied." in said
 
 
 class TestCutShort:
@@ -109,6 +142,24 @@ class TestCutShort:
         assert labels(out) == ["REAL"] * COUNT
         assert len(table.read_text().splitlines()) == 1 + COUNT
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.csv", "out.json"]
+
+    def test_stopped_by_hand_it_says_how_to_go_on(self, folder: Path, real: str, tmp_path: Path) -> None:
+        out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
+        for number in range(COUNT, 10 * COUNT):
+            shutil.copy(folder / "0.jpg", folder / f"{number}.jpg")
+        (folder / "notes.txt").unlink()
+        command = [sys.executable, "-m", "facetell", "scan", folder, "--detector", real, "--json", out]
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (kept.exists() and kept.read_bytes().count(b"\n") >= 2):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate()
+        assert (run.returncode, said) == (130, f"facetell: Stopped. The same command goes on with {kept}.\n")
+        assert kept.exists()
+        assert not out.exists()
 
     def test_what_goes_on_says_what_an_unbroken_run_says(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +243,8 @@ class TestCutShort:
         scan(folder, "--detector", real, "--json", tmp_path / "out.json")
         monkeypatch.undo()
         code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json", "--prior", 0.1)
-        assert (code, said) == (0, "")
+        assert code == 0
+        assert "earlier run" not in said
 
     def test_marked_copies_are_not_made_twice(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -232,5 +284,16 @@ def test_limits_are_options(folder: Path, real: str, tmp_path: Path) -> None:
     ):
         code, said = scan(clip, "--detector", real, option, value)
         assert (code, complaint in said) == (2, True), said
-    code, said = scan(clip, "--detector", real, "--max-seconds", 0)
-    assert (code, "lets nothing be read" in said) == (2, True)
+    for option, value in (
+        ("--max-seconds", "0"),
+        ("--max-seconds", "inf"),
+        ("--max-cpu", "nan"),
+        ("--max-cpu", "1e300"),
+    ):
+        code, said = scan(clip, "--detector", real, option, value)
+        assert (code, said) == (
+            2,
+            f"facetell: {option} cannot be {float(value):g}. Give a number above 0, up to 1,000,000,000.\n",
+        )
+    most = [part for option in ("seconds", "cpu", "memory", "pixels") for part in (f"--max-{option}", 10**9)]
+    assert scan(clip, "--detector", real, *most) == (0, "")

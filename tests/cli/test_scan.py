@@ -135,7 +135,7 @@ class TestOutput:
 
     def test_quiet_is_one_line_per_file(self, fake: str, photo: str) -> None:
         result = run("scan", photo, "missing.mp4", "--detector", fake, "--quiet")
-        assert result.stdout.splitlines() == [f"{photo}: FAKE 1.000", "missing.mp4: ERROR"]
+        assert result.stdout.splitlines() == [f"{photo}: FAKE 0.999", "missing.mp4: ERROR"]
         assert result.stderr.splitlines() == ["facetell: missing.mp4 does not exist. Check the path."]
 
     def test_several_files_end_in_a_table(self, fake: str, photo: str) -> None:
@@ -234,11 +234,23 @@ class TestOutputPaths:
         assert result.exit_code == 2
         assert "cannot be made" in result.stderr
 
+    def test_a_closed_folder_of_annotated_copies_is_said_before_the_scan(
+        self, tmp_path: Path, real: str, photo: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        marked = tmp_path / "marked"
+        marked.mkdir()
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(marked) and access(path, mode))
+        result = run("scan", photo, photo, "--detector", real, "--annotate", marked, "--json", tmp_path / "out.json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"facetell: Nothing can be written to the folder {marked}. Choose another folder.\n"
+        assert [path.name for path in tmp_path.iterdir()] == ["marked"]
+
     def test_marked_copies_go_round_what_is_scanned(self, tmp_path: Path, real: str) -> None:
         for name in ("photo.png", "photo-marked.png"):
             media.write_picture(tmp_path / name, media.astronaut())
         before = sha256_of(tmp_path / "photo-marked.png")
-        run("scan", tmp_path, "--detector", real, "--annotate", tmp_path)
+        run("scan", *sorted(tmp_path.iterdir()), "--detector", real, "--annotate", tmp_path)
         assert sha256_of(tmp_path / "photo-marked.png") == before
         assert {path.name for path in tmp_path.iterdir()} == {
             "photo.png",
@@ -246,6 +258,27 @@ class TestOutputPaths:
             "photo-2-marked.png",
             "photo-marked-marked.png",
         }
+
+    def test_marked_copies_in_a_scanned_folder_are_not_scanned_themselves(self, tmp_path: Path, real: str) -> None:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        media.write_picture(folder / "photo.png", media.astronaut())
+        (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+        for marked in (folder / "marked", tmp_path / "link" / "marked"):
+            for _ in range(2):
+                _, verdicts = judged(folder, "--detector", real, "--annotate", marked)
+                assert [verdict["path"] for verdict in verdicts] == [str(folder / "photo.png")]
+        assert [path.name for path in (folder / "marked").iterdir()] == ["photo-marked.png"]
+
+    def test_a_folder_is_not_marked_into_itself_nor_into_one_around_it(self, tmp_path: Path, real: str) -> None:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        media.write_picture(folder / "photo.png", media.astronaut())
+        for marked in (folder, tmp_path, f"{folder}/../in"):
+            result = run("scan", folder, "--detector", real, "--annotate", marked)
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert "another folder" in result.stderr
+        assert [path.name for path in folder.iterdir()] == ["photo.png"]
 
     @pytest.mark.skipif(os.name != "posix", reason="names of 255 bytes")
     def test_a_name_of_full_length_is_marked_too(self, tmp_path: Path, real: str, photo: str) -> None:
@@ -476,11 +509,44 @@ class TestProcess:
         forbidden = self.facetell("scan", photo, "--detector", real, FORCE_COLOR="1", NO_COLOR="1")
         assert "\x1b[3" not in forbidden.stdout
 
-    def test_a_reader_that_goes_away_is_no_traceback(self, real: str, photo: str) -> None:
-        command = f"{sys.executable} -m facetell scan {photo} --detector {real} --json - | head -c 1"
-        done = subprocess.run(command, shell=True, capture_output=True, text=True)
-        assert done.stdout == "{"
-        assert "Traceback" not in done.stderr
+    def shell(self, command: str, **environment: str) -> tuple[int, str, str]:
+        """Exit code of the pipe's first failure, output and complaints; `facetell` is this one."""
+        script = f'facetell() {{ {sys.executable} -m facetell "$@"; }}; set -o pipefail; {command}'
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, **environment})
+        return done.returncode, done.stdout, done.stderr
+
+    def test_a_reader_that_goes_away_is_no_traceback_and_no_fake(self, fake: str, photo: str) -> None:
+        command = f"facetell scan {photo} --detector {fake}"
+        assert self.shell(f"{command} --json - | head -c 1")[1:] == ("{", "")
+        for gone in (command, f"{command} --json -", f"{command} -q 2>&1", "facetell models", "facetell --help"):
+            assert self.shell(f"{gone} | true") == (141, "", "")
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_output_that_cannot_be_written_is_one_line_and_exit_2(self, fake: str, photo: str, unbuffered: str) -> None:
+        said = "Standard output cannot be written: No space left on device.\n"
+        command = f"facetell scan {photo} --detector {fake} -q"
+        for full in (command, f"{command} --json -", "facetell models", "facetell --version"):
+            assert self.shell(f"{full} >/dev/full", PYTHONUNBUFFERED=unbuffered) == (2, "", f"facetell: {said}")
+        code, _, said = self.shell(f"{command} --json /dev/full")
+        assert (code, said) == (2, "facetell: /dev/full cannot be written: No space left on device.\n")
+        assert self.shell(f"{command} missing.mp4 --exit-zero 2>/dev/full")[0] == 0
+
+    def test_a_document_for_closed_output_is_refused(self, fake: str, photo: str) -> None:
+        code, _, said = self.shell(f"facetell scan {photo} --detector {fake} --json - >&-")
+        assert (code, said) == (2, "facetell: Standard output is closed. Give the path of a file to write.\n")
+
+    @pytest.mark.parametrize("error", ["KeyError", "EOFError", "BrokenPipeError", "MemoryError"])
+    def test_a_breakdown_is_a_traceback_and_exit_2(self, error: str) -> None:
+        code = (
+            "import facetell.detectors, facetell.cli\n"
+            f"def shipped(): raise {error}\n"
+            "facetell.detectors.shipped = shipped\n"
+            "facetell.cli.main()"
+        )
+        done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f"{error}\n" in done.stderr
 
 
 def test_without_arguments_the_help_is_shown() -> None:

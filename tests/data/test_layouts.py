@@ -376,6 +376,18 @@ def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
     assert beside.missing == ["a/gone.jpg"]
 
 
+def test_a_label_for_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
+    as_text(tmp_path / "t.csv", "path,label", "a.mp4,REAL")
+    with pytest.raises(UsageError, match="--label is for folders and tars"):
+        read(tmp_path / "t.csv", Options(label=REAL))
+    with tarfile.open(tmp_path / "s.tar.gz", "w:gz") as tar:
+        add_member(tar, "a/one.jpg", b"x")
+    (tmp_path / "broken.tar").write_bytes(b"x" * 2000)
+    for name in ("s.tar.gz", "broken.tar"):
+        with pytest.raises(DataError, match="is not an uncompressed tar"):
+            read(tmp_path / name, Options(label=REAL))
+
+
 def test_table_in_three_formats_says_the_same(tmp_path: Path) -> None:
     files(tmp_path, "a.mp4", "b_3.jpg")
     rows = [

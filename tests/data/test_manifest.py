@@ -115,6 +115,13 @@ def test_leaks_are_found_when_writing(tmp_path: Path) -> None:
     check_leaks(unrelated)
 
 
+@pytest.mark.parametrize("name", ["m.txt", "manifest", "m.csv.gz"])
+def test_manifest_of_another_suffix_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no name for a manifest"):
+        write_manifest(manifest_of([Item("a.mp4", REAL)]), tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="absent"):
         write_manifest(made(2), tmp_path / "absent" / "m.csv")

@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.layouts import read
 from facetell.data.manifest import manifest_of, write_manifest
-from facetell.data.layouts import read
-from facetell.data.manifest import manifest_of, write_manifest
 from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation.calibration import (
@@ -142,12 +140,12 @@ def test_a_small_source_that_is_hard_raises_the_thresholds_of_smaller_rates() ->
     rng = np.random.default_rng(0)
     reals = {name: scored(np.zeros(n, int), rng.normal(mean, 3, n), name) for name, n, mean in SMALL_AND_HARD}
     found = calibrate(card(), {"clean": scored(y, logits)}, reals, n_boot=0).thresholds
-    by_rate = {one.false_positive_rate: one for one in found}
-    assert by_rate[0.05].source.startswith("hard, the worst of")
-    assert by_rate[0.01].logit is not None
-    assert by_rate[0.05].logit is not None
-    assert by_rate[0.01].logit >= by_rate[0.05].logit
-    assert "raised to that of a larger rate" in by_rate[0.01].source
+    five, one = (next(t for t in found if t.false_positive_rate == rate) for rate in (0.05, 0.01))
+    assert five.source.startswith("hard, the worst of")
+    assert five.logit is not None
+    assert one.logit is not None
+    assert one.logit >= five.logit
+    assert "raised to that of a larger rate" in one.source
 
 
 def test_where_every_high_score_is_real_nothing_is_called_fake() -> None:

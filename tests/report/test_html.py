@@ -147,7 +147,7 @@ def test_page_says_what_matters() -> None:
         "clip.mp4",
         "The verdict rests on person 1, seen from 0:00.0 to 0:01.9.",
         "Of all videos with this score, about 94% would be fake, if 50% of all videos were.",
-        "Were only 1% of them fake, it would be 14%.",
+        "Were only 1% of them fake, it would be about 14%.",
         "1% of real videos are called FAKE by mistake",
         "It is provisional",
         "It is no proof.",
@@ -181,6 +181,15 @@ def test_of_faces_that_do_not_count_no_share_is_claimed() -> None:
     said = flat(Document(page([replace(verdict, label=Label.INCONCLUSIVE, tracks=unseen)], card())).text)
     assert "Nobody in this file was seen well enough to say anything." in said
     assert "Of all videos with this score" not in said
+
+
+@pytest.mark.parametrize(
+    ("p_fake", "share", "if_rare"), [(0.9997, "over 99%", "about 97%"), (0.0004, "under 1%", "under 1%")]
+)
+def test_no_share_is_certain(p_fake: float, share: str, if_rare: str) -> None:
+    said = flat(Document(page([replace(made.fake(), p_fake=p_fake)])).text)
+    assert f"Of all videos with this score, {share} would be fake" in said
+    assert f"Were only 1% of them fake, it would be {if_rare}." in said
 
 
 def test_index_has_every_file() -> None:

@@ -86,11 +86,33 @@ def test_hostile_text_neither_styles_nor_steers(colour: bool) -> None:
         (made.inconclusive(), "dim.mov: INCONCLUSIVE 0.600"),
         (made.no_face("a b.webm"), "a b.webm: NO_FACE"),
         (made.error("a\nb"), "a b: ERROR"),
+        (Verdict("a", Label.FAKE, p_fake=0.9996), "a: FAKE 0.999"),
+        (Verdict("a", Label.REAL, p_fake=0.0), "a: REAL 0.001"),
     ],
-    ids=["fake", "inconclusive", "no face", "error"],
+    ids=["fake", "inconclusive", "no face", "error", "nearly certain", "out of doubt"],
 )
 def test_line(verdict: Verdict, said: str) -> None:
     assert line(verdict) == said
+
+
+@pytest.mark.parametrize(
+    ("width", "kept", "left_out"),
+    [(66, ("0:00.0–0:01.0", "▅▅▅"), ()), (58, ("0:00.0–0:01.0",), ("▅",)), (42, (), ("0:0", "▅"))],
+)
+def test_narrow_terminals_keep_label_and_p_fake(width: int, kept: tuple[str, ...], left_out: tuple[str, ...]) -> None:
+    verdict = made.inconclusive()
+    verdict.tracks[0].region = "mouth"
+    text = shown([block(verdict)], width=width)
+    assert "…" not in text
+    assert all(part in text for part in ("Person 1  INCONCLUSIVE  0.60", *kept))
+    assert not any(part in text for part in left_out)
+    assert "strongest" in text
+
+
+def test_narrow_terminals_keep_the_table_of_files() -> None:
+    for width in (40, 24):
+        text = shown([summary([made.inconclusive("a-rather-long-name-for-a-file.mp4")])], width=width)
+        assert re.search(r"^INCONCLUSIVE +0\.60 ", text, re.MULTILINE)
 
 
 def test_eighty_columns_cut_nothing_off() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -21,7 +23,8 @@ from facetell.cli import (
     scan,
     train,
 )
-from facetell.cli.common import Verbs, print_what_fits
+from facetell.cli.common import Verbs, complain, name_output_errors, print_what_fits
+from facetell.errors import OutputError
 
 app = typer.Typer(
     name="facetell",
@@ -64,6 +67,14 @@ app.add_typer(reproduce.app, name="reproduce")
 
 
 def main() -> None:
-    """Entry point of the `facetell` command."""
+    """Entry point of the `facetell` command. Whatever breaks down ends in 2: an exit code of 1 always means FAKE."""
+    name_output_errors()
     print_what_fits()
-    app()
+    try:
+        app()
+    except OutputError as error:  # help or version; a verb ends in its own way
+        complain(error)
+        sys.exit(2)
+    except Exception:  # pragma: boundary  the interpreter would end in 1
+        traceback.print_exc()
+        sys.exit(2)

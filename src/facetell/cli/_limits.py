@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from facetell.video.limits import DEFAULT_LIMITS, Limits
+from facetell.video.limits import DEFAULT_LIMITS, OPTIONS, Limits
 
-_OPTIONS = {  # field of `Limits`: option, kind, unit, help
-    "seconds": ("max_seconds", float, "SECONDS", "Longest wait for one file; half of its length is added."),
-    "cpu_seconds": ("max_cpu", float, "SECONDS", "Most processor time for one file; half of its length is added."),
-    "memory_mb": ("max_memory", int, "MIB", "Most memory for the process that reads files."),
-    "pixels": ("max_pixels", int, "N", "Most pixels of one picture."),
-    "frames": ("max_frames", int, "N", "Most frames in one file, looked at or not."),
-    "streams": ("max_streams", int, "N", "Most streams in one file."),
+_OPTIONS = {  # field of `Limits`: kind, unit, help
+    "seconds": (float, "SECONDS", "Longest wait for one file; half of its length is added."),
+    "cpu_seconds": (float, "SECONDS", "Most processor time for one file; half of its length is added."),
+    "memory_mb": (int, "MIB", "Most memory for the process that reads files."),
+    "pixels": (int, "N", "Most pixels of one picture."),
+    "frames": (int, "N", "Most frames in one file, looked at or not."),
+    "streams": (int, "N", "Most streams in one file."),
 }
 
 
@@ -26,19 +26,26 @@ def limited(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def command(**given: Any) -> None:
-        limits = Limits(**{field: given.pop(option) for field, (option, *_) in _OPTIONS.items()})
+        limits = Limits(**{field: given.pop(_parameter(field)) for field in _OPTIONS})
         verb(**given, limits=limits)
 
     own = inspect.signature(verb, eval_str=True)
     parameters = [parameter for parameter in own.parameters.values() if parameter.name != "limits"]
-    for field, (option, kind, unit, text) in _OPTIONS.items():
-        how = typer.Option(metavar=unit, help=text, min=0)
+    for field, (kind, unit, text) in _OPTIONS.items():
+        how = typer.Option(metavar=unit, help=text)
         default = getattr(DEFAULT_LIMITS, field)
         parameters.append(
             inspect.Parameter(
-                option, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, how]
+                _parameter(field),
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=default,
+                annotation=Annotated[kind, how],
             )
         )
     command.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _parameter(field: str) -> str:
+    return OPTIONS[field].removeprefix("--").replace("-", "_")

@@ -18,8 +18,10 @@ import typer
 import typer.core
 
 from facetell.errors import FacetellError, MissingExtraError, OutputError, UsageError
+from facetell.video.file import files_in, passed_over
 
 STDOUT = "-"
+_READER_GONE = 141  # as of a program that SIGPIPE ends
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and show where in the code an error arose.")]
 JsonOption = Annotated[
@@ -45,6 +47,53 @@ class Verbs(typer.core.TyperGroup):
                 traceback.print_exc()
             complain(error)
             raise typer.Exit(2) from error
+        except (BrokenPipeError, EOFError) as error:  # Typer would end in 1, which means FAKE
+            traceback.print_exc()
+            raise typer.Exit(2) from error
+
+
+def name_output_errors() -> None:
+    """Let standard output raise named errors, and standard error none: there is nowhere left to say them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # None if it is closed
+            output = io.BufferedWriter(_Output(stream.buffer, heard=name == "stdout"))
+            wrapped = io.TextIOWrapper(output, stream.encoding, stream.errors, line_buffering=True)
+            setattr(sys, name, wrapped)
+
+
+class _Output(io.RawIOBase):
+    """Standard output or error; after an error it swallows everything, or the interpreter would fail anew at its end.
+
+    Args:
+        stream: what is written to, behind its buffer.
+        heard: whether an error is raised: an OutputError, or an exit with a code of its own if the reader has gone.
+    """
+
+    def __init__(self, stream: Any, heard: bool) -> None:
+        self._raw: io.RawIOBase = getattr(stream, "raw", stream)  # `python -u` has no buffer
+        self._heard, self._failed = heard, False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: Any) -> int | None:
+        if not self._failed:
+            try:
+                return self._raw.write(data)
+            except OSError as error:
+                self._failed = True
+                if self._heard and isinstance(error, BrokenPipeError):
+                    raise typer.Exit(_READER_GONE) from error
+                if self._heard:
+                    raise OutputError(f"Standard output cannot be written: {error.strerror}.") from error
+        return len(data)
 
 
 def print_what_fits() -> None:
@@ -105,11 +154,22 @@ def complain_of_gaps(missing: Sequence[str]) -> None:
         complain(f"{len(missing)} listed items are missing, {missing[0]} first.")
 
 
+def inputs_of(paths: Sequence[str], but: str | None = None) -> list[str]:
+    """The files that are meant by these files and folders, as `files_in` has them; one line on each folder's others."""
+    files: list[str] = []
+    for path in paths:
+        found, left_out = files_in(path, but)
+        if left_out and found != [path]:  # else the error on the folder says it
+            complain(passed_over(path, left_out))
+        files += found
+    return files
+
+
 def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
     """Before long work: that each output can be written, that no two are one, and that none is an input.
 
     Raises:
-        OutputError: a folder that is missing or closed, or a name that no file can have.
+        OutputError: a folder that is missing or closed, a name that no file can have, or standard output is closed.
         UsageError: one place for two things.
     """
     taken: set[str] = {os.path.realpath(path) for path in inputs}
@@ -118,6 +178,8 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
         if place in taken:
             raise UsageError(f"{output} cannot be written: it is given twice, or is itself to be read.")
         taken.add(place)
+        if output == STDOUT and sys.stdout is None:
+            raise OutputError("Standard output is closed.", "Give the path of a file to write.")
         if output == STDOUT or _is_device(output):
             continue
         folder = Path(output).parent
@@ -157,7 +219,10 @@ def write(text: str, target: str) -> None:
         sys.stdout.buffer.flush()
         return
     if Path(target).is_char_device():  # such as /dev/null
-        Path(target).write_text(text, encoding="utf-8")
+        try:
+            Path(target).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {error.strerror}.") from error
         return
     with replacing(target) as part:
         part.write_text(text, encoding="utf-8")

@@ -47,11 +47,13 @@ def inspect(
 
     from rich.console import Console
 
-    from facetell.data.manifest import manifest_of, write_manifest
+    from facetell.data.manifest import check_name, manifest_of, write_manifest
     from facetell.data.summary import summarise
     from facetell.data.terminal import summary_report
 
     check_outputs([json, None if manifest is None else str(manifest)], [str(root)])
+    if manifest is not None:
+        check_name(manifest)
     listing = _listing(root, label, layout, crop, video_regex, group_regex)
     summary = summarise(listing)
     if manifest is not None:
@@ -97,7 +99,7 @@ def prepare(
 
     from facetell.cli.common import complain, complain_of_missing
     from facetell.data.cache import FaceCache
-    from facetell.data.manifest import manifest_of, write_manifest
+    from facetell.data.manifest import check_name, manifest_of, write_manifest
     from facetell.data.prepare import Settings
     from facetell.data.prepare import prepare as run
     from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
@@ -108,6 +110,8 @@ def prepare(
     settings = Settings(plan=sample, faces=faces, size=size)
     fractions = parse_fractions(splits)
     check_outputs([None if manifest is None else str(manifest)], [str(root)])
+    if manifest is not None:
+        check_name(manifest)
     listing = _listing(root, label, layout, crop, video_regex, group_regex)
     rows, notes = assign_splits(manifest_of(listing.items), fractions, seed, resplit=resplit)
     if listing.missing:

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facetell.cli._limits import limited
-from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, complain_of_missing, talk, write
+from facetell.cli.common import (
+    STDOUT,
+    JsonOption,
+    Verbose,
+    check_outputs,
+    complain,
+    complain_of_missing,
+    inputs_of,
+    talk,
+    write,
+)
 from facetell.errors import FacetellError
-from facetell.video.file import files_in
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ def inspect(
     """
     if verbose:
         talk(context)
-    files = [file for path in files for file in files_in(path)]
+    files = inputs_of(files)
     check_outputs([json], files)
 
     from rich.console import Console

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facetell.cli._limits import limited
-from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, talk, write
+from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, inputs_of, talk, write
 from facetell.errors import FacetellError, OutputError, UsageError
-from facetell.video.file import files_in
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def scan(
     if verbose:
         talk(context)
     folders = any(map(os.path.isdir, [*files, annotate or ""]))
-    files = [file for path in files for file in files_in(path)]
+    if annotate is not None:
+        _check_apart(annotate, files)
+    files = inputs_of(files, but=annotate)
     several = folders or len(files) > 1
     check_outputs([json, csv, html, None if several else annotate], files)
 
@@ -84,13 +86,13 @@ def scan(
 
     thumbnails = THUMBNAILS if html else 0
     scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails, limits=limits)
+    markings = None if annotate is None else _Markings(annotate, several, files, scanner.readers)
     journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none
     if journal:
         complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
-    markings = None if annotate is None else _Markings(annotate, several, files, scanner.readers)
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
-    with ScanProgress(files, quiet) as progress:
+    with _stopping(journal), ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
         for verdict, fresh in _verdicts(files, scanner, journal):
             verdicts.append(verdict)
@@ -116,6 +118,20 @@ def scan(
     if markings and markings.failed:
         raise typer.Exit(2)
     raise typer.Exit(0 if exit_zero else exit_code(verdicts))
+
+
+def _check_apart(annotate: str, files: Sequence[str]) -> None:
+    """That no folder to be scanned is, or lies in, the one for marked copies, which is not looked into.
+
+    Raises:
+        UsageError: one is or does.
+    """
+    for path in filter(os.path.isdir, files):
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(annotate)):
+            raise UsageError(
+                f"Marked copies of what is in {path} cannot go to {annotate}: they would be scanned the next time.",
+                "Give --annotate another folder, or one within it.",
+            )
 
 
 def _drop_heat_maps(verdict: Verdict) -> None:
@@ -145,6 +161,17 @@ def _journal(outputs: list[str | None], scanner: Scanner) -> Journal | None:
 
     files = [output for output in outputs if output and output != STDOUT and not Path(output).is_char_device()]
     return Journal(f"{files[0]}.journal", scanner.settings) if files else None
+
+
+@contextmanager
+def _stopping(journal: Journal | None) -> Iterator[None]:
+    """Whoever stops the scan by hand is told that it can go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if journal is not None:
+            complain(f"Stopped. The same command goes on with {journal.path}.")
+        raise
 
 
 def _verdicts(files: Sequence[str], scanner: Scanner, journal: Journal | None) -> Iterator[tuple[Verdict, bool]]:
@@ -200,7 +227,7 @@ class _Markings:
 
     Raises:
         UsageError: the file has the suffix of neither a video nor a picture that can be written.
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or nothing can be written to it.
     """
 
     def __init__(self, target: str, several: bool, files: Sequence[str], readers: ReaderPool) -> None:
@@ -223,6 +250,8 @@ class _Markings:
                 raise OutputError(
                     f"The folder {target} cannot be made: {error.strerror}.", "Several videos need a folder."
                 ) from error
+            if not os.access(target, os.W_OK | os.X_OK):
+                raise OutputError(f"Nothing can be written to the folder {target}.", "Choose another folder.")
 
     def add(self, verdict: Verdict, fresh: bool) -> str | None:
         """Write the marked copy of one file, unless one stands from an earlier run; if that fails, the reason."""

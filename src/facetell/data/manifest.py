@@ -28,7 +28,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_bool_dtype
 
-from facetell.errors import FileMissingError, LeakError, ManifestError
+from facetell.errors import FileMissingError, LeakError, ManifestError, UsageError
 from facetell.files import replacing
 
 REAL, FAKE = 0, 1
@@ -123,13 +123,27 @@ def check_leaks(manifest: pd.DataFrame) -> None:
             )
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Nothing, if a manifest can have this name.
+
+    >>> check_name("set.parquet")
+
+    Raises:
+        UsageError: a suffix other than .csv and .parquet.
+    """
+    if Path(path).suffix not in (".csv", ".parquet"):
+        raise UsageError(f"{os.fspath(path)} is no name for a manifest.", "Let it end in .csv or .parquet.")
+
+
 def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Check the manifest, leaks included, and write it as CSV or Parquet, by the path's suffix.
 
     Raises:
+        UsageError: as `check_name`.
         ManifestError, LeakError: the manifest is not sound; nothing is written.
         OutputError: the path cannot be written.
     """
+    check_name(path)
     manifest = validate(manifest)
     check_leaks(manifest)
     with replacing(path) as part:

@@ -20,7 +20,18 @@ from PIL import Image
 
 import facetell
 from facetell.report.heat import glow, worth
-from facetell.report.text import MEANING, SUSPECTED, UNUSABLE, clock, count, percent, plain, probability, unprotected
+from facetell.report.text import (
+    MEANING,
+    SUSPECTED,
+    UNUSABLE,
+    about,
+    clock,
+    count,
+    percent,
+    plain,
+    probability,
+    unprotected,
+)
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
 
@@ -163,17 +174,13 @@ def _meaning(verdict: Verdict) -> str:
     if verdict.p_fake is None or not _counts(verdict):
         return ""
     text = (
-        f"Of all videos with this score, about {percent(round(verdict.p_fake, 2))} would be fake, if "
-        f"{percent(verdict.prior)} of all videos were."
+        f"Of all videos with this score, {about(verdict.p_fake)} would be fake, if {percent(verdict.prior)} of all "
+        "videos were."
     )
     if verdict.prior > _RARE and 0 < verdict.p_fake < 1:
         odds = verdict.p_fake / (1 - verdict.p_fake) * (1 - verdict.prior) / verdict.prior * _RARE / (1 - _RARE)
-        text += f" Were only {percent(_RARE)} of them fake, it would be {_rough(odds / (1 + odds))}."
+        text += f" Were only {percent(_RARE)} of them fake, it would be {about(odds / (1 + odds))}."
     return text
-
-
-def _rough(share: float) -> str:
-    return "under 1%" if share < 0.01 else percent(round(share, 2))
 
 
 def _threshold_meaning(verdict: Verdict) -> str:

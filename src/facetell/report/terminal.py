@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -25,16 +26,17 @@ STYLES = {
 }
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST_CURVE = 16  # characters
+_LEAST_REMARK = 9  # characters: its longest word
 _MOST_PEOPLE = 10  # shown; a crowd's others are counted
 
 
 def line(verdict: Verdict) -> str:
-    """`path: LABEL p`, for scripts.
+    """`path: LABEL p`, for scripts; p is a number between 0.001 and 0.999, for nothing is certain.
 
     >>> line(Verdict("a.mp4", Label.FAKE, p_fake=0.9712)), line(Verdict("b.mp4", Label.NO_FACE))
     ('a.mp4: FAKE 0.971', 'b.mp4: NO_FACE')
     """
-    score = "" if verdict.p_fake is None else f" {verdict.p_fake:.3f}"
+    score = "" if verdict.p_fake is None else f" {min(max(verdict.p_fake, 0.001), 0.999):.3f}"
     return f"{plain(verdict.path)}: {verdict.label}{score}"
 
 
@@ -51,7 +53,7 @@ def block(verdict: Verdict) -> RenderableType:
     lines: list[RenderableType] = [_headline(verdict)]
     if verdict.tracks:
         shown = sorted(verdict.tracks, key=lambda track: (track.counts, track.p_fake), reverse=True)[:_MOST_PEOPLE]
-        lines.append(_people(shown))
+        lines.append(_People(shown))
         if len(verdict.tracks) > len(shown):
             more = count(len(verdict.tracks) - len(shown), "more person", "more people")
             lines.append(Text(f"and {more}; the JSON, CSV and HTML reports have all", style="dim"))
@@ -71,9 +73,9 @@ def block(verdict: Verdict) -> RenderableType:
 def summary(verdicts: Sequence[Verdict]) -> RenderableType:
     """A table of several files, one row each, and how many have which label."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("verdict")
-    table.add_column("P(fake)", justify="right")
-    table.add_column("people", justify="right")
+    table.add_column("verdict", no_wrap=True, min_width=max(map(len, Label)))
+    table.add_column("P(fake)", justify="right", no_wrap=True, min_width=len("P(fake)"))
+    table.add_column("people", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for verdict in verdicts:
         people = str(len(verdict.tracks)) if verdict.tracks else "–"
@@ -94,21 +96,37 @@ def _headline(verdict: Verdict) -> Text:
     return Text.assemble(*parts)
 
 
-def _people(tracks: Sequence[TrackScore]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    for _ in range(5):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for track in tracks:
-        table.add_row(
-            Text(f"Person {track.id}"),
-            _label(track.label),
-            Text(probability(track.p_fake)),
-            Text(f"{clock(track.start_s)}–{clock(track.end_s)}"),
-            _curve(track),
-            Text(_remark(track), style="dim"),
-        )
-    return table
+class _People:
+    """A table with one row per person; where it is too wide, without their curves, then also without their times."""
+
+    def __init__(self, tracks: Sequence[TrackScore]) -> None:
+        self._remarks = [Text(_remark(track), style="dim") for track in tracks]
+        self._columns: list[list[Text]] = [
+            [Text(f"Person {track.id}") for track in tracks],
+            [_label(track.label) for track in tracks],
+            [Text(probability(track.p_fake)) for track in tracks],
+            [Text(f"{clock(track.start_s)}–{clock(track.end_s)}") for track in tracks],
+            [_curve(track) for track in tracks],
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._table(options.max_width)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._table(options.max_width))
+
+    def _table(self, width: int) -> Table:
+        widths = [max(cell.cell_len for cell in column) for column in self._columns]
+        remark = _LEAST_REMARK if any(self._remarks) else 0
+        fitting = [shown for shown in (5, 4) if sum(widths[:shown]) + 2 * shown + remark <= width]
+        shown = max(fitting, default=3)
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+        for least in widths[:shown]:
+            table.add_column(no_wrap=True, min_width=least)
+        table.add_column(overflow="fold")
+        for row in zip(*self._columns[:shown], self._remarks, strict=True):
+            table.add_row(*row)
+        return table
 
 
 def _remark(track: TrackScore) -> str:

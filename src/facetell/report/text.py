@@ -49,6 +49,17 @@ def probability(value: float | None) -> str:
     return f"{value:.2f}"
 
 
+def about(share: float) -> str:
+    """An estimated share in whole percent, never as none or all of them.
+
+    >>> about(0.413), about(0.0004), about(0.9996)
+    ('about 41%', 'under 1%', 'over 99%')
+    """
+    if share < 0.01:
+        return "under 1%"
+    return "over 99%" if share > 0.99 else f"about {100 * share:.0f}%"
+
+
 def percent(share: float) -> str:
     """A share as a percentage, as short as it can be said.
 

@@ -7,7 +7,7 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from facetell.errors import FileMissingError, NotVideoError
 
@@ -83,7 +83,7 @@ class InputFile:
         self.start = start
         self.size = os.fstat(self.descriptor).st_size - start if size is None else size
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """A reader from the start, with a position of its own; it must not outlive the file."""
         if not hasattr(os, "preadv"):  # Windows
             return open(self.name, "rb")

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from facetell.errors import LimitError, UsageError
 
 _BYTES_PER_S = 20_000_000  # the slowest disk that is waited for
+_MOST = 10**9  # of anything: clocks and the system's own limits hold no infinity
+OPTIONS = {  # field of `Limits`: what the command line calls it
+    "seconds": "--max-seconds",
+    "cpu_seconds": "--max-cpu",
+    "memory_mb": "--max-memory",
+    "pixels": "--max-pixels",
+    "frames": "--max-frames",
+    "streams": "--max-streams",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Limits:
         streams: in the file, of any kind.
 
     Raises:
-        UsageError: a limit that is not above 0.
+        UsageError: a limit that is not above 0, or above a thousand million, or no number.
     """
 
     seconds: float = 30.0
@@ -38,8 +47,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise UsageError(f"A limit of {getattr(self, name):g} for {name} lets nothing be read.")
+            value = getattr(self, name)
+            if not 0 < value <= _MOST:
+                raise UsageError(
+                    f"{OPTIONS.get(name, name)} cannot be {value:g}.", f"Give a number above 0, up to {_MOST:,}."
+                )
 
     def check_size(self, name: str, width: int, height: int) -> None:
         """Refuse pictures that are too large.

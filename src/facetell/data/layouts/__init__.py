@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
+import tarfile
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -29,8 +31,11 @@ def recognise(root: Path, options: Options) -> Layout:
 
     Raises:
         LayoutError: none fits, or more than one; the message names what was looked for or found.
+        UsageError: a label for a file that is no tar.
     """
     if options.label is not None:
+        if _is_no_tar(root):
+            raise UsageError(f"--label is for folders and tars, and {root} is neither.", "A table says its own labels.")
         return layouts()["flat"]
     fitting = [layout for layout in layouts().values() if layout.recognises(root, options)]
     if not fitting:
@@ -44,6 +49,13 @@ def recognise(root: Path, options: Options) -> Layout:
     return fitting[0]
 
 
+def _is_no_tar(root: Path) -> bool:
+    """Whether this is a file that is clearly no tar; what is wrong with a broken or closed one, its reader says."""
+    with suppress(OSError):
+        return root.is_file() and root.suffix != ".tar" and not tarfile.is_tarfile(root)
+    return False
+
+
 def read(root: Path, options: Options | None = None, layout: str | None = None) -> Listing:
     """Everything that the data set at `root` lists.
 
@@ -53,7 +65,7 @@ def read(root: Path, options: Options | None = None, layout: str | None = None) 
         layout: the layout's name; recognised without it.
 
     Raises:
-        UsageError: no layout of that name.
+        UsageError: no layout of that name, or a label for a file that is no tar.
         FileMissingError: nothing there.
         DataError: as `recognise` and the layout itself.
     """

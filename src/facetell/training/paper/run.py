@@ -99,12 +99,12 @@ class Effort:
 
 
 QUICK = Effort(
-    minutes=0.1,
-    epochs=12,
+    minutes=2.0,
+    epochs=6,
     crops=120,
     folds=3,
     tested=1,
-    validate_every=5,
+    validate_every=3,
     n_boot=200,
     sweep=1,
     backgrounds=("keep", "mean"),
