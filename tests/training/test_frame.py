@@ -29,7 +29,7 @@ from facetell.training.recipe import load_recipe
 from tests import media
 
 TINY = FrameRecipe(
-    backbone="mobilenetv3_small_050",
+    backbone="test_efficientnet",
     weights="none",
     size=64,
     batch=3,
@@ -288,7 +288,7 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, tmp_path: Path):
 
 
 def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: Path):
-    other = replace(TINY, backbone="mobilenetv3_small_075", fold=True, seed=5, mirror=False, swaps=0.5)
+    other = replace(TINY, backbone="test_byobnet", fold=True, seed=5, mirror=False, swaps=0.5)
     other = replace(other, kinds=(1, 0, 0), votes=("blend", "mask"))
     runs = [fit(TASK, recipe, [cache], tmp_path / str(recipe.seed), device="cpu") for recipe in (TINY, other)]
     checkpoints = [run.out / "best.ckpt" for run in runs]
@@ -305,7 +305,7 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: P
     logit = run.module.network.joined(mean["blend"], mean["texture"], mask_vote(mean["mask"]))
     np.testing.assert_allclose(scores.logits, logit, atol=1e-4)
     assert detector.card.version == "7"
-    assert detector.card.description.startswith("mobilenetv3_small_050 + mobilenetv3_small_075, ")
+    assert detector.card.description.startswith("test_efficientnet + test_byobnet, ")
     assert "self-blends, swaps, parts of labelled fakes" in detector.card.training_data
     assert detector.card.metrics["dev splits, faces cut as in training"].keys() == run.metrics.keys()
     said = CliRunner().invoke(app, ["ensemble", str(checkpoints[0]), "--data", str(cache.folder), "-o", str(tmp_path)])
@@ -317,14 +317,14 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, tmp_path: P
     with pytest.raises(TrainingError, match="different crops"):
         ensemble([checkpoints[0], large.out / "best.ckpt"], [cache], tmp_path / "two")
     with pytest.raises(TrainingError, match="do not fit the network of its recipe"):
-        ensemble(checkpoints, [cache], tmp_path / "three", ["backbone=mobilenetv3_small_075"])
+        ensemble(checkpoints, [cache], tmp_path / "three", ["backbone=test_byobnet"])
     with pytest.raises(TrainingError, match="None of the networks votes on texture"):
         ensemble([checkpoints[1], checkpoints[1]], [cache], tmp_path / "three")
 
 
 def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_path: Path):
     folded = replace(TINY, fold=True, steps=2)
-    other = replace(folded, backbone="mobilenetv3_small_075", mirror=False, votes=("blend", "mask"))
+    other = replace(folded, backbone="test_byobnet", mirror=False, votes=("blend", "mask"))
     runs = [fit(TASK, recipe, [cache], tmp_path / recipe.backbone, device="cpu") for recipe in (folded, other)]
     file = TASK.export(ensemble([run.out / "best.ckpt" for run in runs], [cache], tmp_path), [cache])
     small = tmp_path / "small.onnx"
@@ -381,9 +381,9 @@ def test_a_loader_starts_in_a_process_that_used_opencvs_threads(cache: FaceCache
 
 
 def as_split(cache: FaceCache, folder: Path, split: list[str]) -> FaceCache:
-    """The cache under another name, its twelve rows in these splits."""
+    """The cache under another name, as a data set of its own, its twelve rows in these splits."""
     folder.symlink_to(cache.folder)
-    return FaceCache(folder, cache.settings, cache.manifest.assign(split=split), cache.faces)
+    return FaceCache(folder, cache.settings, cache.manifest.assign(split=split, dataset=folder.name), cache.faces)
 
 
 def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_path: Path):

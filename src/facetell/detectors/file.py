@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import onnxruntime as ort
@@ -38,6 +39,7 @@ GROWING = {
 }
 PICKING = {"Cast", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"}  # of sizes, they make none larger
 INPUT = "crops"
+Shape: TypeAlias = tuple[int | str, ...]
 RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of their own
     state.Fail,
     state.InvalidArgument,
@@ -89,7 +91,7 @@ def read_detector_file(path: str | os.PathLike[str], *, published: bool = False)
     """
     model, content = _parse(Path(path))
     if not published:
-        _check_plain(model, str(path))
+        _check_sizes(model, _check_plain(model, str(path)), str(path))
     cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(cards) != 1:
         raise DetectorFileError(
@@ -113,7 +115,7 @@ def pack(onnx_path: str | os.PathLike[str], card: DetectorCard, out_path: str | 
         OutputError: `out_path` cannot be written.
     """
     model, _ = _parse(Path(onnx_path))
-    _check_plain(model, str(onnx_path))
+    _check_sizes(model, _check_plain(model, str(onnx_path)), str(onnx_path))
     others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
@@ -173,8 +175,12 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return model, content
 
 
-def _check_plain(model: onnx.ModelProto, path: str) -> None:
-    """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice."""
+def _check_plain(model: onnx.ModelProto, path: str) -> dict[str, Shape]:
+    """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice.
+
+    Returns:
+        The shapes of its tensors for one crop, as far as they can be known.
+    """
     if model.functions or model.training_info:
         raise DetectorFileError(f"{path} defines functions or training steps of its own.", "Export it for inference.")
     domains = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
@@ -203,6 +209,11 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
         elements = math.prod(size for size in shape if isinstance(size, int) and size > 0)
         if elements > MAX_TENSOR:
             raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
+    return shapes
+
+
+def _check_sizes(model: onnx.ModelProto, shapes: dict[str, Shape], path: str) -> None:
+    """A detector's crops are of one size, so that of whatever it makes of them can be known before it runs."""
     counting = _counting(model.graph)
     for node in model.graph.node:
         known = all(isinstance(size, int) for name in node.output for size in shapes.get(name, ("?",)))
@@ -213,9 +224,8 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
             )
 
 
-def _shapes_of_one(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
-    """The shape of every tensor between layers and of every output, for one crop; what the file says of them is no
-    evidence."""
+def _shapes_of_one(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes of tensors between layers and of outputs, for one crop; what the file itself says is no evidence."""
     single = onnx.ModelProto()
     single.CopyFrom(model)
     weights = {tensor.name for tensor in single.graph.initializer}
@@ -291,7 +301,7 @@ def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
             )
 
 
-def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+def _shape(value: onnx.ValueInfoProto) -> Shape:
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
 

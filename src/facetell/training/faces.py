@@ -28,8 +28,9 @@ def require_both_classes(labels: Any, where: str) -> None:
     found = set(np.unique(np.asarray(labels)).tolist())
     if found != {0, 1}:
         names = {0: "REAL", 1: "FAKE"}
-        seen = " and ".join(names.get(value, str(value)) for value in sorted(found)) or "no"
-        raise TrainingError(f"{where} holds {seen} faces only.", "Training needs REAL and FAKE ones in both splits.")
+        seen = " and ".join(names.get(value, str(value)) for value in sorted(found))
+        what = f"{seen} faces only" if seen else "no faces"
+        raise TrainingError(f"{where} holds {what}.", "Training needs REAL and FAKE ones in both splits.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,7 @@ class Effort:
     n_boot: int = 1000
     sweep: int = len(SWEEP)
     backgrounds: tuple[str, ...] = ("keep", "mean", "green")
+    backbone: str = ""  # in place of the recipes' own, without weights of its own
     seed: int = 0
 
 
@@ -108,6 +109,7 @@ QUICK = Effort(
     n_boot=200,
     sweep=1,
     backgrounds=("keep", "mean"),
+    backbone="test_efficientnet",
 )
 
 
@@ -233,6 +235,8 @@ class Work:
         self, model: Model, protocol: Protocol, changes: dict[str, Any], name: str, minutes: float
     ) -> dict[str, Any]:
         recipe = replace(load_recipe(model.recipe, model.task.recipe), seed=self.effort.seed, **changes)
+        if self.effort.backbone and isinstance(recipe, crop.NoiseRecipe):
+            recipe = replace(recipe, backbone=self.effort.backbone, weights="none")
         items = self._items(model, recipe.scale)
         folds = deal(items.videos, protocol, self.effort.folds, self.effort.seed)
         folds = folds[: self.effort.tested if model.on == "clips" else 1]
