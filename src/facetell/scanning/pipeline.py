@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TypeVar
 
 import facetell
@@ -125,13 +125,12 @@ class Scanner:
     def _open(self, path: str | os.PathLike[str]) -> tuple[AnyReader, InputFile]:
         """A reader of the file, and the very file, whatever may take its name meanwhile."""
         pairs = self.detector.card.flicker is not None
-        file = InputFile(path)
-        try:
+        with ExitStack() as unless_opened:
+            file = unless_opened.enter_context(closing(InputFile(path)))
             handed = InputFile(path, os.dup(file.descriptor))
-            return self.readers.open(handed, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs), file
-        except BaseException:
-            file.close()
-            raise
+            reader = self.readers.open(handed, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
+            unless_opened.pop_all()
+        return reader, file
 
     def _judged(self, path: str | os.PathLike[str], opened: Callable[[], tuple[AnyReader, InputFile]]) -> Verdict:
         name = os.fspath(path)

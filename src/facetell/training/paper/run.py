@@ -95,7 +95,7 @@ class Effort:
     n_boot: int = 1000
     sweep: int = len(SWEEP)
     backgrounds: tuple[str, ...] = ("keep", "mean", "green")
-    backbone: str = ""  # in place of the recipes' own, without weights of its own
+    backbone: str = ""  # of the noise pattern classifier, untrained, in place of its recipe's
     seed: int = 0
 
 
