@@ -203,10 +203,12 @@ def test_a_descriptor_hardly_changes_with_the_picture(detector: FaceDetector, ch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["dfdc", "ffpp", "sdfvd"])
-def test_a_clip_of_one_person_has_one_track_that_counts(detector: FaceDetector, data_dir: Path, dataset: str) -> None:
+@pytest.mark.parametrize(("dataset", "step"), [("dfdc", 1), ("ffpp", 3), ("sdfvd", 2)])
+def test_a_clip_of_one_person_has_one_track_that_counts(
+    detector: FaceDetector, data_dir: Path, dataset: str, step: int
+) -> None:
     wrong = {}
-    for path in sorted((data_dir / dataset).rglob("*.mp4")):
+    for path in sorted((data_dir / dataset).rglob("*.mp4"))[::step]:
         with VideoReader(path, "uniform:20") as reader:
             lengths = [len(track.faces) for track in follow(detector, ((f.time_s, f.image) for f in reader))]
         if sum(length >= 3 for length in lengths) != 1:

@@ -163,7 +163,7 @@ class TestSound:
     def test_damage_leaves_the_rest(self, pool: ReaderPool, tmp_path: Path) -> None:
         whole = media.write_video(tmp_path / "a.mkv", media.portrait_frames(60), audio=True).read_bytes()
         damaged = bytearray(whole)
-        for place in range(2000, len(whole), 700):
+        for place in range(len(whole) // 3, len(whole), 700):  # the first pictures are whole
             damaged[place] ^= 0x55
         for name, data in (("cut.mkv", whole[: len(whole) // 2]), ("damaged.mkv", bytes(damaged))):
             (tmp_path / name).write_bytes(data)

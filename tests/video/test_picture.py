@@ -107,7 +107,8 @@ def test_an_unstated_matrix_is_guessed_from_the_size(size: tuple[int, int], tmp_
 
 
 def test_ten_bits_become_eight(tmp_path: Path) -> None:
-    path = media.write_video(tmp_path / "clip.mp4", [stripes((384, 64))] * 2, codec="libx265", pix_fmt="yuv420p10le")
+    images = [stripes((384, 64))] * 6  # of two, libx265 sometimes gives a packet that cannot be written
+    path = media.write_video(tmp_path / "clip.mp4", images, codec="libx265", pix_fmt="yuv420p10le")
     assert probe(path).bit_depth == 10
     assert np.abs(middles(first_image(path)) - COLOURS).max() <= 8
 

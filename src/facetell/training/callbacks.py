@@ -85,7 +85,7 @@ class Curves(Callback):
         self.rows: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}
         self.outputs: list[dict[str, np.ndarray]] = []
-        self.drawn = -math.inf
+        self.drawn = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

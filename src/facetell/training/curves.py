@@ -9,6 +9,7 @@ from pathlib import Path
 from facetell.files import replacing
 
 Row = dict[str, float]
+COLUMNS = 4  # panels beside each other
 
 
 def write_curves(rows: Sequence[Row], path: Path) -> None:
@@ -26,9 +27,21 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
 
     names = [name.split("_", 1) for row in rows for name in row if name.startswith(("train_", "val_"))]
     quantities = list(dict.fromkeys(quantity for _, quantity in names))
-    figure = Figure(figsize=(4.5 * len(quantities), 3.5), layout="constrained")
-    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-    for panel, quantity in zip(panels, quantities, strict=True):
+    columns = min(len(quantities), COLUMNS)
+    lines = -(-len(quantities) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3.5 * lines))
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    figure.subplots_adjust(  # inches, as shares; to have room fitted to the labels takes three times as long
+        left=0.8 / (4.5 * columns),
+        right=1 - 0.1 / (4.5 * columns),
+        bottom=0.5 / (3.5 * lines),
+        top=1 - 0.1 / (3.5 * lines),
+        wspace=0.25,
+        hspace=0.22,
+    )
+    for panel in panels[len(quantities) :]:
+        panel.remove()
+    for panel, quantity in zip(panels, quantities, strict=False):
         for part, title in (("train", "training"), ("val", "validation")):
             points = [(row["step"], row[f"{part}_{quantity}"]) for row in rows if f"{part}_{quantity}" in row]
             if points:

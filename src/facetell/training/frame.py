@@ -257,14 +257,11 @@ class FrameTask:
         train, dev = Faces(caches, train=True), Faces(caches, train=False)
         return Data(TrainingPairs(recipe, train), ValidationFaces(recipe, dev))
 
-    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
+    def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
+        """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
         module, recipe = run.module, run.recipe
         assert isinstance(module, FrameModule)
-        network = module.network
-        if isinstance(network, FrameNet):
-            network = Ensemble([Member(network, recipe.mirror, recipe.wide)])
-        assert isinstance(network, Ensemble)
-        faces = ValidationFaces(recipe, Faces(caches, train=False), network.margin)
+        network, faces = _deployed(run, caches)
         logits, labels, sources = _joined(module, network, faces)
         worst = max(
             (
@@ -276,7 +273,7 @@ class FrameTask:
         )
         trained = ", ".join(sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()}))
         backbones = " + ".join(one.backbone for one in module.recipes)
-        card = DetectorCard(
+        return DetectorCard(
             name=self.name,
             version=recipe.version,
             kind="frame",
@@ -295,13 +292,27 @@ class FrameTask:
             description=f"{backbones}, {recipe.input}, {recipe.size} px: blend and texture logits and a mask.",
             limits=LIMITS,
         )
-        example = module.normalised(torch.from_numpy(faces[0]["images"][:4]))
+
+    def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
+        assert isinstance(run.module, FrameModule)
+        network, faces = _deployed(run, caches)
+        example = run.module.normalised(torch.from_numpy(faces[0]["images"][:4]))
         path = run.out / f"{self.name}.onnx"
-        export(_Outputs(network), example, OUTPUTS, card, path)
+        export(_Outputs(network), example, OUTPUTS, self.card(run, caches), path)
         return path
 
 
 TASK = FrameTask()
+
+
+def _deployed(run: Run, caches: Sequence[FaceCache]) -> tuple[Ensemble, ValidationFaces]:
+    """The network with all its looks, and the dev split's faces as large as these take them."""
+    assert isinstance(run.module, FrameModule)
+    network = run.module.network
+    if isinstance(network, FrameNet):
+        network = Ensemble([Member(network, run.recipe.mirror, run.recipe.wide)])
+    assert isinstance(network, Ensemble)
+    return network, ValidationFaces(run.recipe, Faces(caches, train=False), network.margin)
 
 
 def ensemble(
