@@ -25,7 +25,7 @@ test: lint
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/ruff check .
-	$(DEV)/bin/pyright
+	$(DEV)/bin/pyright --threads
 
 format: $(DEV)/.installed
 	$(DEV)/bin/ruff format .

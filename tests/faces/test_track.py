@@ -203,7 +203,7 @@ def test_a_descriptor_hardly_changes_with_the_picture(detector: FaceDetector, ch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dataset", "step"), [("dfdc", 1), ("ffpp", 3), ("sdfvd", 2)])
+@pytest.mark.parametrize(("dataset", "step"), [("dfdc", 2), ("ffpp", 5), ("sdfvd", 3)])
 def test_a_clip_of_one_person_has_one_track_that_counts(
     detector: FaceDetector, data_dir: Path, dataset: str, step: int
 ) -> None:

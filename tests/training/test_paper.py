@@ -77,7 +77,7 @@ def test_the_whole_of_it_quickly(data: Path, tmp_path: Path):
     for model in MODELS:
         for protocol in PROTOCOLS:
             piece = pieces[f"{model.name}-{protocol}"]
-            assert piece["parity"] < 1e-4
+            assert piece["parity"] < 1e-4 if protocol == "b" else "detector" not in piece
             train, dev, test = piece["rows"][0]
             assert min(train, dev, test) > 0
             assert piece["test"]["n_real"] + piece["test"]["n_fake"] == test

@@ -154,7 +154,7 @@ def test_an_hdr_clip_is_neither_washed_out_nor_burnt(tmp_path: Path) -> None:
     stored = np.concatenate([plane.ravel() for plane in yuv]).round().astype(np.uint16).reshape(360, 320)
     path = media.write_video(
         tmp_path / "hdr.mp4",
-        [stored] * 2,
+        [stored] * 6,
         codec="libx265",
         pix_fmt="yuv420p10le",
         input_format="yuv420p10le",

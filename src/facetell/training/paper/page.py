@@ -147,8 +147,8 @@ def _models(result: Result) -> str:
     for one in result["models"]:
         size = f"{one['trees']} trees" if one["trees"] else f"{one['parameters']:,}"
         head = (one["title"], f"({one['protocol']})", size, f"{one['seconds']:.0f}", _epochs(one))
-        head += (f"{one['milliseconds']:.0f}", _accuracy(one, "train"), _accuracy(one))
-        rows.append((*head, *_judged(one["test"])))
+        milliseconds = f"{one['milliseconds']:.0f}" if "detector" in one else "–"
+        rows.append((*head, milliseconds, _accuracy(one, "train"), _accuracy(one), *_judged(one["test"])))
     for model in ("cnn3d", "meso"):  # the other models of clips are tested on the same rows
         rows += [_always_fake(one) for one in _of(result, model)]
     for one in result["mesonets"]:

@@ -95,6 +95,7 @@ class Effort:
     n_boot: int = 1000
     sweep: int = len(SWEEP)
     backgrounds: tuple[str, ...] = ("keep", "mean", "green")
+    exported: tuple[Protocol, ...] = tuple(PROTOCOLS)  # whose trainings become detector files
     backbone: str = ""  # of the noise pattern classifier, untrained, in place of its recipe's
     seed: int = 0
 
@@ -109,6 +110,7 @@ QUICK = Effort(
     n_boot=200,
     sweep=1,
     backgrounds=("keep", "mean"),
+    exported=("b",),
     backbone="test_efficientnet",
 )
 
@@ -220,7 +222,7 @@ class Work:
     ) -> dict[str, Any]:
         """A model under a protocol: trained once per tested fold, its scores on all of them judged together.
 
-        Without changes to its recipe the first training also becomes a detector file.
+        Without changes to its recipe the first training also becomes a detector file, if the effort asks for it.
 
         Args:
             changes: to the recipe.
@@ -271,7 +273,7 @@ class Work:
             "test": self._judged(items.videos.iloc[test], np.concatenate(logits)),
             "curves": curves[0].to_dict("list"),
         }
-        if not changes:
+        if not changes and protocol in self.effort.exported:
             path = model.task.write(runs[0], items.take(folds[0].dev))  # type: ignore[arg-type]
             result |= deployed(path, runs[0], items.take(folds[0].test[:FRAMES]))
             result["detector"] = str(path.relative_to(self.runs))
@@ -311,9 +313,11 @@ class Work:
     def frame_150(self, protocol: Protocol) -> dict[str, Any]:
         """Meso-CNN as trained under a protocol, on the paper's test: the face in frame 150 of other sets' clips.
 
-        None where no clips of both classes are that long.
+        None where no clips of both classes are that long, or the training did not become a file.
         """
         trained = self.trained(MESO, protocol)
+        if "detector" not in trained:
+            return {"test": None}
         detector = Detector(read_detector_file(self.runs / trained["detector"]), threads=1)
         crops = self.material.paper_frames(detector.card.geometry.scale)
         if crops is None:
