@@ -149,7 +149,13 @@ class TestCutShort:
             os.link(folder / "0.jpg", folder / f"{number}.jpg")
         (folder / "notes.txt").unlink()
         command = [sys.executable, "-m", "facetell", "scan", folder, "--detector", real, "--json", out]
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in a shell's background ignore it
+        )
         deadline = time.monotonic() + 120
         while not (kept.exists() and kept.read_bytes().count(b"\n") >= 2):
             assert run.poll() is None

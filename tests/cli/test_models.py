@@ -82,3 +82,20 @@ def test_pack_refuses_a_wrong_card(tmp_path: Path, card: str | None, complaint: 
 def test_an_unknown_detector(tmp_path: Path) -> None:
     assert run("models", "--detector", "nosuch").exit_code == 2
     assert run("models", "--detector", write(tmp_path).with_name("gone.onnx")).exit_code == 2
+
+
+def test_no_command_writes_over_what_it_reads(tmp_path: Path) -> None:
+    detector, net, card = write(tmp_path), tmp_path / "net.onnx", tmp_path / "card.toml"
+    net.write_bytes(brightness().SerializeToString())
+    card.write_text(CARD)
+    before = {path: path.read_bytes() for path in (detector, net, card)}
+    for words in (
+        ["--detector", detector, "--json", detector],
+        ["pack", net, "--card", card, "-o", net],
+        ["pack", net, "--card", card, "-o", card],
+        ["import-mesonet", net, "-o", net],
+    ):
+        result = run("models", *words)
+        assert result.exit_code == 2
+        assert "is itself to be read" in result.stderr
+    assert {path: path.read_bytes() for path in before} == before

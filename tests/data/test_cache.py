@@ -224,3 +224,30 @@ def test_a_cache_that_lacks_a_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache.json").write_text(json.dumps({key: about[key] for key in about if key != "complete"}))
     with pytest.raises(CacheError, match="whether it is complete"):
         FaceCache.open(tmp_path)
+
+
+def test_other_files_among_the_shards_are_let_be(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for name in (".DS_Store", "._00000.bin"):
+        (tmp_path / "shards" / name).write_text("x")
+    fill(tmp_path, range(2), finish=False)
+    fill(tmp_path, range(6))
+    assert len(FaceCache.open(tmp_path)) == 12
+    assert (tmp_path / "shards" / ".DS_Store").exists()
+
+
+def test_a_very_wide_picture_can_be_stored(tmp_path: Path) -> None:
+    with CacheWriter(tmp_path, SETTINGS, manifest(1)) as writer:
+        writer.add(Batch([0], [], [StoredFace(0, face_jpeg(), 40_000, 33_000)]))
+        writer.finish()
+    assert FaceCache.open(tmp_path).faces[["width", "height"]].values.tolist() == [[40_000, 33_000]]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"x"])
+def test_an_unfinished_cache_without_its_manifest_is_named(tmp_path: Path, content: bytes | None) -> None:
+    fill(tmp_path, range(2), finish=False)
+    (tmp_path / "manifest.parquet").unlink()
+    if content is not None:
+        (tmp_path / "manifest.parquet").write_bytes(content)
+    with pytest.raises(CacheError, match="is damaged"):
+        fill(tmp_path, range(6))

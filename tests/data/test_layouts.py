@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -127,6 +128,36 @@ def test_dfdc_face_crops_in_a_folder_with_a_missing_one(tmp_path: Path) -> None:
     assert [(item.video, item.label, item.original) for item in listing.items] == [("a", FAKE, "b")]
     assert listing.missing == ["b.mp4 (metadata.csv)"]
     assert any("1 pictures" in note for note in listing.notes)
+
+
+def test_dfdc_face_crops_named_twice_and_parts_with_a_gap(tmp_path: Path) -> None:
+    files(tmp_path, "faces_224/a.jpg", "faces_224/b.jpg")
+    rows = ["videoname,label,original,part", "a.mp4,FAKE,b.mp4,10.0", "a.mp4,FAKE,b.mp4,10.0", "b.mp4,REAL,,"]
+    table = as_text(tmp_path / "metadata.csv", *rows)
+    listing = read(tmp_path)
+    assert [(item.video, item.group) for item in listing.items] == [("a", "part 10"), ("b", "")]
+    assert listing.missing == []
+    assert listing.notes == ["1 row of metadata.csv left out: an earlier one names the same video."]
+    as_text(table, *rows, "b.mp4,FAKE,,")
+    with pytest.raises(ManifestError, match=r"line 5: b\.mp4 is REAL and FAKE"):
+        read(tmp_path)
+
+
+def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    files(tmp_path, "test/a.mp4", "faces/faces_224/a.jpg", "part/a.mp4", "celeb/Celeb-real/a.mp4", "b.jpg")
+    as_text(tmp_path / "test/labels.csv", "\ufefffilename,label", "a.mp4,1")
+    as_text(tmp_path / "faces/m.csv", "\ufeffvideoname,label,original", "a.mp4,FAKE,b.mp4")
+    as_text(tmp_path / "part/metadata.json", '\ufeff{"a.mp4": {"label": "FAKE"}}')
+    as_text(tmp_path / "celeb/List_of_testing_videos.txt", "\ufeff1 Celeb-real/a.mp4")
+    as_text(tmp_path / "t.jsonl", '\ufeff{"path": "b.jpg", "label": 1}')
+    found = [len(read(tmp_path / name).items) for name in ("test", "faces", "part", "celeb", "t.jsonl")]
+    assert found == [1] * 5
+
+
+def test_commas_that_end_the_rows_shift_no_columns(tmp_path: Path) -> None:
+    files(tmp_path, "a.jpg", "b.jpg")
+    as_text(tmp_path / "t.csv", "path,label", "a.jpg,REAL,", "b.jpg,FAKE,")
+    assert [item.label for item in read(tmp_path / "t.csv").items] == [REAL, FAKE]
 
 
 def test_dfdc_preview_is_not_dfdc(tmp_path: Path) -> None:
@@ -263,6 +294,7 @@ def test_deepfake_timit_with_vidtimit_beside_it(tmp_path: Path) -> None:
         "lower_quality/fadg0/sa2-video-fram1.avi",
         "VidTIMIT/fadg0/video/sa1/001",
         "VidTIMIT/fadg0/video/sa1/002",
+        "VidTIMIT/fadg0/video/sa1/²",
         "VidTIMIT/fadg0/audio/sa1.wav",
     )
     listing = read(tmp_path)
@@ -318,6 +350,23 @@ def test_deepfakebench_json_with_and_without_compression(tmp_path: Path) -> None
     assert ["may stand in another split" in note for note in read(tmp_path).notes] == [True]
 
 
+def test_deepfakebench_lists_each_file_once_in_its_most_held_out_split(tmp_path: Path) -> None:
+    files(tmp_path, "r/0.png", "FF-DF/0.png", "FF-F2F/0.png", "c/²/²7.png")
+    for method in ("FF-DF", "FF-F2F"):
+        real = {"train": {"c23": {"000": {"label": "FF-real", "frames": ["r/0.png"]}}}}
+        fake = {"train": {"c23": {"000_003": {"label": method, "frames": [f"{method}/0.png"]}}}}
+        as_json(tmp_path / f"{method}.json", {method: {"FF-real": real, method: fake}})
+    celeb = {"id0_0001": {"label": "CelebDFv2_real", "frames": ["c/²/²7.png"]}}
+    splits = {"train": {}, "test": celeb, "val": celeb}
+    as_json(tmp_path / "Celeb-DF-v2.json", {"Celeb-DF-v2": {"CelebDFv2_real": splits}})
+    listing = read(tmp_path)
+    manifest = manifest_of(listing.items)
+    assert manifest.split.tolist() == ["test", "train", "train", "train"]
+    assert summarise(listing)["paired"] == 2, "both methods' fakes have the one original"
+    assert manifest.group.tolist()[1:] == ["pair 000"] * 3
+    assert listing.notes == ["Listed in several splits: 1 file; each is in the test split, else in val."]
+
+
 def test_deepfakebench_frames_may_not_leave_the_folder(tmp_path: Path) -> None:
     content = {"D": {"D_fake": {"test": {"v": {"label": "D_fake", "frames": ["../../etc/passwd"]}}}}}
     with pytest.raises(ManifestError, match="leaves the folder"):
@@ -355,6 +404,85 @@ def test_plain_folders_with_regular_expressions(tmp_path: Path) -> None:
         read(tmp_path, Options(group_regex="^(x)"))
     with pytest.raises(ManifestError, match="not a regular expression"):
         read(tmp_path, Options(video_regex="("))
+
+
+def test_the_folder_in_fake_names_the_method_whatever_the_video_is_called(tmp_path: Path) -> None:
+    files(tmp_path, "fake/swap/a_1.jpg", "fake/clip/0007.jpg")
+    assert {item.video: item.method for item in read(tmp_path).items} == {"fake/swap/a": "swap", "fake/clip": "unknown"}
+    by_name = read(tmp_path, Options(video_regex=r"(\w+)/?\d*$")).items
+    assert {item.video: item.method for item in by_name} == {"fake/a_1": "swap", "fake/clip": "unknown"}
+
+
+def test_a_long_number_is_no_frame(tmp_path: Path) -> None:
+    files(tmp_path, "FB_IMG_1699999999999.jpg", "a_123456789.jpg")
+    items = read(tmp_path, Options(label=REAL)).items
+    assert [(item.video, item.frame) for item in items] == [("FB_IMG_1699999999999", -1), ("a", 123456789)]
+    manifest_of(items)
+
+
+def test_linked_folders_are_looked_into_and_hidden_files_are_not(tmp_path: Path) -> None:
+    files(tmp_path, "away/x.jpg", "set/real/a.jpg", "set/real/._a.jpg", "set/real/.trash/b.jpg", "set/fake/b.jpg")
+    (tmp_path / "set/fake/swap").symlink_to(tmp_path / "away")
+    (tmp_path / "set/real/up").symlink_to(tmp_path / "set")
+    (tmp_path / "set/real/self").symlink_to(tmp_path / "set/real")
+    assert [item.video for item in read(tmp_path / "set").items] == ["fake/b", "fake/swap/x", "real/a"]
+
+
+def test_files_of_other_suffixes_and_closed_folders_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files(tmp_path, "real/a.jpg", "real/b.jfif", "real/c.gif", "real/list.csv", "real/closed/d.jpg")
+    scandir = os.scandir
+
+    def closed(folder: str) -> object:
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for listing in (read(tmp_path), read(tmp_path / "real", Options(label=REAL))):
+        assert len(listing.items) == 1
+        assert listing.notes == [
+            f"{tmp_path}/real/closed cannot be read: Permission denied.",
+            "Left out for their suffix: 2 files of real, b.jfif first.",
+        ]
+
+
+def test_what_cannot_be_opened_or_named_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileMissingError, match="cannot be read: File name too long"):
+        read(tmp_path / ("a" * 300))
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(LayoutError, match="no known layout"):
+        read(tmp_path)
+
+    def closed(folder: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    for options in (Options(), Options(label=REAL)):
+        with pytest.raises(FileMissingError, match="cannot be read: Permission denied"):
+            read(tmp_path, options)
+
+
+def test_a_name_that_is_no_text_is_left_out_with_a_note(tmp_path: Path) -> None:
+    files(tmp_path, "real/a.jpg", os.fsdecode(b"real/\xff.jpg"), os.fsdecode(b"real/\xff.gif"))
+    listing = read(tmp_path)
+    assert [item.video for item in listing.items] == ["real/a"]
+    assert ["UTF-8" in note and "1 file" in note for note in listing.notes] == [False, True]
+    listing.missing = [os.fsdecode(b"\xff.mp4")]
+    assert json.dumps(summarise(listing), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("options", "users"),
+    [
+        ({"label": REAL}, "flat"),
+        ({"video_regex": "(.+)"}, "flat, plain, table"),
+        ({"group_regex": "(.+)"}, "flat, plain"),
+    ],
+)
+def test_an_option_that_the_layout_does_not_use_is_refused(tmp_path: Path, options: dict, users: str) -> None:
+    files(tmp_path, "Celeb-real/id0_0000.mp4")
+    with pytest.raises(UsageError, match=f"means nothing to the layout celeb-df.* it is for: {users}\\.$"):
+        read(tmp_path, Options(**options), "celeb-df")
 
 
 def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
@@ -416,6 +544,40 @@ def test_a_table_of_videos_keeps_fakes_and_their_originals_together(tmp_path: Pa
     assert [item.frame for item in read(tmp_path / "t.parquet").items] == [-1, -1, 7, 4]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_numbers_as_keys_pair_though_some_rows_lack_them(tmp_path: Path, suffix: str) -> None:
+    files(tmp_path, "a.mp4", "b.mp4")
+    rows = [{"path": "a.mp4", "label": 0, "video": 1}, {"path": "b.mp4", "label": 1, "video": 2, "original": 1}]
+    as_text(tmp_path / "t.jsonl", *(json.dumps(row) for row in rows))
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    assert manifest_of(read(tmp_path / f"t.{suffix}").items).group.tolist() == ["1", "1"]
+
+
+def test_numbered_pictures_of_a_table_are_stills(tmp_path: Path) -> None:
+    names = ["x/a_1.jpg", "x/a_2.jpg", "y/a_1.jpg", "y/0001.jpg", "y/v_1.mp4"]
+    files(tmp_path, *names)
+    as_text(tmp_path / "t.csv", "path,label", *(f"{name},REAL" for name in names))
+    listing = read(tmp_path / "t.csv")
+    assert [item.video for item in listing.items] == ["x/a", "x/a", "y/a", "y/0001", ""]
+    assert listing.notes == []
+    named = read(tmp_path / "t.csv", Options(video_regex=r"^(\w+)/", crop=True)).items
+    assert [item.video for item in named] == ["x", "x", "y", "y", ""]
+    assert [item.crop for item in named] == [True] * 4 + [False], "a crop of a video would be one frame of it"
+    as_text(tmp_path / "t.csv", "path,label,video", "x/a_1.jpg,REAL,mine")
+    assert [item.video for item in read(tmp_path / "t.csv").items] == ["mine"]
+    with pytest.raises(UsageError, match="has a column video"):
+        read(tmp_path / "t.csv", Options(video_regex="(.+)"))
+
+
+def test_a_tars_own_name_says_nothing_of_its_pictures(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "part_7.tar", "w") as tar:
+        add_member(tar, "a_3.jpg", b"x")
+        add_member(tar, "b.jpg", b"x")
+    as_text(tmp_path / "t.csv", "path,member,label", "part_7.tar,a_3.jpg,REAL", "part_7.tar,b.jpg,REAL")
+    items = read(tmp_path / "t.csv").items
+    assert [(item.video, item.frame) for item in items] == [("part_7.tar/a", 3), ("part_7.tar/b", -1)]
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_table_labels_as_numbers(tmp_path: Path, label: int) -> None:
     files(tmp_path, "a.mp4")
@@ -432,6 +594,8 @@ def test_table_labels_as_numbers(tmp_path: Path, label: int) -> None:
         (("path,label", ",REAL"), "row 1 has no path"),
         (("path,label,crop", "a.mp4,REAL,maybe"), "crop is 'maybe'"),
         (("path,label,frame", "a.mp4,REAL,x"), "frame is 'x'"),
+        (("path,label,frame", "a.mp4,REAL,--3"), "frame is '--3'"),
+        (("path,label,frame", "a.mp4,REAL,²"), "frame is '²'"),
         (("path,label", "a.mp4,REAL", "a.mp4,FAKE"), "names a file that an earlier row names"),
         (("path,label", 'a.mp4,"REAL'), "cannot be read as CSV"),
         (("path,verdict", "a.mp4,REAL"), "no column label"),
@@ -448,6 +612,16 @@ def test_broken_json_line_is_named(tmp_path: Path) -> None:
     table = as_text(tmp_path / "t.jsonl", '{"path": "a", "label": "REAL"}', "[1]")
     with pytest.raises(ManifestError, match="line 2"):
         read(table, layout="table")
+
+
+def test_the_fault_of_a_table_is_named_without_its_layout(tmp_path: Path) -> None:
+    files(tmp_path, "a\u2028.jpg")
+    with pytest.raises(DataError, match="cannot be read as CSV"):
+        read(as_text(tmp_path / "T.CSV", "path,label", "a,REAL", "b,FAKE,1,2"))
+    with pytest.raises(ManifestError, match="line 3"):
+        read(as_text(tmp_path / "t.jsonl", '{"path": "a", "label": 1}', "", "[1]"))
+    line = json.dumps({"path": "a\u2028.jpg", "label": 1}, ensure_ascii=False)
+    assert len(read(as_text(tmp_path / "t.jsonl", line, "", line.replace(".", "2."))).items) == 1
 
 
 def test_unknown_folder_names_all_that_was_looked_for(tmp_path: Path) -> None:
@@ -475,7 +649,7 @@ def test_wrong_layout_or_path_is_named(tmp_path: Path) -> None:
     files(tmp_path, "file")
     for layout in layouts():
         with pytest.raises(DataError):
-            read(tmp_path / "file", Options(label=REAL), layout)
+            read(tmp_path / "file", Options(label=REAL if layout == "flat" else None), layout)
 
 
 def test_numbered_pictures_taken_as_stills_of_one_video_are_noted(tmp_path: Path) -> None:

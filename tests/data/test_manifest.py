@@ -62,6 +62,9 @@ def test_keys_that_look_like_numbers_stay_as_they_are(tmp_path: Path) -> None:
     assert manifest.group.tolist() == ["071", "071"]
     (tmp_path / "m.csv").write_text("path,label,video,original\na,0,071,\n")
     assert read_manifest(tmp_path / "m.csv").video.tolist() == ["071"]
+    numbers = {"path": ["a", "b"], "label": [0, 1], "video": [1, 2], "original": [None, 1]}
+    pd.DataFrame(numbers).to_parquet(tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet").group.tolist() == ["1", "1"]
 
 
 @pytest.mark.parametrize("word", ["no", "false ", "2"])

@@ -368,3 +368,83 @@ def test_a_seed_below_0_is_refused(words: list[str]) -> None:
     run = CliRunner().invoke(app, [*words, "--seed", "-1"])
     assert run.exit_code == 2
     assert "Invalid value for '--seed'" in run.output
+
+
+def test_an_original_that_is_cut_out_already_does_not_pair_with_a_whole_picture(tmp_path: Path) -> None:
+    files = {}
+    for name, picture in (
+        ("crop", media.person(0)[:200, :200]),
+        ("whole", media.person(0)),
+        ("grey", np.full((64, 64, 3), 90, np.uint8)),
+    ):
+        files[name] = str(media.write_picture(tmp_path / f"{name}.png", picture))
+    for real, fake, fake_is_crop in (("crop", "whole", False), ("whole", "crop", True), ("grey", "crop", True)):
+        items = [
+            Item(files[real], REAL, video="r", crop=not fake_is_crop),
+            Item(files[fake], FAKE, video="f", original="r", crop=fake_is_crop),
+        ]
+        prepare(manifest_of(items), tmp_path / f"{real}-{fake}", FEW, workers=1)
+        cache = FaceCache.open(tmp_path / f"{real}-{fake}")
+        assert 1 in cache.faces["item"].tolist(), "the fake is cut by itself"
+        assert set(cache.faces.pair) == {-1}
+
+
+def test_compression_does_not_part_a_fake_from_its_original(tmp_path: Path) -> None:
+    def crop(name: str, label: int, compression: str, original: str = "") -> Item:
+        (tmp_path / name).write_bytes(face_jpeg(0, label == FAKE))
+        return Item(
+            str(tmp_path / name), label, video=original and name, original=original, compression=compression, crop=True
+        )
+
+    items = [replace(crop("r.jpg", REAL, ""), video="v"), crop("f.jpg", FAKE, "c23", "v")]
+    prepare(manifest_of(items), tmp_path / "one", workers=1)
+    assert FaceCache.open(tmp_path / "one").faces.pair.tolist() == [-1, 0]
+    items = [replace(crop(f"r{c}.jpg", REAL, c), video="v") for c in ("c23", "c40")]
+    items += [crop(f"f{c}.jpg", FAKE, c, "v") for c in ("c40", "c23")]
+    prepare(manifest_of(items), tmp_path / "two", workers=1)
+    assert FaceCache.open(tmp_path / "two").faces.pair.tolist() == [-1, -1, 1, 0], (
+        "the one of its own compression first"
+    )
+
+
+def test_many_stills_of_one_video_are_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facetell.data.prepare.ROWS_PER_BATCH", 4)
+    items = []
+    for label, name, original in ((REAL, "r", ""), (FAKE, "f", "r")):
+        for k in range(5):
+            path = tmp_path / f"{name}_{k}.jpg"
+            path.write_bytes(face_jpeg(0, label == FAKE))
+            items.append(Item(str(path), label, video=name, original=original, frame=k, crop=True))
+    seen: list[int] = []
+    out = tmp_path / "cache"
+    prepare(manifest_of(items), out, workers=1, progress=lambda done, _: seen.append(done))
+    assert seen == [4, 8, 10]
+    faces = FaceCache.open(out).faces
+    assert faces.frame.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert faces.pair.tolist() == [-1, 0, -1, 2, -1, 4, -1, 6, -1, 8]
+
+
+def test_a_manifest_inside_the_cache_is_refused(tmp_path: Path) -> None:
+    root = face_tar(tmp_path / "set", pairs=1)
+    prepare(manifest_of(read(root).items), tmp_path / "cache", workers=1)
+    kept = (tmp_path / "cache" / "manifest.parquet").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    words = ["data", "prepare", str(root), "-o", str(tmp_path / "cache"), "--size", "96"]
+    run = CliRunner().invoke(app, [*words, "--manifest", str(tmp_path / "link" / "manifest.parquet")])
+    assert run.exit_code == 2
+    assert "lies in the cache's own folder" in run.output.replace("\n", " ")
+    assert (tmp_path / "cache" / "manifest.parquet").read_bytes() == kept
+
+
+def test_an_endless_share_is_refused() -> None:
+    run = CliRunner().invoke(app, ["data", "prepare", "x", "-o", "y", "--splits", "train=inf,val=1"])
+    assert run.exit_code == 2
+    assert "says no fractions" in run.output
+
+
+def test_a_transparent_crop_is_stored_as_a_scan_sees_it(tmp_path: Path) -> None:
+    picture = media.person(0)
+    clear = np.dstack([picture, np.full(picture.shape[:2], 0, np.uint8)])
+    media.write_picture(tmp_path / "clear.png", clear)
+    prepare(manifest_of([Item(str(tmp_path / "clear.png"), REAL, crop=True)]), tmp_path / "cache", workers=1)
+    assert FaceCache.open(tmp_path / "cache").read(0).min() == 255

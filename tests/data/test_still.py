@@ -56,3 +56,16 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> 
     readers = ReaderPool(Limits(pixels=1000))
     with pytest.raises(LimitError, match=r"a\.png"):
         read_still(str(written(tmp_path, "a.png", ".png")), "", readers)
+
+
+@pytest.mark.parametrize("kind", [".png", ".webp"])
+def test_transparent_pictures_look_as_in_a_scan(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a{kind}"
+    alpha = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None], 48, 0)
+    path.write_bytes(cv2.imencode(kind, np.dstack([GREY, alpha]))[1].tobytes())
+    still = read_still(str(path), "", shared_readers())
+    with shared_readers().open(path, "at:0") as reader:
+        (scanned,) = (frame.image.copy() for frame in reader)
+    assert np.array_equal(still.image, scanned)
+    assert still.image[0, 0].tolist() == [255, 255, 255]
+    assert not still.plain

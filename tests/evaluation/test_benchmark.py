@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.detectors import Detector
 from facetell.errors import DataError, FileMissingError, UsageError
+from facetell.evaluation import benchmark as module
 from facetell.evaluation import markdown
+from facetell.evaluation.aggregation import mirrored
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import paired, paired_mean
 from facetell.evaluation.sources import DataSet, read_sets
@@ -151,6 +153,19 @@ def test_aggregation_without_both_classes_says_so_and_the_rest_is_kept(
     assert f"Not measured: {result['aggregation']['none']}." in (tmp_path / "x.md").read_text()
 
 
+def test_the_device_is_that_of_the_mirrored_detector_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(module, "mirrored", lambda detector, device="": asked.append(device) or mirrored(detector))
+    made.manifest_rows(folder / "one.csv").groupby("label").head(1).to_csv(tmp_path / "few.csv", index=False)
+    (tmp_path / "sets.toml").write_text("[[set]]\nname = 'a'\ndata = ['few.csv']\naggregation = true")
+    made.detector(tmp_path, name="bright.onnx")
+    outcome = call(tmp_path, "-o", tmp_path / "x.md", "--device", "CPU", detectors=("bright",))
+    assert outcome.exit_code == 0, outcome.output
+    assert asked == ["CPU"]
+
+
 def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:
     network = networks.brightness(frames=9)
     networks.write(folder, network, name="long.onnx", kind="clip", frames=9)
@@ -219,9 +234,9 @@ def drawn(n: int, seed: int, signal: tuple[float, float]) -> dict[str, pd.DataFr
     rows = {
         "label": label,
         "dataset": f"d{seed}",
+        **dict.fromkeys(("method", "compression", "split", "original"), ""),
         "group": [f"g{k // 2}" for k in range(n)],
-        "original": "",
-        "video": "v",
+        "video": [f"v{k}" for k in range(n)],
     }
     return {
         name: pd.DataFrame(rows).assign(logit=(label - 0.5) * gain + rng.normal(0, 1, n))
@@ -242,6 +257,14 @@ def test_a_joint_score_of_noise_gains_nothing_on_groups_it_did_not_see() -> None
     result = joined({"x": drawn(200, 3, (0, 0))}, n_boot=100)
     assert result["sets"]["x"]["known"]["auc_a"] < 0.6
     assert "new" not in result["mean"]
+
+
+def test_videos_that_one_detector_was_not_given_are_left_out_and_no_others_take_their_place() -> None:
+    """Detectors number the videos that they were given, and one of clips is given the long ones only."""
+    all_, long_ = drawn(200, 0, (1, 1)).values()
+    long_ = long_[7::2]
+    found = joined({"x": {"a": all_, "b": long_.reset_index(drop=True)}}, n_boot=0)
+    assert found == joined({"x": {"a": all_.loc[long_.index], "b": long_}}, n_boot=0)
 
 
 def test_sets_that_cannot_be_split_are_named() -> None:

@@ -401,6 +401,46 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
         assert complaint in " ".join(result.stderr.split())
 
 
+def test_sets_that_the_detector_was_trained_on_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+
+    def fit(card: DetectorCard, scored: dict[str, Scored], *_: object, **__: object) -> DetectorCard:
+        given.extend(scored["clean"].items.dataset)
+        return card
+
+    monkeypatch.setattr("facetell.evaluation.calibration.calibrate", fit)
+    detector = made.detector(tmp_path, training_data="alpha and beta, the train split")
+    sets = []
+    for name, more in (("alpha", ""), ("beta", "unseen = true"), ("gamma", "")):
+        media.write_picture(tmp_path / f"{name}.png", np.full((64, 64, 3), 90, np.uint8))
+        table = pd.DataFrame({"path": [f"{name}.png"], "label": 1, "dataset": name})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        sets.append(f"[[set]]\nname = 'set {name}'\ndata = ['{name}.csv']\nsource = '{name}'\n{more}\n")
+    (tmp_path / "sets.toml").write_text("".join(sets))
+    asked = ["calibrate", str(detector), "--sets", str(tmp_path / "sets.toml"), "-o", str(tmp_path / "x.onnx"), "-q"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert given == ["beta", "gamma"]
+    assert "Left out, as the detector was trained on them: set alpha." in result.stderr
+    (tmp_path / "sets.toml").write_text(sets[0])
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "was trained on every set of" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("out", "complaint"), [("-", "A detector cannot be written to '-'"), ("x.onnx", "x.md is a folder")]
+)
+def test_where_a_detector_or_its_page_cannot_be_written_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.md").mkdir()
+    result = CliRunner().invoke(app, ["calibrate", "none.onnx", "--data", "none", "-o", out])
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
 def test_a_version_has_to_be_said(tmp_path: Path) -> None:
     asked = [str(made.detector(tmp_path)), "--version", "", "--data", str(tmp_path), "-o", str(tmp_path / "x.onnx")]
     result = CliRunner().invoke(app, ["calibrate", *asked])

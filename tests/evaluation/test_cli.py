@@ -48,6 +48,19 @@ def test_json_on_standard_output_is_all_there_is(folder: Path) -> None:
     assert json.loads(result.stdout)["schema"] == "facetell-eval/1"
 
 
+@pytest.mark.parametrize(
+    ("document", "first", "last"), [("--submission", "filename,label", ""), ("--out", "<!doctype html>", "</html>")]
+)
+def test_a_document_on_standard_output_is_all_there_is(folder: Path, document: str, first: str, last: str) -> None:
+    result = call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx", document, "-")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.lower().startswith(first)
+    assert result.stdout.strip().endswith(last)
+    assert "35 of 36 items scored" in result.stderr
+    assert "equal error rate" in result.stderr
+    assert document == "--out" or len(result.stdout.splitlines()) == 13
+
+
 def test_one_class_still_exits_with_zero(folder: Path) -> None:
     table = folder / "fakes.csv"
     rows = made.manifest_rows(folder / "table.csv", label=1)
@@ -107,6 +120,14 @@ def test_a_study_of_which_one_class_could_be_scored_loses_nothing_else(
     assert f"{said}; the videos that could be scored are of one class only." in text
     assert "ot compared; the videos that could be scored are of one class only." in (tmp_path / "page.html").read_text()
     assert "real, called FAKE" in text
+
+
+def test_a_comparison_is_resampled_as_often_as_asked(folder: Path, tmp_path: Path) -> None:
+    words = ["--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "--against", folder / "tiny.onnx"]
+    words += ["--json", tmp_path / "x.json", "--resamples", 0]
+    result = CliRunner().invoke(app, ["evaluate", *map(str, words)])
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "x.json").read_text())["against"]["difference_ci95"] is None
 
 
 def test_a_comparison_says_why_it_has_no_interval(folder: Path, tmp_path: Path) -> None:

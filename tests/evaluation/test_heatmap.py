@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.manifest import FAKE, REAL, Item, manifest_of
 from facetell.detectors import Threshold, load_detector
-from facetell.errors import DataError, UsageError
+from facetell.errors import UsageError
 from facetell.evaluation import heatmap as module
 from facetell.evaluation.heatmap import heatmap, histograms, pixel_auc
 from facetell.faces.detect import FaceDetector
@@ -136,11 +136,65 @@ def test_what_lies_beyond_the_picture_is_not_judged() -> None:
 def test_nothing_to_measure(tmp_path: Path, bright: Path) -> None:
     blank = media.write_picture(tmp_path / "blank.png", np.full((64, 64, 3), 90, np.uint8))
     rows = manifest_of([Item(str(blank), REAL)])
-    with pytest.raises(DataError, match="1 no face"):
-        heatmap(rows, load_detector(bright))
+    assert heatmap(rows, load_detector(bright)) == {"none": "no face was altered in a known place: 1 no face"}
     blind = networks.write(tmp_path, networks.brightness(), "blind.onnx")
     with pytest.raises(UsageError, match="no heat map"):
         heatmap(rows, load_detector(blind))
+
+
+def test_what_can_give_no_face_is_refused_before_anything_is_scored(
+    tmp_path: Path, bright: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object):
+        raise AssertionError("looked at")
+
+    monkeypatch.setattr(FaceDetector, "detect", refuse)
+    for name in ("clip.mp4", "alone.png"):
+        (tmp_path / name).touch()
+    rows = [Item(str(tmp_path / "clip.mp4"), REAL), Item(str(tmp_path / "alone.png"), FAKE, original="gone")]
+    manifest_of(rows).to_csv(tmp_path / "table.csv", index=False)
+    data = ["--data", str(tmp_path / "table.csv")]
+    for words in (
+        ["evaluate", *data, "--detector", str(bright), "--suite", "heatmap"],
+        ["calibrate", str(bright), *data, "--pairs", data[1], "-o", str(tmp_path / "out.onnx")],
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2
+        said = "No face can be altered in a known place: 1 not a still, 1 its original is not here."
+        assert said in " ".join(result.stderr.split())
+
+
+def test_where_no_face_could_be_altered_all_else_is_kept(
+    tmp_path: Path, bright: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank = media.write_picture(tmp_path / "blank.png", np.full((64, 64, 3), 90, np.uint8))
+    manifest_of([Item(str(blank), REAL)]).to_csv(tmp_path / "table.csv", index=False)
+    data, page, numbers = tmp_path / "table.csv", tmp_path / "page.html", tmp_path / "result.json"
+    words = ["evaluate", "--data", data, "--detector", bright, "--suite", "heatmap", "-o", page, "--json", numbers]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    why = "no face was altered in a known place: 1 no face"
+    assert f"Heat map: not measured; {why}." in " ".join(result.output.split())
+    assert f"Not measured; {why}." in page.read_text()
+    assert json.loads(numbers.read_text())["heatmap"] == {"none": why}
+
+    monkeypatch.setattr("facetell.evaluation.calibration.calibrate", lambda card, *_, **__: card)
+    out = tmp_path / "out.onnx"
+    words = ["calibrate", bright, "--data", data, "--pairs", data, "-o", out, "-q"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    assert f"The heat map is not measured: {why}." in " ".join(result.stderr.split())
+    assert "has not been measured" in worth(load_detector(out).card)
+
+
+def test_a_fake_is_paired_with_its_original_of_the_same_compression_first() -> None:
+    reals = [Item(f"{c}.png", REAL, dataset="d", video="real", compression=c) for c in ("c23", "c40")]
+    fakes = [Item(f"f{c}.png", FAKE, dataset="d", original="real", compression=c) for c in ("c23", "c40", "raw")]
+    other = Item("other.png", FAKE, dataset="d", original="gone", compression="c23")
+    found = module._originals(manifest_of([*reals, *fakes, other]))
+    assert (found[2], found[3]) == (0, 1)
+    assert found[4] in (0, 1)
+    assert 5 not in found
 
 
 def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:

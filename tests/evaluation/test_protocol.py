@@ -7,6 +7,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
 from facetell.evaluation.scoring import Scored, score
 from facetell.evaluation.sources import manifest_from
-from facetell.scanning import Scanner
+from facetell.scanning import Scanner, pipeline
 from tests import media
 from tests.detectors import networks
 from tests.evaluation import made
@@ -80,6 +81,29 @@ def test_a_still_is_scored_as_a_scan_scores_it(scored: Scored, scanner: Scanner)
     assert verdict.p_fake == pytest.approx(face.p_fake, abs=1e-6)
 
 
+def test_of_a_crowd_in_a_still_the_largest_faces_are_looked_at(
+    scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.concatenate([made.portrait(0), np.full_like(made.portrait(0), 90)], axis=1)
+    image[:160, 240:400] = cv2.resize(made.portrait(1), (160, 160))  # the brighter, and the smaller one
+    rows = manifest_of([Item(str(media.write_picture(tmp_path / "two.png", image)), 0)])
+    both = score(rows, scanner)
+    monkeypatch.setattr(pipeline, "MOST_FACES", 1)
+    largest = score(rows, scanner)
+    assert largest.videos.logit.tolist() < both.videos.logit.tolist()
+    assert largest.videos.p_fake.iat[0] == pytest.approx(scanner.scan(rows.path[0]).p_fake, abs=1e-6)
+
+
+def test_the_height_is_that_of_the_faces_that_decide(scanner: Scanner, tmp_path: Path) -> None:
+    large, tiny = made.portrait(0), np.full_like(made.portrait(0), 90)
+    tiny[:60, :60] = cv2.resize(large, (60, 60), interpolation=cv2.INTER_AREA)
+    paths = [media.write_picture(tmp_path / f"{k}.png", image) for k, image in enumerate((large, tiny, tiny))]
+    rows = [Item(str(path), 0, video="v", frame=k) for k, path in enumerate(paths)]
+    scored = score(manifest_of(rows), scanner)
+    assert scored.faces.usable.tolist() == [True, False, False]
+    assert scored.videos.height.tolist() == scored.faces.height.tolist()[:1]
+
+
 def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     (folder / "broken.jpg").write_bytes(b"not a picture")
     (folder / "empty.png").write_bytes(b"")
@@ -103,7 +127,7 @@ def test_without_groups_or_strata_every_video_stands_for_itself(
     table = tmp_path / "bare.csv"
     manifest[["path", "label", "crop"]].to_csv(table, index=False)
     result = evaluate(manifest_from([table]), scanner, n_boot=20)
-    assert result["video"]["n_groups"] == 35
+    assert result["video"]["n_groups"] == 12  # stills of one video by their names
     assert result["by"]["method"] == result["by"]["compression"] == {}
     assert result["curve"]["undecided"][0] == 0
 

@@ -282,6 +282,7 @@ def test_targets_that_do_not_fit_are_refused(clip, photo, tmp_path):
         (photo, tmp_path / "out.mp4", UsageError, "picture"),
         (clip, tmp_path / "out.png", UsageError, "video"),
         (clip, tmp_path / "missing" / "out.mp4", OutputError, "folder"),
+        (photo, tmp_path / ("a" * 300 + ".png"), OutputError, "File name too long"),
     ):
         with pytest.raises(kind, match=match):
             clips.degrade_file(source, target)
@@ -328,3 +329,33 @@ def test_the_command_line(clip, photo, donor, tmp_path):
     )
     assert sent.exit_code == 0, sent.output
     assert "24 frames" in sent.output
+
+
+def test_a_crf_of_0_encodes_pictures_too(photo, tmp_path):
+    for codec in ("h264", "h265"):
+        clips.degrade_file(photo, tmp_path / f"{codec}.png", codec, crf=0)
+        assert not np.array_equal(images(tmp_path / f"{codec}.png"), images(photo))  # colours at half the resolution
+
+
+def test_the_donor_is_not_overwritten(photo, donor, tmp_path):
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(donor.read_bytes())
+    for targets in ((mine, None), (tmp_path / "out.png", mine)):
+        with pytest.raises(UsageError, match=r"mine\.png is also what is to be read"):
+            clips.swap_file(photo, targets[0], mine, mask=targets[1], force=True)
+    assert mine.read_bytes() == donor.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
+
+
+def test_the_mask_under_another_name_of_the_same_file_is_refused(photo, tmp_path):
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(UsageError, match="both the forgery and its mask"):
+        clips.blend_file(photo, tmp_path / "m.png", mask=tmp_path / "sub" / ".." / "m.png")
+
+
+@pytest.mark.parametrize("name", ["missing/out.mp4", "missing/mask.mp4"])
+def test_a_missing_folder_is_named_before_any_frame_is_looked_at(clip, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(subject, "follow", lambda *_: pytest.fail("a frame was looked at"))
+    out, mask = (tmp_path / name, None) if "out" in name else (tmp_path / "out.mp4", tmp_path / name)
+    with pytest.raises(OutputError, match="There must be a folder"):
+        clips.blend_file(clip, out, mask=mask)

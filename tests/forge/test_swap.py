@@ -48,3 +48,12 @@ def test_a_face_at_the_border_is_refused(face, donor):
     cut = image[:, 90:]
     with pytest.raises(ForgeError, match="cut off"):
         swap(np.ascontiguousarray(cut), points - np.array([90, 0]), donor[0], donor[1])
+
+
+def test_a_seamless_swap_with_oneself_changes_nothing(face):
+    """Wherever the rim's half covered pixels lie, the donor's face comes to its place to the pixel."""
+    image, points = face
+    for step in np.linspace(0, 1, 9):
+        moved = (points + step).astype(np.float32)
+        forged = swap(image, moved, image, moved, "seamless")
+        assert np.abs(forged.fake.astype(int) - image)[forged.mask > 0.9].max() <= 3  # the solver's rounding

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from facetell.report.json import dump
+from facetell.report import csv
+from facetell.report.json import dump, verdict_from_dict
 from facetell.types import Verdict
 from tests.report import made
 
@@ -95,3 +98,16 @@ def test_numbers_keep_their_value() -> None:
     assert written["tracks"][0]["scores"][3]["p_fake"] == verdict.tracks[0].scores[3].p_fake
     assert written["tracks"][0]["scores"][3]["box"] == [66, 40, 90, 110]
     assert written["video"]["frame_rate"] == pytest.approx(29.97, abs=0.001)
+
+
+def test_a_verdict_that_was_read_back_is_written_as_before() -> None:
+    """As where a batch goes on: to the last digit of every document."""
+    verdict = made.fake(pictures=False)
+    assert verdict.video is not None
+    verdict.video = replace(verdict.video, frame_rate=Fraction(2249000, 75059), pixel_aspect=Fraction(4000, 3999))
+    for number, score in enumerate(verdict.tracks[0].scores):
+        score.box = (659.2451 + 0.0001 * number, 40.6499, 90.0499, 110.95)
+        score.time_s = number / 3 + 0.0004999
+    again = verdict_from_dict(json.loads(dump([verdict]))["verdicts"][0])
+    assert dump([again]) == dump([verdict])
+    assert csv.dump([again]) == csv.dump([verdict])

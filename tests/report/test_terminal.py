@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console, RenderableType
 
+from facetell.report import html
 from facetell.report.terminal import block, line, summary
 from facetell.types import Label, Verdict
 from tests.report import made
@@ -36,6 +37,14 @@ def test_block_says_what_matters() -> None:
         "Detector meso 1.0; P(fake) assumes that 50% of all videos are fake",
     ):
         assert part in text
+
+
+def test_a_score_just_below_the_threshold_does_not_look_like_it() -> None:
+    verdict = made.fake()
+    verdict.p_fake, verdict.threshold = 0.938, 0.9416
+    for text in (shown([block(verdict)]), html.page([verdict], None)):
+        assert "0.938" in text
+        assert "0.942" in text
 
 
 def test_block_gives_reasons_errors_and_strangers_detectors() -> None:

@@ -123,9 +123,11 @@ class TestScope:
     def test_a_fake_person_is_found_beside_one_who_cannot_be_judged(self) -> None:
         small = Person(1, [FaceScore(float(i), (0.0, 0.0, 9.0, 9.0), math.nan, 12.0, 1.0) for i in range(5)])
         assert judge([small, person(2, *[9.0] * 5)], 20, self.rule(Scope(40.0))).label is Label.FAKE
+        fake = judge([small, person(2, *[9.0] * 5)], 20, self.rule(Scope(40.0)))
+        assert fake.reasons[0].startswith("Person 2, the most suspicious of those who can be judged, scores 0.9999;")
         judgement = judge([small, person(2, *[-9.0] * 5)], 20, self.rule(Scope(40.0)))
         assert judgement.label is Label.INCONCLUSIVE
-        assert "Person 1" in judgement.reasons[0]
+        assert judgement.reasons[0].startswith("Person 1, the most suspicious of 2,")
 
     def test_nobody_who_cannot_be_judged_is_cleared_by_another(self) -> None:
         """However low they score: that means nothing."""
@@ -217,6 +219,19 @@ class TestLabels:
         assert other.threshold is not None
         if abs(logit - 3.0) > 1e-6:
             assert (other.p_fake >= other.threshold) is (other.label is Label.FAKE)
+
+    @pytest.mark.parametrize(
+        ("logit", "prior", "said"),
+        [
+            (2.99, 0.5, "scores 0.952, between clearly real (below 0.500) and clearly fake (from 0.953)"),
+            (3.0, 0.5, "scores 0.95; from 0.95 up a face is clearly fake"),
+            (-3.0, 1e-4, "scores 0.000005; below 0.000100 a face is clearly real"),
+            (9.0, 0.5, "scores 0.9999; from 0.9526 up a face is clearly fake"),
+        ],
+    )
+    def test_a_reason_has_as_many_digits_as_it_takes(self, logit: float, prior: float, said: str) -> None:
+        judgement = judge([person(1, *[logit] * 3)], 20, rule(prior=prior))
+        assert judgement.reasons[0] == f"Person 1 {said}."
 
     def test_a_detector_without_thresholds_decides_nothing(self) -> None:
         bare = Rule.of(card(), fpr=0.02)

@@ -70,7 +70,9 @@ def benchmark(
     contenders = [Contender(tuple(Scanner(each, device=device) for each in files.split(","))) for files in detector]
     store = None if scores is None else Store(scores)
     with counting(steps(chosen, folder, contenders), quiet) as advance:
-        result = measure(chosen, folder, contenders, store, workers=workers, n_boot=resamples, progress=advance)
+        result = measure(
+            chosen, folder, contenders, store, workers=workers, n_boot=resamples, progress=advance, device=device
+        )
     drawn = {images / f"benchmark-{name}.svg": svg for name, svg in markdown.figures(result).items()}
     for path, svg in drawn.items():
         write(svg, str(path))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
+from facetell.cli.common import (
+    STDOUT,
+    JsonOption,
+    ScoresOption,
+    Verbose,
+    check_outputs,
+    complain,
+    complain_of_gaps,
+    talk,
+    write,
+)
 
 if TYPE_CHECKING:
     from facetell.detectors import DetectorCard
@@ -16,7 +27,9 @@ if TYPE_CHECKING:
 def calibrate(
     context: typer.Context,
     detector: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The detector to calibrate.")],
-    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.onnx", help="The detector file to write.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE.onnx", help="The detector file to write, and its page FILE.md.")
+    ],
     data: Annotated[
         list[Path] | None, typer.Option(metavar="DIR|TABLE|MANIFEST", help="Labelled development data.")
     ] = None,
@@ -87,7 +100,10 @@ def calibrate(
 
     if verbose:
         talk(context)
-    check_outputs([out, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
+    if out in ("", STDOUT):
+        raise UsageError(f"A detector cannot be written to {out!r}.", "Give --out the path of a file.")
+    page = os.path.splitext(out)[0] + ".md"
+    check_outputs([out, page, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     if version == "":
@@ -102,8 +118,17 @@ def calibrate(
     scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
     paired = manifest_from(pairs) if pairs else None
     if paired is not None:
-        check_heatmap(scanner.detector.card)
-    chosen = read_sets(sets) if sets else []
+        check_heatmap(uncalibrated.card, paired)
+    known = read_sets(sets) if sets else []
+    seen = [one.name for one in known if one.seen_by(uncalibrated.card.training_data)]
+    chosen = [one for one in known if one.name not in seen]
+    if seen and not chosen:
+        raise UsageError(
+            f"The detector was trained on every set of {sets}.",
+            "Give others, or mark what it never saw: unseen = true.",
+        )
+    if seen:
+        complain(f"Left out, as the detector was trained on them: {', '.join(seen)}.")
     missing: list[str] = []
     listed = {one.name: one.manifest(root or Path(sets or ".").parent, missing) for one in chosen}
     real = [one.name for one in chosen if one.label is not None and label_of(one.label, one.name) == 0]
@@ -133,13 +158,17 @@ def calibrate(
     if paired is not None:
         with counting(len(paired), quiet) as advance:
             worth = heatmap(paired, scanner.detector, workers, progress=advance)
-        card = replace(card, metrics={**card.metrics, "heatmap": {key: worth[key] for key in ("pairs", "blends")}})
+        if "none" in worth:
+            complain(f"The heat map is not measured: {worth['none']}.")
+        else:
+            numbers = {key: worth[key] for key in ("pairs", "blends")}
+            card = replace(card, metrics={**card.metrics, "heatmap": numbers})
     pack(detector, card, out)
-    write(card_page(card, sha256_of(out)), str(Path(out).with_suffix(".md")))
+    write(card_page(card, sha256_of(out)), page)
     if json is not None:
         write(dumps(card.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
-        Console(stderr=json == "-").print(calibration(card))
+        Console(stderr=json == STDOUT).print(calibration(card))
 
 
 def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,9 +106,14 @@ def prepare(
     from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
     from facetell.data.summary import class_notes
     from facetell.data.terminal import cache_report
+    from facetell.errors import UsageError
     from facetell.video import shared_readers
 
     settings = Settings(plan=sample, faces=faces, size=size)
+    if manifest is not None and Path(os.path.realpath(manifest)).is_relative_to(os.path.realpath(out)):
+        raise UsageError(
+            f"{manifest} lies in the cache's own folder.", "The cache keeps its manifest itself; choose another place."
+        )
     fractions = parse_fractions(splits)
     check_outputs([None if manifest is None else str(manifest)], [str(root)])
     if manifest is not None:

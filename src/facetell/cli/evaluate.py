@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
+from facetell.cli.common import STDOUT, JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
 from facetell.errors import DataError, UsageError
 
 
@@ -87,7 +87,7 @@ def evaluate(
         raise DataError(f"{what} compares on real and fake items, and all of these are of one class.", "Give both.")
     scanner = Scanner(detector, sample, device=device)
     if suite == "heatmap":
-        check_heatmap(scanner.detector.card)
+        check_heatmap(scanner.detector.card, manifest)
     store = None if scores is None else Store(scores)
     rival = None if against is None else Scanner(against, sample, device=device)
 
@@ -100,7 +100,7 @@ def evaluate(
     result["data"]["missing"] = len(missing)
     other = None if rival is None else scored_by(rival)
     if other is not None:
-        result["against"] = compare(scored, other)
+        result["against"] = compare(scored, other, resamples)
     if suite == "aggregation":
         with counting(len(manifest), quiet) as advance:
             other_side = Scanner(mirrored(scanner.detector, device), sample)
@@ -119,4 +119,4 @@ def evaluate(
     if json is not None:
         write(dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
-        Console(stderr=json == "-").print(report(result))
+        Console(stderr=STDOUT in (out, json, submission)).print(report(result))

@@ -30,12 +30,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facetell.data.manifest import COLUMNS, validate, write_manifest
+from facetell.data.manifest import COLUMNS, read_parquet, validate, write_manifest
 from facetell.errors import CacheError, OutputError
 from facetell.files import replacing
 
 SCHEMA = "facetell-cache/1"
 SHARD_BYTES = 1 << 30
+SHARD_NAMES = "[0-9]" * 5 + ".bin"  # whatever else lies there, such as .DS_Store, is none of ours
 DIFFERENCE_SIDE = 64  # pixels of the stored map of a fake's difference from its original
 DIFFERENCE_GAIN = 4.0  # the map holds the mean absolute difference (0…255) times this, up to 255
 
@@ -47,8 +48,8 @@ FACES = pa.schema(
         ("track", pa.int16()),  # person within the video
         ("frame", pa.int32()),  # number among the sampled frames; a still's own number
         ("time_s", pa.float32()),
-        ("width", pa.int16()),  # of the stored picture
-        ("height", pa.int16()),
+        ("width", pa.int32()),  # of the stored picture
+        ("height", pa.int32()),
         *((name, pa.float32()) for name in (*BOX, *POINTS)),  # in the stored picture's pixels; NaN: no face found
         ("score", pa.float32()),  # the face detector's, in this very picture; NaN: it found no face here
         ("eyes_px", pa.float32()),  # distance between the eyes in the source picture
@@ -175,8 +176,8 @@ class FaceCache:
         if not about["complete"]:
             raise CacheError(f"The cache {folder} is not finished.", "Run facetell data prepare again; it goes on.")
         try:
-            manifest = pd.read_parquet(folder / "manifest.parquet")
-            faces = pd.read_parquet(folder / "faces.parquet")
+            manifest = read_parquet(folder / "manifest.parquet")
+            faces = read_parquet(folder / "faces.parquet")
         except (OSError, ValueError) as error:
             raise _damaged(folder, str(error)) from error
         for name, table, columns in (("manifest", manifest, COLUMNS), ("faces", faces, FACES.names)):
@@ -207,7 +208,7 @@ class FaceCache:
             CacheError: items.parquet is absent or damaged.
         """
         try:
-            return pd.read_parquet(self.folder / "items.parquet")
+            return read_parquet(self.folder / "items.parquet")
         except (OSError, ValueError) as error:
             raise _damaged(self.folder, str(error)) from error
 
@@ -224,7 +225,7 @@ class FaceCache:
             raise _damaged(self.folder, str(error)) from error
 
     def encoded(self, row: int) -> bytes:
-        """The stored bytes of a face's picture; for a picture that was a crop already, the file's own."""
+        """The stored bytes of a face's picture: the file's own, if that was a crop, and an opaque JPEG, PNG or WebP."""
         shard, offset, length, _ = self._place[row]
         return self._pread(shard, offset, length)
 
@@ -279,7 +280,8 @@ class CacheWriter:
     `done` holds the rows of the manifest that need no more work. `finish` is called once all of them are.
 
     Raises:
-        CacheError: the folder holds a cache of other settings, rows or version, or another process is writing to it.
+        CacheError: the folder holds a cache of other settings, rows or version, or a damaged one, or another process is
+            writing to it.
         LeakError, ManifestError: the manifest is not sound.
         OutputError: the folder cannot be written.
     """
@@ -382,12 +384,15 @@ class CacheWriter:
     def _start(self) -> None:
         about = _read_about(self.folder)
         if about is None:
-            if any((self.folder / "shards").iterdir()):
+            if any((self.folder / "shards").glob(SHARD_NAMES)):
                 raise CacheError(f"{self.folder} holds shards but no cache.json.", "Choose an empty folder.")
             write_manifest(self.manifest, self.folder / "manifest.parquet")
             self._write_about(complete=False)
         else:
-            stored = pd.read_parquet(self.folder / "manifest.parquet")
+            try:
+                stored = read_parquet(self.folder / "manifest.parquet")
+            except (OSError, ValueError) as error:
+                raise _damaged(self.folder, str(error)) from error
             changed = sorted(key for key in self.settings if about["settings"].get(key) != self.settings[key])
             if changed or not stored.equals(self.manifest):
                 what = f"other settings ({', '.join(changed)})" if changed else "other rows"
@@ -411,7 +416,7 @@ class CacheWriter:
             trusted = line["read_to"]
             self.done.update(line["rows"])
             self._faces += len(line["faces"])
-        for path in (self.folder / "shards").iterdir():
+        for path in (self.folder / "shards").glob(SHARD_NAMES):
             if int(path.stem) > shard:
                 path.unlink()
         if end >= SHARD_BYTES:
@@ -459,7 +464,7 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def _damaged(folder: Path, what: str) -> CacheError:
-    return CacheError(f"The cache {folder} is damaged: {what}.", "Make it again.")
+    return CacheError(f"The cache {folder} is damaged: {what}.", "Delete it and make it again.")
 
 
 def _journal_lines(folder: Path) -> Iterator[dict[str, Any]]:

@@ -79,11 +79,14 @@ class Cutter:
         `before` is called with each item before it is looked at.
         """
         batch = Batch([number for number, _ in rows])
-        originals: dict[tuple[str, str, int], Places] = {}
+        originals: dict[tuple[str, str, int, bool], dict[str, Places]] = {}  # the last key is the compression
         for number, item in rows:
             if before:
                 before(item)
-            source = originals.get((item.dataset, item.original, item.frame)) if item.label != REAL else None
+            source = None
+            if item.label != REAL:
+                known = originals.get((item.dataset, item.original, item.frame, item.crop), {})
+                source = known.get(item.compression, next(iter(known.values()), None))
             try:
                 places = (self._crop if item.crop else self._video)(number, item, source, batch)
             except FacetellError as error:
@@ -92,14 +95,15 @@ class Cutter:
             if not any(places.faces):
                 batch.gaps.append(Gap(number, "NoFace", f"No face in {len(places.times)} sampled frames."))
             if item.label == REAL:
-                originals[item.dataset, item.video, item.frame] = places
+                key = (item.dataset, item.video, item.frame, item.crop)
+                originals.setdefault(key, {})[item.compression] = places
         return batch
 
     def _crop(self, number: int, item: Item, source: Places | None, batch: Batch) -> Places:
         """An already cut-out face, taken whole if no face is found in it.
 
-        A JPEG, PNG or WebP is stored as its file's own bytes, and decoded in this process wherever the cache is used;
-        anything else is read as videos are, and stored as PNG.
+        An opaque JPEG, PNG or WebP is stored as its file's own bytes, and decoded in this process wherever the cache is
+        used; anything else is read as videos are, and stored as PNG.
         """
         still = read_still(item.path, item.member, self._readers)
         data, picture = still.encoded, still.image

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype
+from pyarrow import parquet
 
 from facetell.errors import FileMissingError, LeakError, ManifestError, UsageError
 from facetell.files import replacing
@@ -56,7 +57,7 @@ COLUMNS = (
     *("path", "member", "dataset", "label", "method", "original", "group", "split", "compression"),
     *("video", "frame", "crop"),
 )
-_TEXT = [column for column in COLUMNS if column not in ("label", "frame", "crop")]
+TEXT = [column for column in COLUMNS if column not in ("label", "frame", "crop")]
 
 
 def manifest_of(items: Iterable[Item]) -> pd.DataFrame:
@@ -86,7 +87,7 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     defaults = {"label": REAL, "frame": -1, "crop": False}
     frame = pd.DataFrame({column: table.get(column, defaults.get(column, "")) for column in COLUMNS}, index=table.index)
     frame = frame.reset_index(drop=True)
-    frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "").astype(str)
+    frame[TEXT] = as_text(frame[TEXT])
     _refuse(frame.path == "", "has no path", frame)
     _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
     _refuse(frame.duplicated(["path", "member"]), "names a file that an earlier row names too", frame)
@@ -98,6 +99,18 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     frame["video"] = frame.video.where(frame.video != "", frame.path + frame.member)
     frame["group"] = frame.group.where(frame.group != "", frame.original.where(frame.original != "", frame.video))
     return frame
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every cell a string, absent ones "".
+
+    Whole numbers beside an absent one are floats in pandas and in Parquet; they are written as what they were.
+
+    >>> as_text(pd.DataFrame({"video": [1, 2], "original": [None, 1.0]})).values.tolist()
+    [['1', ''], ['2', '1']]
+    """
+    cells = table.astype(object).where(table.notna(), "")
+    return cells.map(lambda cell: str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell))
 
 
 def items_of(manifest: pd.DataFrame) -> list[Item]:
@@ -153,6 +166,17 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
             manifest.to_parquet(part, index=False)
 
 
+def read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The table in a Parquet file, if it is sound; without pandas' notes in it, which may be damaged, too.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    table = parquet.read_table(path)
+    table.validate(full=True)
+    return table.replace_schema_metadata(None).to_pandas()
+
+
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The manifest in a CSV or Parquet file; relative paths are taken from the folder that holds the file.
 
@@ -165,9 +189,9 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise FileMissingError(f"There is no manifest at {path}.")
     try:
         if path.suffix == ".csv":
-            table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(_TEXT, str))  # or 071 becomes 71
+            table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(TEXT, str))  # or 071 becomes 71
         else:
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors or OSErrors
         raise ManifestError(f"{path} cannot be read as a manifest: {error}.") from error
     if "crop" in table and not is_bool_dtype(table.crop):

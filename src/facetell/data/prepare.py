@@ -1,6 +1,7 @@
 """Makes a face cache from a manifest: on all cores, resumable, with memory that does not grow with the list.
 
-The rows of one original and its fakes are worked on together, so that a fake's faces are cut where its original's are.
+The rows of one original and its fakes are worked on together, so that a fake's faces are cut where its original's are;
+of stills those of one moment.
 """
 
 from __future__ import annotations
@@ -97,21 +98,25 @@ Rows = list[tuple[int, Item]]
 def _batches(manifest: pd.DataFrame) -> Iterator[Rows]:
     """Whole families, real rows first, several small ones together."""
     origin = manifest.original.where(manifest.original != "", manifest.video)
-    family = pd.factorize(manifest.dataset + "\0" + origin + "\0" + manifest.compression)[0]
+    family = pd.factorize(manifest.dataset + "\0" + origin + "\0" + manifest.frame.astype(str))[0]
     order = np.lexsort((manifest.label.to_numpy(), family))
-    batch: Rows = []
+    weights = np.where(manifest.crop, 1, ROWS_PER_BATCH)
+    batch: list[int] = []
     weight = 0
     for start, end in _runs(family[order]):
         rows = order[start:end]
-        items = items_of(manifest.iloc[rows])
-        size = sum(1 if item.crop else ROWS_PER_BATCH for item in items)
+        size = int(weights[rows].sum())
         if batch and weight + size > ROWS_PER_BATCH:
-            yield batch
+            yield _numbered(manifest, batch)
             batch, weight = [], 0
-        batch += [(int(number), item) for number, item in zip(rows, items, strict=True)]
+        batch += rows.tolist()
         weight += size
     if batch:
-        yield batch
+        yield _numbered(manifest, batch)
+
+
+def _numbered(manifest: pd.DataFrame, rows: list[int]) -> Rows:
+    return list(zip(rows, items_of(manifest.iloc[rows]), strict=True))
 
 
 def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -54,8 +54,8 @@ def parse_fractions(text: str) -> dict[str, float]:
     except ValueError as error:
         raise UsageError(f"{text!r} says no fractions.", "Write train=0.8,val=0.1,test=0.1.") from error
     total = sum(found.values())
-    if not all(name and share > 0 for name, share in found.items()) or len(found) < len(parts):
-        raise UsageError(f"{text!r} says no fractions.", "Each split once, each share above 0.")
+    if not all(name and 0 < share < np.inf for name, share in found.items()) or len(found) < len(parts):
+        raise UsageError(f"{text!r} says no fractions.", "Each split once, each share a number above 0.")
     return {name: share / total for name, share in found.items()}
 
 

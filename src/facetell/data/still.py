@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from facetell.data.cache import decode_picture
 from facetell.data.tar import open_file, read_bytes
@@ -18,14 +20,14 @@ class Still:
 
     image: np.ndarray  # (H, W, 3) uint8 RGB, upright
     encoded: bytes  # the file's own
-    plain: bool  # a JPEG, PNG or WebP
+    plain: bool  # an opaque JPEG, PNG or WebP
 
 
 def read_still(path: str, member: str, readers: ReaderPool) -> Still:
     """Read a still; `member` is its name inside the tar `path`, or "".
 
-    A JPEG, PNG or WebP is decoded in this process, as caches of faces decode theirs; anything else, whatever its name,
-    where videos are.
+    An opaque JPEG, PNG or WebP is decoded in this process, as caches of faces decode theirs; anything else, whatever
+    its name, where videos are.
 
     Raises:
         FileMissingError: nothing there.
@@ -35,7 +37,7 @@ def read_still(path: str, member: str, readers: ReaderPool) -> Still:
     """
     data = read_bytes(path, member)
     size = stills.plain_size(data)
-    if size is None:
+    if size is None or _transparent(data):
         with readers.open(open_file(path, member), "at:0") as reader:
             (image,) = (frame.image.copy() for frame in reader)
         return Still(image, data, False)
@@ -44,3 +46,9 @@ def read_still(path: str, member: str, readers: ReaderPool) -> Still:
     if image is None:
         raise NotVideoError(f"{member or path} is not a picture that can be decoded.")
     return Still(image, data, True)
+
+
+def _transparent(data: bytes) -> bool:
+    """Whether a JPEG, PNG or WebP may be seen through: OpenCV shows what lies hidden there, the reader white."""
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+        return image.has_transparency_data

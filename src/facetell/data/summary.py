@@ -10,6 +10,7 @@ import pandas as pd
 from facetell.data.layouts.base import Listing
 from facetell.data.manifest import FAKE, REAL, check_leaks, manifest_of
 from facetell.errors import LeakError
+from facetell.report.text import plain
 
 
 def summarise(listing: Listing) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def summarise(listing: Listing) -> dict[str, Any]:
         "videos": int(manifest.groupby("dataset").video.nunique().sum()),
         "paired": int(paired.sum()),
         "counts": [{**dict(zip(columns, key, strict=True)), "items": int(n)} for key, n in counts.items()],  # pyright: ignore
-        "missing": listing.missing,
-        "notes": [*listing.notes, *class_notes(manifest), *_odd(manifest, fakes[~paired])],
+        "missing": [plain(name) for name in listing.missing],  # names may be any bytes, which no JSON can hold
+        "notes": [*map(plain, listing.notes), *class_notes(manifest), *_odd(manifest, fakes[~paired])],
     }
 
 

@@ -11,13 +11,14 @@ from facetell.errors import DataError, FileMissingError
 from facetell.video.file import InputFile, open_regular
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)  # a table may name the files of many tars in any order
 def members(path: str) -> dict[str, tuple[int, int]]:
     """Name -> (offset, length) of every file in an uncompressed tar.
 
     Raises:
         FileMissingError: nothing readable there.
-        DataError: not an uncompressed tar, or one with links, devices, absolute names or names that leave the folder.
+        DataError: not an uncompressed tar, or one with links, devices, sparse files, absolute names or names that
+            leave the folder.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -30,6 +31,8 @@ def members(path: str) -> dict[str, tuple[int, int]]:
                     )
                 if not (member.isfile() or member.isdir()):
                     raise DataError(f"{path} holds a link or device, {member.name!r}.", "Pack plain files only.")
+                if member.issparse():  # its bytes do not lie there as they are, and its size may be anything
+                    raise DataError(f"{path} holds a sparse file, {member.name!r}.", "Pack it without --sparse.")
                 if member.isfile():
                     found[str(name)] = (member.offset_data, member.size)
             return found

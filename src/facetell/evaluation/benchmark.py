@@ -40,7 +40,7 @@ class Contender:
 
     def on(self, one: DataSet) -> Scanner | None:
         """The first that was not trained on the very videos of a set; None if all were."""
-        kept = (each for each in self.scanners if one.unseen or not one.of_source(each.detector.card.training_data))
+        kept = (each for each in self.scanners if not one.seen_by(each.detector.card.training_data))
         return next(kept, None)
 
 
@@ -52,6 +52,7 @@ class _Run:
     workers: int
     n_boot: int
     progress: Callable[[int], None] | None
+    device: str
 
     def score(self, manifest: pd.DataFrame, scanner: Scanner, damage: Damage | None = None) -> Scored:
         return score(manifest, scanner, self.workers, self.progress, damage, self.store)
@@ -66,6 +67,7 @@ def benchmark(
     workers: int = 1,
     n_boot: int = 1000,
     progress: Callable[[int], None] | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Every detector on every set, on video level, as plain JSON types.
 
@@ -77,6 +79,7 @@ def benchmark(
         workers: threads.
         n_boot: resamples for the intervals.
         progress: called with the number of items done; `steps` says how many there will be.
+        device: an ONNX Runtime provider, for the mirrored detector of the study of aggregation.
 
     Returns:
         `detectors`, `sets`, and `cells`, set -> detector -> metrics, `verdicts`, `videos`, of how many there are (a
@@ -89,7 +92,7 @@ def benchmark(
         UsageError: two detectors of one name and version.
         DataError: a set that cannot be read.
     """
-    run = _Run(store, workers, n_boot, progress)
+    run = _Run(store, workers, n_boot, progress, device)
     names = [contender.name for contender in contenders]
     refuse_twice(names, "detectors")
     missing: dict[str, list[str]] = {one.name: [] for one in sets}
@@ -226,7 +229,8 @@ def _aggregation(manifests: Mapping[str, pd.DataFrame], contender: Contender, ru
     if len(labels) < 2 or detector.card.kind != "frame":
         return {"none": "it takes a detector of single faces, and real and fake videos that it was not trained on"}
     rows = pd.concat(manifests.values(), ignore_index=True)
-    clean, flipped = (run.score(rows, Scanner(each, MANY_FRAMES)) for each in (detector, mirrored(detector)))
+    other_side = mirrored(detector, run.device)
+    clean, flipped = (run.score(rows, Scanner(each, MANY_FRAMES)) for each in (detector, other_side))
     return {"sets": list(manifests), **aggregation(clean, flipped, run.n_boot)}
 
 

@@ -37,6 +37,7 @@ RIGHT = 0.5  # of the most altered part's share that must be altered of a part o
 SEED = 0
 _BINS, _SUREST = 2048, 12.0  # of the maps' logits
 _OUTSIDE = -1  # in a truth: beyond the picture's border
+_UNPAIRED = "its original is not here"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,12 +82,12 @@ def heatmap(
         were altered, each a value with interval and n; `auc_pooled`, over the pixels of all faces together, with
         `auc_pooled_ci95`.
         `skipped`: reason -> stills; `resampled_by`; `altered_at`, the threshold of a pair's truth.
+        Only `none`, the reason, where no face could be altered in a known place.
 
     Raises:
-        UsageError: the detector has no heat map, or takes whole pictures.
-        DataError: no face of the manifest could be altered in a known place.
+        UsageError, DataError: as `check_heatmap`.
     """
-    check_heatmap(detector.card)
+    check_heatmap(detector.card, manifest)
     items = validate(manifest)
     look = _Look(items, detector)
     rows = np.arange(len(items))
@@ -99,10 +100,7 @@ def heatmap(
             if progress:
                 progress(len(found) + left_out.total())
     if not cases:
-        raise DataError(
-            f"No face was altered in a known place: {_told(skipped)}.",
-            "Give stills of real faces, or of fakes beside their originals.",
-        )
+        return {"none": f"no face was altered in a known place: {_told(skipped)}"}
     unit, groups = resampling_unit(items)
     kinds: dict[str, list[Case]] = {"pair": [], **{family: [] for family in FAMILIES}}
     for case in cases:
@@ -126,16 +124,38 @@ def heatmap(
     }
 
 
-def check_heatmap(card: DetectorCard) -> None:
-    """Nothing, if the detector has a heat map that can be laid over a face.
+def check_heatmap(card: DetectorCard, manifest: pd.DataFrame) -> None:
+    """Before long work: that a heat map can be laid over a face, and that a face may be altered in a known place.
 
     Raises:
-        UsageError: it has none, or takes whole pictures.
+        UsageError: the detector has no heat map, or takes whole pictures.
+        DataError: the manifest has no still of a real face, nor one of a fake beside its original.
     """
     if card.heatmap is None:
         raise UsageError(f"The detector {card.name} has no heat map to measure.")
     if card.geometry.kind == "whole":
         raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
+    items = validate(manifest)
+    is_still = [is_picture(member or path) for member, path in zip(items.member, items.path, strict=True)]
+    stills = items.loc[is_still]
+    if not (stills.label == REAL).any() and not stills.index.isin(list(_originals(items))).any():
+        skipped = {"not a still": len(items) - len(stills), _UNPAIRED: len(stills)}
+        raise DataError(
+            f"No face can be altered in a known place: {_told({why: n for why, n in skipped.items() if n})}.",
+            "Give stills of real faces, or of fakes beside their originals.",
+        )
+
+
+def _originals(items: pd.DataFrame) -> dict[int, int]:
+    """Row of a fake -> row of its original, that of the same compression if it is there."""
+    reals, fakes = items[items.label == REAL], items[items.label == FAKE]
+    rows: dict[tuple, int] = {}
+    stored = zip(reals.dataset, reals.video, reals.frame, reals.compression, reals.index, strict=True)
+    for *what, compression, row in stored:
+        rows[*what] = rows[*what, compression] = row
+    wanted = zip(fakes.dataset, fakes.original, fakes.frame, fakes.compression, fakes.index, strict=True)
+    found = {row: rows.get((*what, compression), rows.get(tuple(what))) for *what, compression, row in wanted}
+    return {fake: real for fake, real in found.items() if real is not None}
 
 
 class _Look:
@@ -146,8 +166,7 @@ class _Look:
         self._detector = detector
         self._finder = FaceDetector()
         reals = items[items.label == REAL]
-        keys = zip(reals.dataset, reals.video, reals.frame, strict=True)
-        self._real_of = dict(zip(keys, reals.index, strict=True))
+        self._real_of = _originals(items)
         self._family = dict(zip(reals.index, np.resize(list(FAMILIES), len(reals)).tolist(), strict=True))
 
     def __call__(self, rows: Sequence[int]) -> tuple[list[Case], Counter[str]]:
@@ -169,7 +188,7 @@ class _Look:
             raise _Skipped("not a still")
         image = picture(item.path, item.member)
         if item.label == FAKE:
-            return "pair", image, self._differs(image, item)
+            return "pair", image, self._differs(image, row)
         faces = largest_face(image, self._finder)
         if not faces:
             raise _Skipped("no face")
@@ -177,11 +196,10 @@ class _Look:
         forged = self_blend(image, faces[0].points, np.random.default_rng([SEED, row]), family=family)
         return family, forged.fake, forged.mask >= forged.mask.max() / 2
 
-    def _differs(self, fake: np.ndarray, item: pd.Series) -> np.ndarray:
-        number = self._real_of.get((item.dataset, item.original, item.frame))
-        if number is None:
-            raise _Skipped("its original is not here")
-        original = self._items.iloc[number]
+    def _differs(self, fake: np.ndarray, row: int) -> np.ndarray:
+        if row not in self._real_of:
+            raise _Skipped(_UNPAIRED)
+        original = self._items.iloc[self._real_of[row]]
         real = picture(original.path, original.member)
         if real.shape != fake.shape:
             raise _Skipped("another size than its original")

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from facetell.evaluation.metrics import paired, paired_mean
 from facetell.evaluation.protocol import resampling_unit
+from facetell.evaluation.scoring import LABELS
 
 FOLDS = 5
 STRENGTHS = np.logspace(-3, 1, 5)  # of regularisation, chosen within the fitting folds
@@ -74,10 +75,14 @@ def _is_able(rows: pd.DataFrame) -> bool:
 
 
 def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per video that all detectors could score: their logits, its label and its group."""
-    first = next(iter(of.values()))
-    rows = pd.DataFrame({"label": first.label, "group": first.dataset + resampling_unit(first)[1]})
-    return rows.join([videos.logit.rename(name) for name, videos in of.items()], how="inner")
+    """One row per video that all detectors could score: their logits, its label and its group.
+
+    Videos are told apart by their labels: their keys number those that one detector was given, and another was given
+    others.
+    """
+    logits = [videos.set_index(list(LABELS)).logit.rename(name) for name, videos in of.items()]
+    rows = pd.concat(logits, axis=1, join="inner").reset_index()
+    return rows.assign(group=rows.dataset + resampling_unit(rows)[1])
 
 
 def _fit(rows: pd.DataFrame, detectors: list[str]) -> GridSearchCV:

@@ -34,7 +34,7 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         scanner: looks once more at the worst mistakes, for their thumbnails.
         other: the detector compared with, for the curves.
     """
-    aggregation = result.get("aggregation", {})
+    aggregation, heatmap = result.get("aggregation", {}), result.get("heatmap", {})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("facetell.evaluation"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -56,9 +56,9 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         robustness_figure=robustness_figure(result.get("robustness", {})),
         aggregation=terminal.aggregation_rows(aggregation) if "rules" in aggregation else [],
         frames_figure=frames_figure(aggregation) if "rules" in aggregation else None,
-        heatmap=terminal.heatmap_rows(result["heatmap"]) if "heatmap" in result else [],
+        heatmap=terminal.heatmap_rows(heatmap) if "pairs" in heatmap else [],
         heatmap_columns=terminal.HEATMAP,
-        heatmap_notes=terminal.heatmap_notes(result["heatmap"]) if "heatmap" in result else "",
+        heatmap_notes=terminal.heatmap_notes(heatmap) if "pairs" in heatmap else "",
         figures=figures(scored.videos, scored.card.name, other),
         mistakes=worst_mistakes(scored, scanner),
     )

@@ -27,8 +27,9 @@ from facetell.faces.detect import FaceDetector
 from facetell.faces.quality import assess
 from facetell.files import sha256_of
 from facetell.scanning import Scanner
+from facetell.scanning.pipeline import largest_faces
 from facetell.scanning.scoring import ClipScoring, face_score, with_flicker
-from facetell.scanning.verdict import Person, judge, track_logit, track_parts
+from facetell.scanning.verdict import Person, deciding_faces, deciding_track, judge, track_logit, track_parts
 from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore
 from facetell.video import shared_readers
 
@@ -69,8 +70,8 @@ class Scored:
         faces: one row per frame with a face, the most suspicious usable one of it: `item` (row of `items`), `key`,
             `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box, px.
         videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit`, calibrated
-            `p_fake` and `parts` (name -> logit) of the person who decides, `verdict`, the number of `faces`, their
-            median `height`, the commonest `problem`, and `bits_per_pixel` of a video file.
+            `p_fake` and `parts` (name -> logit) of the person who decides, `verdict`, the number of `faces`, the median
+            `height` of those that decide, the commonest `problem`, and `bits_per_pixel` of a video file.
         card: the detector's.
         seconds: what the scoring took.
     """
@@ -231,7 +232,7 @@ class _Look:
                 one.reason = type(error).__name__
                 continue
             alone = bool(self.items.crop.iat[row]) or card.kind != "frame"
-            detections = largest_face(image, self.finder) if alone else self.finder.detect(image)
+            detections = largest_face(image, self.finder) if alone else largest_faces(self.finder.detect(image))[0]
             for face in detections:
                 crop = crop_face(image, face.points, face.box, card.geometry, card.input_size)
                 found.append((row, Face(row, 0.0, face.box, face.points, face.score, assess(image, face)), crop))
@@ -303,7 +304,7 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
             for number, faces in enumerate(people, start=1)
         ]
         verdict = judge(persons, sum(part.frames for part in parts), scanner.rule, parts[0].bits_per_pixel)
-        deciding = next(track for track in verdict.tracks if track.p_fake == verdict.p_fake)
+        deciding = deciding_track(verdict.tracks)
         rows.append(
             {
                 **group.iloc[0].to_dict(),
@@ -311,7 +312,7 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
                 "p_fake": verdict.p_fake,
                 "verdict": verdict.label.value,
                 "faces": len(deciding.scores),
-                "height": float(np.median([face.box[3] for face in deciding.scores])),
+                "height": float(np.median([face.box[3] for face in deciding_faces(deciding.scores)])),
                 "bits_per_pixel": parts[0].bits_per_pixel,
                 "problem": _commonest_problem(deciding),
                 "parts": track_parts(deciding.scores, scanner.rule.aggregation),

@@ -59,6 +59,10 @@ class DataSet:
         whole = rf"(?<![^\W_]){re.escape(self.source)}(?![^\W_])"  # dfdc_faces is of DFDC, and not of DFD
         return bool(self.source) and re.search(whole, training_data, re.IGNORECASE) is not None
 
+    def seen_by(self, training_data: str) -> bool:
+        """Whether a detector with this training data was trained on the set's very videos."""
+        return not self.unseen and self.of_source(training_data)
+
     def manifest(self, folder: Path, missing: list[str] | None = None) -> pd.DataFrame:
         """Its rows, with paths below `folder`; `missing` and errors as of `manifest_from`."""
         known = None if self.label is None else label_of(self.label, self.name)

@@ -295,6 +295,8 @@ def heatmap_notes(heatmap: Mapping[str, Any]) -> str:
 
 
 def _heatmap(heatmap: Mapping[str, Any]) -> list[RenderableType]:
+    if "none" in heatmap:
+        return [Text(f"Heat map: not measured; {heatmap['none']}.")]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for words in HEATMAP:
         table.add_column(words, justify="left" if words == HEATMAP[0] else "right")

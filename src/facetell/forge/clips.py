@@ -99,7 +99,7 @@ def swap_file(
 
         return put, "swap"
 
-    return _forge_file(source, target, blending, prepare, mask, mark, force, limits)
+    return _forge_file(source, target, blending, prepare, mask, mark, force, limits, donor)
 
 
 def degrade_file(
@@ -139,15 +139,16 @@ def degrade_file(
         preset = replace(preset, crf=crf)
     readers = shared_readers(limits)
     info, origin = readers.probe(source)
-    path = output.check_target(source, target, info.is_still, force)
+    path = output.check_target([source], target, info.is_still, force)
     comment = f"degraded by facetell {__version__}: {name}, {preset.codec} crf {preset.crf}"
     if any(FORGED_MARK in value for value in origin.tags.values()):
         comment = f"{FORGED_MARK}; {comment}"
     rng = np.random.default_rng(seed)
     if info.is_still:
         image = preset.apply(_still(readers, source), rng)
-        for rate in filter(None, (preset.first_crf, preset.crf)):
-            (image,) = degrade.h264([image], rng, (rate, rate), codec=preset.codec)
+        for rate in (preset.first_crf, preset.crf):
+            if rate is not None:
+                (image,) = degrade.h264([image], rng, (rate, rate), codec=preset.codec)
         output.write_still(path, image, comment)
         return Report(path, 1, 0, name)
     with ExitStack() as stack:
@@ -200,13 +201,14 @@ def _forge_file(
     mark: bool,
     force: bool,
     limits: Limits,
+    *donors: AnyPath,
 ) -> Report:
     """Find the face, forge it in every frame that shows it, write the file and its mask."""
     readers = shared_readers(limits)
     info, _ = readers.probe(source)
-    path = output.check_target(source, target, info.is_still, force)
-    mask_path = None if mask is None else output.check_target(source, mask, info.is_still, force)
-    if mask_path == path:
+    path = output.check_target([source, *donors], target, info.is_still, force)
+    mask_path = None if mask is None else output.check_target([source, *donors], mask, info.is_still, force)
+    if mask_path and os.path.realpath(mask_path) == os.path.realpath(path):
         raise UsageError(f"{path} cannot hold both the forgery and its mask.", "Choose another name for the mask.")
     with readers.open(source, "every:1") as reader:
         face = subject.follow(reader, FaceDetector(), os.fspath(source))

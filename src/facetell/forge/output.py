@@ -21,6 +21,7 @@ from facetell.files import replacing
 from facetell.forge.degrade import ENCODERS, Codec
 from facetell.video.sound import Samples, SoundWriter
 
+AnyPath = str | os.PathLike[str]
 STILLS = (".png", ".jpg", ".jpeg")
 CLIPS = (".mp4", ".mov", ".mkv")
 _CLOCK = Fraction(1, 90000)
@@ -28,20 +29,29 @@ _EXIF_DESCRIPTION = 0x010E
 _TEXT = "FORGED BY FACETELL"
 
 
-def check_target(source: str | os.PathLike[str], target: str | os.PathLike[str], is_still: bool, force: bool) -> Path:
-    """The path to write to, if that can be done.
+def check_target(sources: Iterable[AnyPath], target: AnyPath, is_still: bool, force: bool) -> Path:
+    """The path to write to, if that can be done; asked before any long work.
 
     Raises:
-        UsageError: a suffix that does not fit, or the source itself.
-        OutputError: a file is there and `force` is not given.
+        UsageError: a suffix that does not fit, or one of the sources.
+        OutputError: a file is there and `force` is not given, there is no such folder, or no file can have this name.
     """
     path, kinds = Path(target), STILLS if is_still else CLIPS
     if path.suffix.lower() not in kinds:
         what = "picture" if is_still else "video"
         raise UsageError(f"{path} is no name for a {what} that can be written.", f"Use {', '.join(kinds)}.")
-    if path.exists() and path.samefile(source):
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        there = None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.", "Choose another name.") from error
+    folder = os.path.dirname(os.path.realpath(path))
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise OutputError(f"{path} cannot be written.", f"There must be a folder {folder} that you may write to.")
+    if there and any(os.path.samestat(there, os.stat(source)) for source in sources):
         raise UsageError(f"{path} is also what is to be read.", "Choose another name.")
-    if path.exists() and not force:
+    if there and not force:
         raise OutputError(f"{path} is already there.", "Choose another name, or allow it to be replaced with --force.")
     return path
 

@@ -46,13 +46,14 @@ def swap(
     here, local = masks.window(points, image.shape[:2])
     target = image[here]
     hard = masks.fill(masks.hulls("jaw", local, grow=0.97), target.shape[:2])
-    x, y, width, height = cv2.boundingRect(hard.astype(np.uint8))
+    solid = (255 * hard).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(solid)  # of all above 0: seamlessClone puts this rectangle's middle there
     if min(x, y) < 2 or x + width > hard.shape[1] - 2 or y + height > hard.shape[0] - 2:
         raise ForgeError("The face is cut off by the picture's border.", "Choose a picture with the whole face in it.")
     face = _match_colours(_fetch(donor, donor_points, local, target.shape[:2]), target, hard > 0)
     if blending == "seamless":
         middle = (x + width // 2, y + height // 2)
-        face = cv2.seamlessClone(face, target, (255 * hard).astype(np.uint8), middle, cv2.NORMAL_CLONE)
+        face = cv2.seamlessClone(face, target, solid, middle, cv2.NORMAL_CLONE)
     length = float(hard.sum()) ** 0.5
     mask, fake = np.zeros(image.shape[:2], np.float32), image.copy()
     mask[here] = masks.soften(hard, 0.02 * length, 0.025 * length)

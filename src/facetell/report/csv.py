@@ -30,8 +30,8 @@ def dump(verdicts: Sequence[Verdict]) -> str:
         rows = [
             (
                 track.id,
-                f"{score.time_s:.3f}",
-                *(f"{value:.1f}" for value in score.box),
+                f"{round(score.time_s, 6):.3f}",  # first as in the JSON report, from which a batch may go on
+                *(f"{round(float(value), 2):.1f}" for value in score.box),
                 f"{score.p_fake:.6f}",
                 f"{score.quality:.3f}",
                 "yes" if score.usable else "no",

@@ -30,6 +30,7 @@ from facetell.report.text import (
     percent,
     plain,
     probability,
+    score_and_threshold,
     unprotected,
 )
 from facetell.report.timing import longest_gap, runs
@@ -117,6 +118,7 @@ def _hash(text: str) -> str:
 def _view(verdict: Verdict, key: str) -> dict[str, Any]:
     """What the template shows of one verdict; `key` begins the ids of its pictures."""
     scored = verdict.p_fake is not None
+    p_fake, threshold = score_and_threshold(verdict)
     end_s = _end(verdict)
     gap = longest_gap(verdict.tracks)
     people = [_person(track, f"{key}-{number}", end_s, gap) for number, track in enumerate(verdict.tracks)]
@@ -131,9 +133,9 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
         "reasons": verdict.reasons,
         "error": verdict.error,
         "scored": scored,
-        "p_fake": probability(verdict.p_fake),
+        "p_fake": p_fake,
         "score_x": _x(verdict.p_fake or 0.0, 1.0),
-        "threshold": "" if verdict.threshold is None else probability(verdict.threshold),
+        "threshold": "" if verdict.threshold is None else threshold,
         "threshold_x": _x(verdict.threshold or 0.0, 1.0),
         "threshold_y": _y(verdict.threshold or 0.0),
         "threshold_anchor": _anchor(_x(verdict.threshold or 0.0, 1.0)),

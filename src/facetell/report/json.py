@@ -24,6 +24,7 @@ from facetell.types import (
 )
 
 SCHEMA = "facetell/1"
+_FRACTION = 10**6  # denominators of rates and aspects that come back as they were
 
 
 def dump(verdicts: Sequence[Verdict]) -> str:
@@ -112,8 +113,8 @@ def _read_video(fields: Mapping[str, Any]) -> VideoInfo:
     return VideoInfo(
         **dict(fields)
         | {
-            "frame_rate": None if rate is None else Fraction(rate).limit_denominator(1001),
-            "pixel_aspect": Fraction(fields["pixel_aspect"]).limit_denominator(1001),
+            "frame_rate": None if rate is None else Fraction(rate).limit_denominator(_FRACTION),
+            "pixel_aspect": Fraction(fields["pixel_aspect"]).limit_denominator(_FRACTION),
             "audio": None if audio is None else AudioInfo(**audio),
         }
     )

@@ -14,7 +14,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from facetell.report.text import SUSPECTED, clock, count, coverage, percent, plain, probability, threshold, unprotected
+from facetell.report.text import (
+    SUSPECTED,
+    clock,
+    count,
+    coverage,
+    percent,
+    plain,
+    probability,
+    score_and_threshold,
+    threshold,
+    unprotected,
+)
 from facetell.types import Label, TrackScore, Verdict
 
 STYLES = {
@@ -89,7 +100,7 @@ def summary(verdicts: Sequence[Verdict]) -> RenderableType:
 def _headline(verdict: Verdict) -> Text:
     parts = [_label(verdict.label)]
     if verdict.p_fake is not None:
-        parts.append(Text(f"  P(fake) {probability(verdict.p_fake)}", style="bold"))
+        parts.append(Text(f"  P(fake) {score_and_threshold(verdict)[0]}", style="bold"))
     said = threshold(verdict)
     if said:
         parts.append(Text(f"   {said}", style="dim"))

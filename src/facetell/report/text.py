@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from facetell.scanning.verdict import told_apart
 from facetell.types import Label, Verdict
 
 _JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
@@ -47,6 +48,19 @@ def probability(value: float | None) -> str:
     if value < 0.005:
         return "<0.01"
     return f"{value:.2f}"
+
+
+def score_and_threshold(verdict: Verdict) -> tuple[str, str]:
+    """A verdict's P(fake) and its threshold, with more digits where two would make them look alike.
+
+    >>> score_and_threshold(Verdict("a", Label.INCONCLUSIVE, p_fake=0.938, threshold=0.9416))
+    ('0.938', '0.942')
+    """
+    said = probability(verdict.p_fake), probability(verdict.threshold)
+    if verdict.p_fake is None or verdict.threshold is None or said[0] != said[1]:
+        return said
+    score, threshold = told_apart(verdict.p_fake, verdict.threshold)
+    return score, threshold
 
 
 def about(share: float) -> str:
@@ -127,7 +141,7 @@ def threshold(verdict: Verdict) -> str:
     """
     if verdict.threshold is None:
         return ""
-    text = f"called FAKE from {probability(verdict.threshold)} up"
+    text = f"called FAKE from {score_and_threshold(verdict)[1]} up"
     if verdict.false_positive_rate is not None:
         text += f", which {percent(verdict.false_positive_rate)} of real videos reach"
     return text + (" (provisional)" if verdict.provisional else "")

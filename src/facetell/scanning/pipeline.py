@@ -165,7 +165,7 @@ class Scanner:
             tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
                 with watch("detect"):
-                    found, crowd = _largest(self._faces.detect(frame.image))
+                    found, crowd = largest_faces(self._faces.detect(frame.image))
                 with watch("assess"):
                     faces = [
                         Face(frame.number, frame.time_s, face.box, face.points, face.score, assess(frame.image, face))
@@ -265,7 +265,7 @@ class Stopwatch:
             yield item
 
 
-def _largest(found: list[Detection]) -> tuple[list[Detection], int]:
+def largest_faces(found: list[Detection]) -> tuple[list[Detection], int]:
     """The faces of a frame that are looked at, and how many are not."""
     if len(found) <= MOST_FACES:
         return found, 0

@@ -39,6 +39,20 @@ def sigmoid(logit: float) -> float:
     return power / (1 + power)
 
 
+def told_apart(*values: float) -> list[str]:
+    """Probabilities with as many digits, two at least, as it takes that no two of them look alike, or one certain.
+
+    >>> told_apart(0.5, 0.94), told_apart(0.938, 0.9416), told_apart(0.0004), told_apart(1e-9)
+    (['0.50', '0.94'], ['0.938', '0.942'], ['0.0004'], ['<0.000001'])
+    """
+    said: list[str] = []
+    for digits in range(2, 7):
+        said = [f"{value:.{digits}f}" for value in values]
+        if len(set(said)) == len(set(values)) and not {float(one) for one in said} & {0.0, 1.0}:
+            return said
+    return [{"0.000000": "<0.000001", "1.000000": ">0.999999"}.get(one, one) for one in said]
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
     """Calibrated logits below `real_below` are clearly real, those from `fake_from` up clearly fake."""
@@ -196,12 +210,13 @@ def track_parts(scores: Sequence[FaceScore], aggregation: Aggregation) -> dict[s
 
 
 def _weighed(scores: Sequence[FaceScore], aggregation: Aggregation) -> tuple[list[FaceScore], np.ndarray]:
-    chosen = _deciding(scores)
+    chosen = deciding_faces(scores)
     logits, qualities = np.array([(score.logit, score.quality) for score in chosen]).T
     return chosen, face_weights(logits, qualities, aggregation)
 
 
-def _deciding(scores: Sequence[FaceScore]) -> list[FaceScore]:
+def deciding_faces(scores: Sequence[FaceScore]) -> list[FaceScore]:
+    """The faces of a track that its score rests on: the usable ones, or all if none is."""
     return [score for score in scores if score.usable] or list(scores)
 
 
@@ -230,9 +245,7 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
     bands = {person.id: band and rule.band_of(person, band) for person in people}
     doubts = {person.id: beyond(person.scores, rule, bits_per_pixel) for person in people}
     tracks = [_track(p, c, rule, bands[p.id], doubts[p.id]) for p, c in zip(people, long_enough, strict=True)]
-    usable = [track for track in tracks if any(score.usable for score in track.scores)]
-    deciding = [track for track in tracks if track.counts] or usable or tracks
-    most = max(deciding, key=lambda track: (track.label is Label.FAKE, track.logit))
+    most = deciding_track(tracks)
     band = bands[most.id]
     reasons = (
         _why_undecided(people, tracks, band)
@@ -252,6 +265,16 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
     )
 
 
+def deciding_track(tracks: Sequence[TrackScore]) -> TrackScore:
+    """The track that a verdict rests on: of those that count one that is FAKE, else the one with the highest logit.
+
+    Where none counts, those with a usable face stand in for them, and then all.
+    """
+    usable = [track for track in tracks if any(score.usable for score in track.scores)]
+    standing = [track for track in tracks if track.counts] or usable or tracks
+    return max(standing, key=lambda track: (track.label is Label.FAKE, track.logit))
+
+
 def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None) -> str:
     """Why a person's score means nothing known, as one sentence; "" within what the detector was calibrated on.
 
@@ -262,7 +285,7 @@ def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None
     scope = rule.scope
     if scope is None:
         return ""
-    height = float(np.median([score.box[3] for score in _deciding(scores)]))
+    height = float(np.median([score.box[3] for score in deciding_faces(scores)]))
     if height < scope.face_height:
         least = f"{scope.face_height:.0f}"
         return f"The face is {height:.0f} pixels high; the detector was calibrated on faces from {least} up."
@@ -300,18 +323,24 @@ def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt:
 def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule, doubt: str) -> Iterable[str]:
     """Plain sentences on a verdict that a track long enough has decided."""
     score, fake, real = most.p_fake, rule.p_fake(band.fake_from), rule.p_fake(band.real_below)
-    people = sum(track.counts for track in tracks)
-    who = f"Person {most.id}" if people == 1 else f"Person {most.id}, the most suspicious of {people},"
+    counting = [track for track in tracks if track.counts]
+    people = len(counting)
+    whom = people if most.logit == max(track.logit for track in counting) else "those who can be judged"
+    who = f"Person {most.id}" if people == 1 else f"Person {most.id}, the most suspicious of {whom},"
     if most.label is Label.FAKE:
-        yield f"{who} scores {score:.2f}; from {fake:.2f} up a face is clearly fake."
+        score, fake = told_apart(score, fake)
+        yield f"{who} scores {score}; from {fake} up a face is clearly fake."
     elif most.label is Label.REAL:
-        yield f"{who} scores {score:.2f}; below {real:.2f} a face is clearly real."
+        score, real = told_apart(score, real)
+        yield f"{who} scores {score}; below {real} a face is clearly real."
     elif doubt:
-        yield f"{who} scores {score:.2f}, which cannot decide. {doubt}"
+        yield f"{who} scores {told_apart(score)[0]}, which cannot decide. {doubt}"
     elif rule.scope is not None and math.isinf(band.real_below):
-        yield f"{who} scores {score:.2f}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake:.2f}."
+        score, fake = told_apart(score, fake)
+        yield f"{who} scores {score}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake}."
     else:
-        yield f"{who} scores {score:.2f}, between clearly real (below {real:.2f}) and clearly fake (from {fake:.2f})."
+        score, real, fake = told_apart(score, real, fake)
+        yield f"{who} scores {score}, between clearly real (below {real}) and clearly fake (from {fake})."
     if most.label is not Label.REAL and track_parts(most.scores, rule.aggregation).get(FLICKER, 0.0) >= TELLING:
         yield "From one frame to the next, the rim of the face changes more against its inside than is usual."
     if people > 1:

@@ -10,7 +10,9 @@ from importlib import import_module
 from pathlib import Path
 
 from facetell.data.layouts.base import Layout, Listing, Options
+from facetell.data.manifest import TEXT, Item
 from facetell.errors import FileMissingError, LayoutError, UsageError
+from facetell.report.text import count
 
 __all__ = ["Layout", "Listing", "Options", "layouts", "read", "recognise"]
 
@@ -65,16 +67,26 @@ def read(root: Path, options: Options | None = None, layout: str | None = None) 
         layout: the layout's name; recognised without it.
 
     Raises:
-        UsageError: no layout of that name, or a label for a file that is no tar.
-        FileMissingError: nothing there.
+        UsageError: no layout of that name, a label for a file that is no tar, an option that the layout does not use.
+        FileMissingError: nothing there, or nothing that may be read.
         DataError: as `recognise` and the layout itself.
     """
     options = options or Options()
     if layout is not None and layout not in layouts():
         raise UsageError(f"There is no layout {layout!r}.", f"Known: {', '.join(layouts())}.")
+    try:
+        return _read(root, options, layout)
+    except OSError as error:  # a folder or file that is closed, or a name that is too long
+        raise FileMissingError(f"{error.filename or root} cannot be read: {error.strerror}.") from error
+
+
+def _read(root: Path, options: Options, layout: str | None) -> Listing:
     if not root.exists():
         raise FileMissingError(f"There is nothing at {root}.", "Give a folder, a tar or a table.")
+    if root.is_dir():
+        next(root.iterdir(), None)  # or a closed folder would pass for an empty one
     chosen = recognise(root, options) if layout is None else layouts()[layout]
+    _check_options(chosen, options)
     nothing = LayoutError(f"{root} holds nothing of the layout {chosen.name}.", f"Looked for {chosen.looked_for}.")
     try:
         listing = chosen.read(root, options)
@@ -82,4 +94,33 @@ def read(root: Path, options: Options | None = None, layout: str | None = None) 
         raise nothing from error
     if not listing.items and not listing.missing:
         raise nothing
+    written = [item for item in listing.items if _can_be_written(item)]
+    if left_out := len(listing.items) - len(written):
+        files = count(left_out, "file")
+        listing.notes.append(f"Left out, as their names are not in UTF-8 and no manifest can hold them: {files}.")
+        listing.items = written
     return listing
+
+
+def _check_options(layout: Layout, options: Options) -> None:
+    """Nothing, if the layout uses what the options say.
+
+    Raises:
+        UsageError: naming the first that it does not use, and the layouts that do.
+    """
+    for name in ("label", "video_regex", "group_regex"):
+        if getattr(options, name) is not None and name not in layout.uses:
+            users = ", ".join(other.name for other in layouts().values() if name in other.uses)
+            raise UsageError(
+                f"--{name.replace('_', '-')} means nothing to the layout {layout.name}.",
+                f"Leave it out; it is for: {users}.",
+            )
+
+
+def _can_be_written(item: Item) -> bool:
+    """Whether it is text: file names may be any bytes, and JSON may hold half a character."""
+    try:
+        "".join(getattr(item, column) for column in TEXT).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
+from pandas.errors import ParserWarning
 
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.data.tar import members
@@ -20,7 +23,9 @@ from facetell.report.text import count
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
 TARGET_ONLY = "The group is the person in the picture; the one whose face was put there may stand in another split."
-STILL_NUMBER = re.compile(r"^(?P<video>.+?)[_/](?P<frame>\d+)$")
+LISTS = {".csv", ".json", ".jsonl", ".md", ".parquet", ".tar", ".txt"}  # of or about the data, and no item themselves
+NUMBER = r"[0-9]{1,9}"  # of a frame; longer ones are times or serial numbers
+STILL_NUMBER = re.compile(rf"^(?P<video>.+?)[_/](?P<frame>{NUMBER})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +67,37 @@ class Layout:
         looked_for: the files by which it is told, for people.
         recognises: whether the path, which exists, holds it; must be quick and must not raise on strange folders.
         read: everything listed there; raises DataError if it cannot be understood.
+        uses: those of the options `label`, `video_regex` and `group_regex` that it heeds.
     """
 
     name: str
     looked_for: str
     recognises: Callable[[Path, Options], bool]
     read: Callable[[Path, Options], Listing]
+    uses: tuple[str, ...] = ()
 
 
 class Files:
-    """The files of a folder or of an uncompressed tar, by their names relative to it."""
+    """The files of a folder or of an uncompressed tar, by their names relative to it; hidden ones left out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.is_tar = root.is_file()
-        if self.is_tar:
-            self.names = sorted(members(str(root)))
-        else:
-            self.names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        self.closed: list[OSError] = []
+        names = members(str(root)) if self.is_tar else self._walk()
+        self.names = sorted(name for name in names if not PurePosixPath(name).name.startswith("."))
+
+    def _walk(self) -> Iterator[str]:
+        """The files in the folder and below, linked folders included."""
+        been = set(map(str, Path(os.path.realpath(self.root)).parents))  # links may lead upwards, or twice to a folder
+        for folder, folders, names in os.walk(self.root, onerror=self.closed.append, followlinks=True):
+            if (real := os.path.realpath(folder)) in been:
+                folders.clear()
+                continue
+            been.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = (Path(folder, name) for name in names)
+            yield from (path.relative_to(self.root).as_posix() for path in paths if path.is_file())
 
     def place(self, name: str) -> tuple[str, str]:
         """The manifest's `path` and `member` of a file."""
@@ -89,6 +107,15 @@ class Files:
         """The names with one of these suffixes, in any case."""
         wanted = set(suffixes)
         return [name for name in self.names if PurePosixPath(name).suffix.lower() in wanted]
+
+    def notes(self) -> list[str]:
+        """A sentence on the files that are neither pictures nor videos nor lists, and one on each closed folder."""
+        others = sorted(set(self.names) - set(self.of(PICTURES | VIDEOS | LISTS)))
+        notes = [f"{error.filename} cannot be read: {error.strerror}." for error in self.closed]
+        if others:
+            files = count(len(others), "file")
+            notes.append(f"Left out for their suffix: {files} of {self.root.name}, {others[0]} first.")
+        return notes
 
 
 def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
@@ -204,8 +231,8 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}.") from error
 
 
@@ -216,7 +243,9 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
         DataError: it cannot be read, or lacks a column of `needed`.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ParserWarning)  # of the commas that end the rows of some lists
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}.") from error
     absent = [column for column in needed if column not in table]

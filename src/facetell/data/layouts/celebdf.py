@@ -72,7 +72,7 @@ def _test_list(path: Path) -> dict[tuple[str, str], int]:
     if not path.is_file():
         return {}
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         flag, _, name = line.strip().partition(" ")

@@ -1,21 +1,25 @@
 """DeepfakeBench: a JSON `{dataset: {label: {split: {video: {label, frames: […]}}}}}` of folders of face crops.
 
-FaceForensics++ has one level more there, the compression, between split and video. Frames are relative to the folder
-that holds the JSON.
+FaceForensics++ has one level more there, the compression, between split and video. It also comes as one JSON for each
+method, all with the same real videos. Frames are relative to the folder that holds the JSON.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from facetell.data.layouts import celebdf, ffpp
-from facetell.data.layouts.base import TARGET_ONLY, Layout, Listing, Options, components, inside, read_json
+from facetell.data.layouts.base import NUMBER, TARGET_ONLY, Layout, Listing, Options, components, inside, read_json
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import DataError, ManifestError
+from facetell.report.text import count
 
 LIST_NAMES = ("metadata.json", "dataset.json", *(f"{split}.json" for split in ffpp.SPLITS))  # of other layouts
+HELD_OUT = ("val", "test")  # in rising order; any other split is for training
 
 
 def _recognises(root: Path, options: Options) -> bool:
@@ -42,13 +46,19 @@ def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[Any]]]:
                 for split, videos in splits.items():
                     for name, entry in videos.items():
                         if "frames" in entry:
-                            yield dataset, str(entry.get("label", label)), split, "", name, list(entry["frames"])
+                            word = str(entry.get("label", label))
+                            yield _dataset(dataset, word), word, split, "", name, list(entry["frames"])
                         else:
                             for video, below in entry.items():
                                 word = str(below.get("label", label))
-                                yield dataset, word, split, name, video, list(below["frames"])
+                                yield _dataset(dataset, word), word, split, name, video, list(below["frames"])
     except (AttributeError, KeyError, TypeError) as error:
         raise ManifestError(f"{path} is no DeepfakeBench list.", f"It has to read {LAYOUT.looked_for}.") from error
+
+
+def _dataset(name: str, word: str) -> str:
+    """One name for all of FaceForensics++, whose methods share the real videos; else the JSON's own."""
+    return "FaceForensics++" if word.lower().startswith("ff-") else name
 
 
 def _label(word: str, where: str) -> int:
@@ -63,10 +73,11 @@ def _label(word: str, where: str) -> int:
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("deepfakebench", [])
     two_people = False
-    for path in _lists(root):
-        rows = list(_videos(path))
-        pairs = [(match["target"], match["source"]) for *_, name, _ in rows if (match := ffpp.PAIR.match(name))]
-        group_of = components(pairs)
+    items: list[Item] = []
+    lists = {path: list(_videos(path)) for path in _lists(root)}
+    names = [name for rows in lists.values() for *_, name, _ in rows]
+    group_of = components((match["target"], match["source"]) for name in names if (match := ffpp.PAIR.match(name)))
+    for path, rows in lists.items():
         reals = {name: word for _, word, *_, name, _ in rows if _label(word, f"{path.name}, {name}") == REAL}
         for dataset, word, split, compression, name, frames in rows:
             label = _label(word, f"{path.name}, {name}")
@@ -79,7 +90,7 @@ def _read(root: Path, options: Options) -> Listing:
                 if not file.is_file():
                     listing.missing.append(frame)
                     continue
-                listing.items.append(
+                items.append(
                     Item(
                         path=str(file),
                         label=label,
@@ -90,13 +101,33 @@ def _read(root: Path, options: Options) -> Listing:
                         split=split,
                         compression=compression,
                         video=f"{prefix}{word}/{name}",
-                        frame=int(stem) if (stem := PurePosixPath(frame).stem).isdigit() else number,
+                        frame=int(stem) if re.fullmatch(NUMBER, stem := PurePosixPath(frame).stem) else number,
                         crop=True,
                     )
                 )
+    listing.items, repeated = _once(items)
+    if repeated:
+        files = count(repeated, "file")
+        listing.notes.append(f"Listed in several splits: {files}; each is in the test split, else in val.")
     if two_people:
         listing.notes.append(TARGET_ONLY)
     return listing
+
+
+def _once(items: list[Item]) -> tuple[list[Item], int]:
+    """Each file once, in its most held-out split, and how many stood in several: rearrange.py copies test to val.
+
+    Rows that differ in more than the split stay as they are, for the manifest to refuse.
+    """
+    splits: dict[Item, set[str]] = {}
+    for item in items:
+        splits.setdefault(replace(item, split=""), set()).add(item.split)
+    once = [replace(item, split=max(sorted(names), key=_held_out)) for item, names in splits.items()]
+    return once, sum(len(names) > 1 for names in splits.values())
+
+
+def _held_out(split: str) -> int:
+    return HELD_OUT.index(split) if split in HELD_OUT else -1
 
 
 def _origin(name: str, group_of: dict[str, str]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import TARGET_ONLY, VIDEOS, Layout, Listing, Options
+from facetell.data.layouts.base import NUMBER, TARGET_ONLY, VIDEOS, Layout, Listing, Options
 from facetell.data.manifest import FAKE, REAL, Item
 
 QUALITIES = ("lower_quality", "higher_quality")
@@ -56,7 +56,7 @@ def _real(folder: Path) -> list[Item]:
     stills = [
         (path, path.parts[-4], path.parent.name, int(path.stem))
         for path in folder.glob("*/video/*/*")
-        if path.stem.isdigit() and path.suffix.lower() in ("", ".jpg", ".png")
+        if re.fullmatch(NUMBER, path.stem) and path.suffix.lower() in ("", ".jpg", ".png")
     ]
     return [
         Item(

@@ -28,7 +28,7 @@ def _lists(root: Path) -> list[Path]:
 def _is_test_list(path: Path) -> bool:
     if not path.is_file():
         return False
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         return file.readline(256).strip().lower().split(",")[:2] == ["filename", "label"]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from facetell.data.layouts.base import Files, Layout, Listing, Options, label_of, read_csv
 from facetell.data.manifest import REAL, Item
-from facetell.errors import DataError
+from facetell.errors import DataError, ManifestError
+from facetell.report.text import count
 
 NEEDED = ("videoname", "label", "original")
 
@@ -34,7 +35,7 @@ def _sources(root: Path) -> list[tuple[Path, Path]]:
 def _has_columns(table: Path) -> bool:
     if not table.is_file():
         return False
-    with table.open(encoding="utf-8", errors="replace") as file:
+    with table.open(encoding="utf-8-sig", errors="replace") as file:
         return set(NEEDED) <= set(file.readline(4096).strip().split(","))
 
 
@@ -45,15 +46,24 @@ def _read(root: Path, options: Options) -> Listing:
         raise DataError(f"{root} holds no pictures with a CSV beside them.", f"Looked for {LAYOUT.looked_for}.")
     for pictures, table in sources:
         files = Files(pictures)
+        notes += files.notes()
         by_stem = {PurePosixPath(name).stem: name for name in files.of({".jpg", ".jpeg", ".png"})}
+        labels: dict[str, int] = {}  # of the pictures that a row has named
+        repeated = 0
         for number, row in enumerate(read_csv(table, NEEDED).to_dict("records"), start=2):
             stem, original = PurePosixPath(row["videoname"]).stem, PurePosixPath(row["original"]).stem
             label = label_of(row["label"], f"{table.name}, line {number}")
             if stem not in by_stem:
                 missing.append(f"{row['videoname']} ({table.name})")
                 continue
-            part = row.get("part", "")
-            path, member = files.place(by_stem.pop(stem))
+            if stem in labels:
+                if labels[stem] != label:
+                    raise ManifestError(f"{table.name}, line {number}: {row['videoname']} is REAL and FAKE there.")
+                repeated += 1
+                continue
+            labels[stem] = label
+            part = row.get("part", "").removesuffix(".0")  # a column with a gap comes as 3.0
+            path, member = files.place(by_stem[stem])
             items.append(
                 Item(
                     path=path,
@@ -68,8 +78,10 @@ def _read(root: Path, options: Options) -> Listing:
                     crop=True,
                 )
             )
-        if by_stem:
-            notes.append(f"{len(by_stem)} pictures of {pictures.name} stand in no row of {table.name}.")
+        if unlisted := len(by_stem) - len(labels):
+            notes.append(f"{unlisted} pictures of {pictures.name} stand in no row of {table.name}.")
+        if repeated:
+            notes.append(f"{count(repeated, 'row')} of {table.name} left out: an earlier one names the same video.")
     return Listing("dfdc-faces", items, missing, notes)
 
 

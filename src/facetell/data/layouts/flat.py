@@ -32,9 +32,10 @@ def _read(root: Path, options: Options) -> Listing:
     if options.label is None:
         raise UsageError(f"What are the files of {root}?", "Say --label REAL or --label FAKE.")
     persons = _persons(root)
-    items, found = [], set()
+    items, found, notes = [], set(), []
     for source in [root, *sorted(root.glob("*.tar"))]:  # of a file there is nothing below
         files = Files(source)
+        notes += files.notes()
         for name in files.of(PICTURES | VIDEOS):
             found.add(name)
             stem = PurePosixPath(name).with_suffix("").as_posix()
@@ -57,7 +58,8 @@ def _read(root: Path, options: Options) -> Listing:
                     crop=options.crop and is_picture,
                 )
             )
-    notes = still_notes(items) if options.video_regex is None else []
+    if options.video_regex is None:
+        notes += still_notes(items)
     return Listing("flat", items, [name for name in persons if name not in found], notes)
 
 
@@ -78,4 +80,5 @@ LAYOUT = Layout(
     looked_for="with --label REAL or --label FAKE, any folder or .tar of pictures or videos",
     recognises=_recognises,
     read=_read,
+    uses=("label", "video_regex", "group_regex"),
 )

@@ -39,14 +39,17 @@ def _read(root: Path, options: Options) -> Listing:
             stem = PurePosixPath(name).with_suffix("").as_posix()
             is_picture = PurePosixPath(name).suffix.lower() in PICTURES
             video, frame = still(stem, options.video_regex) if is_picture else (stem, -1)
-            rows.append((LABELS[folder.name.lower()], files.place(name)[0], stem, video, frame, is_picture))
+            first = PurePosixPath(name).parts[0]
+            method = first if "/" in name and first != video else "unknown"  # not the folder of one video's stills
+            rows.append((LABELS[folder.name.lower()], files.place(name)[0], stem, video, frame, is_picture, method))
+        listing.notes += files.notes()
     reals: dict[str, set[str]] = defaultdict(set)  # name -> videos
-    for label, _, _, video, _, _ in rows:
+    for label, _, _, video, *_ in rows:
         if label == REAL:
             reals[PurePosixPath(video).name].add(video)
-    names = {PurePosixPath(video).name for _, _, _, video, _, _ in rows}
+    names = {PurePosixPath(video).name for _, _, _, video, *_ in rows}
     group_of = components((name, part) for name in names for part in [name, *_parts(name, reals)])
-    for label, path, stem, video, frame, is_picture in rows:
+    for label, path, stem, video, frame, is_picture, method in rows:
         name = PurePosixPath(video).name
         sources = reals.get(name) or next((reals[part] for part in _parts(name, reals)), set())
         group = group_of[name]
@@ -57,7 +60,7 @@ def _read(root: Path, options: Options) -> Listing:
                 path=path,
                 label=label,
                 dataset=root.resolve().name,
-                method=(PurePosixPath(video).parts[0] if "/" in video else "unknown") if label == FAKE else "",
+                method=method if label == FAKE else "",
                 original=f"real/{min(sources)}" if label == FAKE and len(sources) == 1 else "",
                 group=group,
                 video=f"{'real' if label == REAL else 'fake'}/{video}",
@@ -75,4 +78,10 @@ def _parts(name: str, reals: dict[str, set[str]]) -> list[str]:
     return [part for part in name.split("_") if part in reals and part != name]
 
 
-LAYOUT = Layout(name="plain", looked_for="real/ and fake/", recognises=_recognises, read=_read)
+LAYOUT = Layout(
+    name="plain",
+    looked_for="real/ and fake/",
+    recognises=_recognises,
+    read=_read,
+    uses=("video_regex", "group_regex"),
+)

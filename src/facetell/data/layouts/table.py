@@ -6,26 +6,35 @@ Relative paths are taken from the table's folder and may not leave it. A manifes
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from facetell.data.layouts.base import PICTURES, Layout, Listing, Options, inside, label_of, read_csv, still
-from facetell.data.manifest import COLUMNS, Item
+from facetell.data.layouts.base import (
+    NUMBER,
+    PICTURES,
+    Layout,
+    Listing,
+    Options,
+    first_group,
+    inside,
+    label_of,
+    read_csv,
+    still,
+    still_notes,
+)
+from facetell.data.manifest import COLUMNS, Item, as_text, read_parquet
 from facetell.data.tar import members
-from facetell.errors import DataError, ManifestError
+from facetell.errors import DataError, ManifestError, UsageError
 
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
 
 
 def _recognises(root: Path, options: Options) -> bool:
-    if not root.is_file():
-        return False
-    try:
-        return {"path", "label"} <= set(_table(root))
-    except DataError:
-        return False
+    return root.is_file() and root.suffix.lower() in SUFFIXES  # what is wrong with it, its reader says
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -34,24 +43,27 @@ def _table(path: Path) -> pd.DataFrame:
     Raises:
         DataError: it cannot be read, or a line of it is broken.
     """
-    if path.suffix == ".csv":
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
         return read_csv(path)
-    if path.suffix == ".jsonl":
+    if suffix == ".jsonl":
         rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+            if not line.strip():
+                continue
             try:
                 rows.append({str(key): value for key, value in json.loads(line).items()})
-            except (ValueError, AttributeError) as error:
+            except (ValueError, AttributeError, RecursionError) as error:
                 raise ManifestError(f"{path.name}, line {number} is no JSON object: {line[:60]!r}.") from error
-        table = pd.DataFrame(rows)
-    elif path.suffix == ".parquet":
+        table = pd.DataFrame(rows, dtype=object)
+    elif suffix == ".parquet":
         try:
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
     else:
         raise DataError(f"{path} is no table.", "A table is a .csv, .jsonl or .parquet file.")
-    return table.astype(object).where(table.notna(), "").astype(str)
+    return as_text(table)
 
 
 def _read(root: Path, options: Options) -> Listing:
@@ -60,6 +72,8 @@ def _read(root: Path, options: Options) -> Listing:
     absent = {"path", "label"} - set(table)
     if absent:
         raise ManifestError(f"{root} has no column {', '.join(sorted(absent))}.", "A table needs path and label.")
+    if options.video_regex is not None and "video" in table:
+        raise UsageError(f"--video-regex is given, but {root} has a column video.", "Leave one of them out.")
     unknown = [str(column) for column in table if column not in COLUMNS]
     if unknown:
         listing.notes.append(f"Columns that facetell does not use: {', '.join(unknown)}.")
@@ -70,6 +84,8 @@ def _read(root: Path, options: Options) -> Listing:
             listing.items.append(item)
         else:
             listing.missing.append(row["path"])
+    if options.video_regex is None and "video" not in table:
+        listing.notes += still_notes(listing.items)
     return listing
 
 
@@ -80,15 +96,31 @@ def _item(row: dict[str, Any], root: Path, where: str, options: Options) -> Item
     crop = row.get("crop", "").lower()
     if crop not in TRUE | FALSE:
         raise ManifestError(f"{where}: crop is {crop!r}.", "Use true or false.")
-    of_stem = still(path.stem)[1] if Path(row.get("member") or path).suffix.lower() in PICTURES else -1
-    frame = row.get("frame", "").removesuffix(".0") or str(of_stem)  # a column with a gap comes as 3.0
-    if not frame.lstrip("-").isdigit():
+    name = PurePosixPath(row["path"]) / row.get("member", "")
+    is_picture = name.suffix.lower() in PICTURES
+    video, number = _still(name.with_suffix(""), options.video_regex) if is_picture else ("", -1)
+    frame = row.get("frame", "").removesuffix(".0") or str(number)  # a column with a gap comes as 3.0
+    if not re.fullmatch(f"-?{NUMBER}", frame):
         raise ManifestError(f"{where}: frame is {frame!r}.", "Use a whole number.")
     known = {name: row[name] for name in COLUMNS if name in row}
     full = path if path.is_absolute() else root.resolve().parent / inside(row["path"], where)
     label = label_of(row["label"].removesuffix(".0"), where)
-    exact = {"path": str(full), "label": label, "frame": int(frame), "crop": options.crop or crop in TRUE}
+    exact = {
+        "path": str(full),
+        "label": label,
+        "video": row.get("video") or video,
+        "frame": int(frame),
+        "crop": is_picture and (options.crop or crop in TRUE),
+    }
     return Item(**{**known, **exact})
+
+
+def _still(name: PurePosixPath, video_regex: str | None) -> tuple[str, int]:
+    """As `still` with the folder before it; but `<folder>/<k>` is no still: tables list unrelated pictures so, too."""
+    video, frame = still(name.name)
+    if video_regex is not None:
+        return first_group(video_regex, name.as_posix(), "--video-regex"), frame
+    return (name.parent / video).as_posix(), frame
 
 
 LAYOUT = Layout(
@@ -96,4 +128,5 @@ LAYOUT = Layout(
     looked_for="a .csv, .jsonl or .parquet file with the columns path and label",
     recognises=_recognises,
     read=_read,
+    uses=("video_regex",),
 )
