@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold
+from facetell.detectors.card import read_card
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
 
@@ -145,3 +147,20 @@ def test_calibrations() -> None:
     assert Calibration("temperature", temperature=2.0, bias=-1.0)(3.0) == 0.5
     isotonic = Calibration("isotonic", x=(-1.0, 1.0), y=(0.0, 4.0))
     assert [isotonic(logit) for logit in (-9.0, -1.0, 0.0, 1.0, 9.0)] == [0.0, 0.0, 2.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("key", ["metrics", "name"])
+def test_a_deeply_nested_card_is_refused(key: str) -> None:
+    def nested(depth: int) -> dict[str, Any]:
+        return card().to_dict() | {key: json.loads('{"a": ' * depth + "1" + "}" * depth)}
+
+    with pytest.raises(DetectorFileError, match="nested more than 20 deep"):
+        DetectorCard.from_dict(nested(900))
+    if key == "metrics":
+        assert DetectorCard.from_dict(nested(10)).metrics
+
+
+def test_a_deeply_nested_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text("metrics = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(DetectorFileError, match="is not TOML"):
+        read_card(tmp_path / "card.toml")

@@ -1,12 +1,15 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
+from onnx.helper import make_node
 
 from facetell.detectors import load_detector
 from facetell.detectors.detector import BATCH
 from facetell.errors import DetectorFileError
-from tests.detectors.networks import SIZE, brightness, write
+from tests.detectors.networks import SIZE, array, brightness, write
 
 
 def crops(count: int, *shape: int) -> np.ndarray:
@@ -66,3 +69,54 @@ def test_a_map_for_a_logit_is_refused(tmp_path: Path) -> None:
     detector = load_detector(write(tmp_path, brightness(), outputs={"logit": "heatmap"}))
     with pytest.raises(DetectorFileError, match="not one finite number per crop"):
         detector.score(crops(1))
+
+
+def ending_in(nodes: list[onnx.NodeProto], output: str, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    """`brightness()` with an output of its own made anew by these nodes, out of `before` that was it until now."""
+    network = brightness()
+    for node in network.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+    network.graph.node.extend(nodes)
+    network.graph.initializer.extend([array("large", 1e300, np.float64), array("first", [0], np.int64)])
+    for value in network.graph.output:
+        if value.name == output:
+            shape = ["n"] if output == "logit" else ["n", "h", "w"]
+            value.CopyFrom(onnx.helper.make_tensor_value_info(output, kind, shape))
+    return network
+
+
+def test_text_for_a_logit_is_refused(tmp_path: Path) -> None:
+    network = ending_in([make_node("Cast", ["before"], ["logit"], to=TensorProto.STRING)], "logit", TensorProto.STRING)
+    with pytest.raises(DetectorFileError, match="not one finite number per crop"):
+        load_detector(write(tmp_path, network)).score(crops(1))
+
+
+def test_a_logit_beyond_32_bits_is_no_score(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Cast", ["before"], ["double"], to=TensorProto.DOUBLE),
+        make_node("Mul", ["double", "large"], ["logit"]),
+    ]
+    network = ending_in(nodes, "logit", TensorProto.DOUBLE)
+    with pytest.raises(DetectorFileError, match="not one finite number per crop"):
+        load_detector(write(tmp_path, network)).score(crops(1))
+
+
+MAP = {"logit": "logit", "heatmap": "heatmap"}
+
+
+def test_a_map_whose_size_follows_the_batch_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        make_node("Unsqueeze", ["logit", "channel"], ["column"]),
+        make_node("Unsqueeze", ["logit", "first"], ["row"]),
+        make_node("Mul", ["column", "row"], ["square"]),
+        make_node("Unsqueeze", ["square", "channel"], ["heatmap"]),
+    ]
+    detector = load_detector(write(tmp_path, ending_in(nodes, "heatmap"), outputs=MAP))
+    with pytest.raises(DetectorFileError, match=r"'heatmap' of .* is not of one size"):
+        detector.score(crops(BATCH + 1))
+
+
+def test_a_map_of_nothing_is_refused(tmp_path: Path) -> None:
+    network = ending_in([make_node("Slice", ["before", "first", "first", "channel"], ["heatmap"])], "heatmap")
+    with pytest.raises(DetectorFileError, match="not a finite map per crop"):
+        load_detector(write(tmp_path, network, outputs=MAP)).score(crops(1))

@@ -103,6 +103,12 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
         weights=[shape],
     )
+    doubled = logit(
+        *(helper.make_node("Concat", [f"x{i}"] * 2 if i else ["crops"] * 2, [f"x{i + 1}"], axis=2) for i in range(24)),
+        helper.make_node("ReduceMean", ["x24"], ["logit"], keepdims=0),
+    )
+    for dim in doubled.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "side"  # the card says how large crops are
     grown = [array("ten", 1e8), array("axis", [0], np.int64)]
     computed = logit(
         helper.make_node("ReduceMean", ["crops"], ["mean"], keepdims=0),
@@ -110,6 +116,14 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         helper.make_node("Cast", ["most"], ["number"], to=TensorProto.INT64),
         helper.make_node("Unsqueeze", ["number", "axis"], ["shape"]),
         helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=grown,
+    )
+    window = logit(
+        helper.make_node("ReduceMax", ["crops"], ["mean"], keepdims=0),
+        helper.make_node("Max", ["mean", "ten"], ["most"]),
+        helper.make_node("Cast", ["most"], ["number"], to=TensorProto.INT64),
+        helper.make_node("HannWindow", ["number"], ["huge"]),
         helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
         weights=grown,
     )
@@ -143,6 +157,8 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         "control flow": (branch, "has control flow"),
         "own function": (function, "defines functions"),
         "memory bomb": (bomb, "makes a tensor of 1000000000000000 numbers"),
+        "memory bomb with free sides": (doubled, "makes a tensor of [0-9]{9,} numbers"),
+        "window of a computed size": (window, r"cannot be known before it runs \(HannWindow\)"),
         "computed size": (computed, r"cannot be known before it runs \(ConstantOfShape\)"),
         "range to a computed number": (counted, r"cannot be known before it runs \(Range\)"),
         "memory bomb as an output": (given, "makes a tensor of 900000000 numbers"),

@@ -55,3 +55,30 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path: Path, content: bytes):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(TrainingError, match="There are no weights at"):
         load_backbone("resnet18", 64, str(tmp_path / "absent.pth"))
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_published_weights_are_unwrapped(tmp_path: Path, key: str):
+    source = load_backbone("test_efficientnet", 64, "none").state_dict()
+    torch.save({key: source, "epoch": 3}, tmp_path / "weights.pth")
+    loaded = load_backbone("test_efficientnet", 64, str(tmp_path / "weights.pth")).state_dict()
+    assert all(torch.equal(source[name], loaded[name]) for name in source)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"facetell": {}, "state_dict": {}}, "a checkpoint of facetell.*--set start"),
+        (torch.zeros(3), "not a file of weights"),
+        ({"epoch": 3}, "not a file of weights"),
+        ({"state_dict": {}}, "do not fit the backbone"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object, said: str):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(TrainingError, match=said):
+        load_backbone("test_efficientnet", 64, str(tmp_path / "weights.pth"))
+
+
+def test_a_convolutional_backbone_that_is_called_vit_takes_any_size():
+    assert load_backbone("efficientvit_b0", 64, "none").eval()(torch.zeros(1, 3, 64, 64)).ndim == 2

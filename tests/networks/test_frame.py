@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from facetell.errors import TrainingError
 from facetell.networks.frame import FrameNet, fold_norms, mask_vote
 
 
@@ -54,8 +55,29 @@ def test_folding_leaves_the_function_and_no_norms(backbone: str):
     network.train()(torch.randn(4, 3, 64, 64))  # so that the norms have statistics of their own
     crops = torch.randn(2, 3, 64, 64)
     expected = network.eval()(crops)
-    fold_norms(network.backbone)
+    fold_norms(network.backbone, 64)
     folded = network.eval()(crops)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     for name, value in expected.items():
         torch.testing.assert_close(folded[name], value, rtol=1e-4, atol=1e-4)
+
+
+def test_a_backbone_whose_norms_are_not_after_their_convolutions_is_not_folded():
+    backbone = FrameNet("repvit_m0_9", 64).backbone
+    generator = torch.Generator().manual_seed(0)
+    for norm in (module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_var = 0.5 + torch.rand(norm.num_features, generator=generator)  # as after a training
+    with pytest.raises(TrainingError, match=r"Folding this backbone's norms.*fold=false"):
+        fold_norms(backbone, 64)
+
+
+@pytest.mark.parametrize("backbone", ["vit_small_patch32_224", "vit_small_patch8_224"])
+def test_a_backbone_without_the_masks_stride_is_refused(backbone: str, monkeypatch):
+    monkeypatch.setattr("timm.models.vision_transformer.VisionTransformer.init_weights", lambda *_, **__: None)  # slow
+    with pytest.raises(TrainingError, match=r"no feature map of one cell for 16 pixels.*vit_tiny_patch16_224"):
+        FrameNet(backbone, 64)
+
+
+def test_tuning_the_norms_needs_some():
+    with pytest.raises(TrainingError, match="test_efficientnet has no LayerNorm"):
+        FrameNet("test_efficientnet", 64, tune="norms")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facetell.data.cache import FaceCache
-from facetell.errors import TrainingError, UnknownDetectorError
+from facetell.errors import ForgeError, RecipeError, TrainingError, UnknownDetectorError
 from facetell.forge import masks
 from facetell.forge.redraw import open_painter
 from facetell.networks.autoencoder import Upsampling
@@ -18,6 +18,8 @@ from facetell.training.autoencoder import TASK, AutoencoderRecipe
 from facetell.training.fit import fit
 from facetell.training.frame import FrameRecipe
 from facetell.training.pairs import Faces, TrainingPairs
+from facetell.training.recipe import make_recipe
+from tests.detectors.networks import write
 from tests.training.made import face_cache
 
 TINY = AutoencoderRecipe(width=4, size=32, batch=4, steps=80, warmup=1, validate_every=20, learning_rate=1e-2)
@@ -31,7 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> FaceCache:
 @pytest.fixture(scope="module")
 def painter(cache: FaceCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = fit(TASK, TINY, [cache], tmp_path_factory.mktemp("run"), device="cpu")
-    return TASK.export(run, [cache])
+    return TASK.export(run, [face_cache(tmp_path_factory.mktemp("one"), per_class=1)])  # a single real face is enough
 
 
 @pytest.mark.parametrize("upsampling", get_args(Upsampling))
@@ -54,15 +56,19 @@ def test_redrawn_faces_teach_both_logits(cache: FaceCache, painter: Path):
     assert (batch["masks"][4:].max(axis=(1, 2)) > 0.05).all()
 
 
-def test_a_recipe_without_painters_or_with_a_wrong_one_is_refused(cache: FaceCache):
+def test_a_recipe_without_painters_or_with_a_wrong_one_is_refused(cache: FaceCache, tmp_path: Path):
     faces = Faces([cache], train=True)
     recipe = FrameRecipe(kinds=(1.0, 0.0, 0.0), redrawn=0.5)
     with pytest.raises(TrainingError, match="names no painter"):
         TrainingPairs(recipe, faces)
     with pytest.raises(UnknownDetectorError):
         TrainingPairs(replace(recipe, painters=("nowhere.onnx",)), faces)
+    with pytest.raises(ForgeError, match="is not an autoencoder of faces"):
+        TrainingPairs(replace(recipe, painters=(str(write(tmp_path)),)), faces)
 
 
 def test_a_size_that_its_strides_do_not_divide_is_refused():
     with pytest.raises(TrainingError, match="multiple of 8"):
         TASK.module(replace(TINY, size=100))
+    with pytest.raises(RecipeError, match="size = 8 is outside 16"):  # it could not be exported for any size
+        make_recipe({"size": 8}, AutoencoderRecipe)

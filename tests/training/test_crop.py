@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.training.binary import thresholds_of
 from facetell.training.crop import MEAN, MESO, STD, MesoRecipe
-from facetell.training.faces import BalancedCrops, EveryCrop, crops_of
+from facetell.training.faces import BalancedCrops, EveryCrop, crops_of, normalised
 from facetell.training.fit import fit
 from tests.training.made import face_cache
 
@@ -66,12 +68,21 @@ def test_one_class_and_no_split(tmp_path):
 
 def test_batches_are_balanced_and_follow_from_the_step(cache):
     crops = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
-    batches = BalancedCrops(crops, 8, 3, 0.5, 0.5, MEAN, STD)
+    batches = BalancedCrops(crops, 8, 3, 0.5, 0.5, MEAN, STD, 8)
     one, again, other = batches[5], batches[5], batches[6]
     assert one["crops"].shape == (8, 3, 150, 150)
     assert one["label"].sum() == 4
     np.testing.assert_array_equal(one["crops"], again["crops"])
     assert not np.array_equal(one["crops"], other["crops"])
+
+
+def test_crops_move_as_far_as_the_recipe_says(cache):
+    border = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
+    ways = normalised(np.stack([border.inner(i) for i in range(len(border.labels))]), MEAN, STD)
+    ways = {crop.tobytes() for crop in np.ascontiguousarray(np.concatenate([ways, ways[..., ::-1]]))}
+    for shift, still in ((0, True), (8, False)):
+        data = MESO.batches(replace(RECIPE, shift=shift, damaged=0.0), border, border)
+        assert all(crop.tobytes() in ways for crop in np.ascontiguousarray(data.train[0]["crops"])) == still
 
 
 @pytest.mark.parametrize("geometry", [Geometry("landmarks", 1.1), Geometry("box", margin=0.1)])

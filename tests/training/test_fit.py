@@ -23,7 +23,8 @@ from torch.nn import functional
 
 from facetell.data.manifest import Item, manifest_of
 from facetell.errors import LeakError, OutputError, RecipeError, TrainingError, UsageError
-from facetell.training.checkpoint import read_checkpoint
+from facetell.training import boosting
+from facetell.training.checkpoint import FORMAT, read_checkpoint
 from facetell.training.faces import require_both_classes
 from facetell.training.fit import average, fit
 from facetell.training.module import Module
@@ -176,10 +177,30 @@ def test_another_training_is_not_overwritten(tmp_path):
         fit(Toy(), RECIPE, [], tmp_path)
 
 
+def test_what_another_command_wrote_is_not_overwritten(tmp_path):
+    (tmp_path / "best.ckpt").write_bytes(b"of `average`")
+    for task in (Toy(), boosting.TASK):
+        with pytest.raises(TrainingError, match="already holds a training"):
+            fit(task, task.recipe(), [], tmp_path)
+    assert (tmp_path / "best.ckpt").read_bytes() == b"of `average`"
+
+
 def test_another_recipe_does_not_resume(tmp_path):
     fit(Toy(), RECIPE, [], tmp_path)
     with pytest.raises(TrainingError, match="learning_rate differ"):
         fit(Toy(), ToyRecipe(**{**vars(RECIPE), "learning_rate": 0.1}), [], tmp_path, resume=True)
+
+
+def test_other_data_do_not_resume(tmp_path):
+    items = [Item(f"{k}.mp4", k % 2, "made", video=f"v{k}", group=f"g{k}", split="train") for k in range(4)]
+    one, moved, other = (
+        SimpleNamespace(manifest=manifest_of(rows))
+        for rows in (items, [replace(item, path=f"there/{item.path}") for item in items], items[:2])
+    )
+    fit(Toy(), RECIPE, [one], tmp_path)  # type: ignore[arg-type]
+    fit(Toy(), RECIPE, [moved], tmp_path, resume=True)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="was begun on other data"):
+        fit(Toy(), RECIPE, [other], tmp_path, resume=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"junk" * 99])
@@ -192,9 +213,16 @@ def test_a_corrupt_checkpoint_is_named(tmp_path, damage):
 
 
 def test_somebody_elses_checkpoint_is_refused(tmp_path):
-    torch.save({"state_dict": {}}, tmp_path / "last-00000001.ckpt")
-    with pytest.raises(TrainingError, match="is not a checkpoint"):
-        fit(Toy(), RECIPE, [], tmp_path, resume=True)
+    ours = {"format": FORMAT, "recipe": {}}
+    for content in (
+        {"state_dict": {}},
+        {"facetell": "x"},
+        {"facetell": ours},
+        {"facetell": ours, "state_dict": {"x": 1}},
+    ):
+        torch.save(content, tmp_path / "last-00000001.ckpt")
+        with pytest.raises(TrainingError, match="is not a checkpoint"):
+            fit(Toy(), RECIPE, [], tmp_path, resume=True)
 
 
 def test_a_killed_training_leaves_good_checkpoints(tmp_path):

@@ -19,10 +19,10 @@ from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
 from facetell.detectors import load_detector
-from facetell.errors import TrainingError
+from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
 from facetell.networks.frame import PARTS, mask_vote
-from facetell.training.checkpoint import read_checkpoint
+from facetell.training.checkpoint import read_checkpoint, summary, write_checkpoint
 from facetell.training.fit import Run, average, fit
 from facetell.training.frame import TASK, FrameModule, FrameRecipe, ensemble
 from facetell.training.pairs import Faces, TrainingPairs, ValidationFaces
@@ -227,6 +227,56 @@ def test_a_resumed_training_equals_an_uninterrupted_one(cache: FaceCache, traine
 def test_a_training_may_start_from_another(trained: Run):
     weights = TASK.module(replace(TINY, start=str(trained.out / "best.ckpt"))).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in trained.module.state_dict().items())
+
+
+def test_the_background_is_that_of_the_recipe_not_of_the_weights_it_starts_from(tmp_path: Path):
+    recipe = replace(TINY, background="green")
+    module = TASK.module(recipe)
+    old = module.state_dict() | {"network.stem.0.inside": torch.zeros(64, 64), "network.stem.0.colour": torch.ones(3)}
+    state = {"state_dict": old, "facetell": summary(1, 1.0, recipe, {}, finished=True)}  # as of before 2026-12
+    torch.save(state, tmp_path / "old.ckpt")
+    started = TASK.module(replace(recipe, size=96, scale=0.7, start=str(tmp_path / "old.ckpt")))
+    wanted = TASK.module(replace(recipe, size=96, scale=0.7))
+    got, expected = dict(started.named_buffers()), dict(wanted.named_buffers())
+    for name in ("network.stem.0.inside", "network.stem.0.colour"):
+        torch.testing.assert_close(got[name], expected[name])
+    torch.testing.assert_close(started.state_dict(), module.state_dict())
+
+
+def test_the_metrics_leave_the_network_where_it_is(cache: FaceCache, trained: Run, monkeypatch):
+    module = trained.module
+    assert isinstance(module, FrameModule)
+    faces = ValidationFaces(TINY, Faces([cache], train=False))
+    batch = {name: torch.from_numpy(value) for name, value in faces[0].items()}
+    predictions = {name: value.detach().numpy() for name, value in module.validation_step(batch, 0).items()}
+    monkeypatch.setattr(torch.nn.Module, "cpu", lambda _: pytest.fail("the network is moved in its training"))
+    assert module.metrics(predictions).keys() == trained.metrics.keys()
+
+
+def test_what_a_training_started_from_may_be_gone_later(cache: FaceCache, trained: Run, tmp_path: Path):
+    gone = {"start": str(tmp_path / "gone.ckpt"), "weights": str(tmp_path / "gone.pth"), "fold": True}
+    recipe = replace(TINY, **gone)
+    module = TASK.module(replace(recipe, start="", weights="none"))
+    about = summary(4, 1.0, recipe, {"auc": 0.5}, finished=True)
+    for name in ("best.ckpt", "last-00000004.ckpt"):
+        write_checkpoint(tmp_path / name, module, about)
+    again = fit(TASK, recipe, [cache], tmp_path, device="cpu", resume=True)
+    mean = average(TASK, [tmp_path / "best.ckpt"] * 2, [cache], tmp_path / "mean")
+    for run in (again, mean):
+        torch.testing.assert_close(run.module.state_dict(), module.state_dict())
+        assert run.module.recipe == recipe
+
+
+def test_no_mean_of_networks_for_different_crops(cache: FaceCache, trained: Run, tmp_path: Path):
+    other = replace(TINY, size=96, scale=0.7, smoothing=0.1)
+    write_checkpoint(tmp_path / "other.ckpt", trained.module, summary(4, 1.0, other, {}, finished=True))
+    with pytest.raises(TrainingError, match="different networks: size, scale differ"):
+        average(TASK, [trained.out / "best.ckpt", tmp_path / "other.ckpt"], [cache], tmp_path / "mean")
+
+
+def test_the_weights_of_the_join_are_numbers():
+    with pytest.raises(RecipeError, match=r"join = .*nan.* is outside"):
+        load_recipe("default", FrameRecipe, ["join=[nan, 1, 1, 1]"])
 
 
 def test_norms_are_folded_once(cache: FaceCache, trained: Run, tmp_path: Path):

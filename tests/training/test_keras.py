@@ -85,6 +85,16 @@ def test_wrong_files(tmp_path):
         read_mesonet(path)
 
 
+@pytest.mark.parametrize("kernel", [np.float32(1), "text", h5py.Empty("f")], ids=["scalar", "text", "empty"])
+def test_a_kernel_that_is_no_array_is_named(kernel, tmp_path):
+    path = keras_file(tmp_path / "odd.h5", Meso4())
+    with h5py.File(path, "a") as file:
+        del file["dense_3/dense_3/kernel:0"]
+        file["dense_3/dense_3/kernel:0"] = kernel
+    with pytest.raises(DetectorFileError, match=r"another shape|damaged"):
+        read_mesonet(path)
+
+
 @pytest.mark.slow
 def test_the_published_face2face_weights_rank_reenactments(data_dir):
     network = read_mesonet(data_dir / "weights" / "Meso4_F2F.h5")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -17,15 +17,15 @@ from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.data.manifest import Item, manifest_of
-from facetell.errors import DataError
+from facetell.errors import DataError, TrainingError
 from facetell.networks.mesonet import Meso4
 from facetell.residual import SIDE
 from facetell.training.clip import Runs
 from facetell.training.faces import Crops
 from facetell.training.paper import claims
-from facetell.training.paper.material import find
+from facetell.training.paper.material import Material, Sources, find
 from facetell.training.paper.protocols import PROTOCOLS, deal, shared_groups
-from facetell.training.paper.run import MODELS, Effort, fit_on
+from facetell.training.paper.run import MODELS, Effort, Work, _same_work, fit_on
 from facetell.training.recipe import load_recipe
 from tests import media
 from tests.training.test_keras import keras_file
@@ -154,10 +154,10 @@ def test_without_a_split_everything_is_trained_and_tested_on():
 def test_a_resumed_run_equals_an_uninterrupted_one(model, tmp_path: Path):
     videos = rows(6, 6)
     rng = np.random.default_rng(0)
-    shape = (12, 20, SIDE, SIDE, 3) if model.on == "clips" else (12, 150, 150, 3)
+    shape = (12, 20, SIDE, SIDE, 3) if model.on == "clips" else (12, 166, 166, 3)
     images = rng.integers(0, 256, shape, np.uint8)
     labels = videos.label.to_numpy()
-    items = Runs(images, labels, videos) if model.on == "clips" else Crops(images, labels, videos, np.full(12, -1), 0)
+    items = Runs(images, labels, videos) if model.on == "clips" else Crops(images, labels, videos, np.full(12, -1), 8)
     (fold,) = deal(videos, "c", 3)
     recipe = replace(load_recipe(model.recipe, model.task.recipe), batch=4, checkpoint_minutes=0.0, keep=9)
     effort = Effort(epochs=2, validate_every=1)
@@ -168,6 +168,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one(model, tmp_path: Path):
     resumed = fit_on(model, recipe, items, fold, tmp_path / "b", effort)
     for name, value in whole.module.state_dict().items():
         torch.testing.assert_close(value, resumed.module.state_dict()[name])
+
+
+def test_a_folder_from_before_an_option_of_the_effort_goes_on(tmp_path: Path):
+    old = asdict(Effort())
+    del old["exported"]
+    (tmp_path / "effort.json").write_text(json.dumps(old | {"data": "x"}))
+    _same_work(Effort(), "x", tmp_path)
+    with pytest.raises(TrainingError, match="another effort: exported differ"):
+        _same_work(Effort(exported=("b",)), "x", tmp_path)
+    with pytest.raises(TrainingError, match="other data"):
+        _same_work(Effort(), "y", tmp_path)
+
+
+def test_without_detector_files_nothing_is_said_of_a_set_of_fakes(tmp_path: Path):
+    table = rows(1, 1)
+    sources = Sources(table, table, table, table)
+    work = Work(Material(sources, tmp_path, print), tmp_path, Effort(exported=("a",)), print)
+    assert work.fakes_only() == {"models": {}}
 
 
 def test_data_without_clips_or_crops_is_named(data: Path):

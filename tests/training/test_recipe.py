@@ -69,6 +69,12 @@ def test_other_mistakes(tmp_path):
         make_recipe({"a": 1}, Recipe)
 
 
+@pytest.mark.parametrize("setting", ["learning_rate=0", "learning_rate=inf", "leaf_runs=1099511627776"])
+def test_what_lightgbm_would_refuse_is_named(setting):
+    with pytest.raises(RecipeError, match="is outside"):
+        load_recipe("lightgbm", get_task("lightgbm").recipe, [setting])
+
+
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_every_task_ships_a_sound_recipe(name):
     task = get_task(name)

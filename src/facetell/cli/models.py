@@ -33,8 +33,8 @@ def models(
     from facetell.detectors import shipped
     from facetell.detectors.detector import find_detector_file
 
-    check_outputs([json], [])
     files = [find_detector_file(name) for name in ([detector] if detector else shipped())]
+    check_outputs([json], [str(file.path) for file in files])
     if json:
         import json as codec
 
@@ -56,6 +56,7 @@ def pack(
     from facetell.detectors import pack as pack_file
     from facetell.detectors import read_card
 
+    check_outputs([out], [network, card])
     pack_file(network, read_card(card), out)
     print(f"{out}: use it with `facetell scan --detector {out}`.")
 
@@ -106,6 +107,7 @@ def import_mesonet(
 
     with training_stack():
         from facetell.training.keras import import_mesonet as run
+    check_outputs([out], [weights])
     run(weights, out)
     print(f"{out}: use it with `facetell scan --detector {out}`.")
 

@@ -23,6 +23,7 @@ from facetell.faces.align import Geometry
 SCHEMA = "facetell-detector/1"
 METADATA_KEY = "facetell"
 MAX_SIZE = 1024  # pixels
+DEEPEST = 20  # levels of tables and lists within a card
 MAX_FRAMES = 256
 FLICKER = "flicker"  # the part of a face's score that it adds
 
@@ -270,6 +271,8 @@ class DetectorCard:
         Raises:
             DetectorFileError: a key that is unknown, missing, of the wrong type or out of range, which is named.
         """
+        if _deeper_than(DEEPEST, data):
+            raise DetectorFileError(f"{source} is nested more than {DEEPEST} deep.", "Write it flatter.")
         if isinstance(data, dict) and "schema" not in data:
             raise DetectorFileError(f"{source}: key 'schema' is missing.", f"Write schema = {SCHEMA!r}.")
         return _read(cls, data, "", source)
@@ -294,9 +297,17 @@ def read_card(path: str | os.PathLike[str]) -> DetectorCard:
             data = tomllib.load(file)
     except OSError as error:
         raise DetectorFileError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DetectorFileError(f"{os.fspath(path)} is not TOML: {error}.") from error
     return DetectorCard.from_dict({"schema": SCHEMA, **data}, source=os.fspath(path))
+
+
+def _deeper_than(depth: int, value: object) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        tables = [one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in tables for inner in (one.values() if isinstance(one, dict) else one)]
+    return bool(level)
 
 
 def _read(kind: Any, value: object, where: str, source: str) -> Any:

@@ -76,6 +76,9 @@ class Detector:
         pieces = [self._run(crops[i : i + BATCH], list(names.values())) for i in range(0, len(crops), BATCH)]
         if not pieces:
             return Scores(np.zeros(0, np.float32), None, {key: np.zeros(0, np.float32) for key in self.card.parts})
+        for name, arrays in zip(names.values(), zip(*pieces, strict=True), strict=True):
+            if len({array.shape[1:] for array in arrays}) > 1:
+                raise self._unlike_its_card(f"Output {name!r} of {self.path} is not of one size.")
         whole = {key: np.concatenate(arrays) for key, arrays in zip(names, zip(*pieces, strict=True), strict=True)}
         logits, heatmaps = whole.pop("logit"), whole.pop("heatmap", None)
         return Scores(logits, heatmaps, whole)
@@ -92,17 +95,21 @@ class Detector:
     def _run(self, crops: np.ndarray, names: list[str]) -> list[np.ndarray]:
         try:
             outputs = [np.asarray(o) for o in self._session.run(names, {INPUT: self.normalised(crops)})]
+            with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite, and is refused
+                outputs = [o.astype(np.float32, copy=False) if o.dtype.kind in "fiu" else o for o in outputs]
         except RUNTIME_ERRORS as error:
             raise DetectorFileError(f"The network in {self.path} cannot run on these faces.") from error
         for name, output in zip(names, outputs, strict=True):
             dimensions = 3 if name == self.card.heatmap else 1
-            if output.ndim != dimensions or len(output) != len(crops) or not np.isfinite(output).all():
+            fits = output.dtype == np.float32 and output.ndim == dimensions and len(output) == len(crops)
+            if not fits or not output.size or not np.isfinite(output).all():
                 wanted = "a finite map" if dimensions == 3 else "one finite number"
-                raise DetectorFileError(
-                    f"Output {name!r} of {self.path} is not {wanted} per crop.",
-                    "The file is not what its card says; export it again.",
-                )
-        return [output.astype(np.float32, copy=False) for output in outputs]
+                raise self._unlike_its_card(f"Output {name!r} of {self.path} is not {wanted} per crop.")
+        return outputs
+
+    @staticmethod
+    def _unlike_its_card(what: str) -> DetectorFileError:
+        return DetectorFileError(what, "The file is not what its card says; export it again.")
 
 
 def load_detector(name: str | os.PathLike[str] | None = None, device: str = "cpu") -> Detector:

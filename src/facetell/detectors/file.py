@@ -26,10 +26,17 @@ STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 SHOWN = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}  # as large as what the picture shows makes them
 GROWING = {
+    "AffineGrid",
+    "BlackmanWindow",
     "CenterCropPad",
+    "Col2Im",
     "ConstantOfShape",
+    "DFT",
     "Expand",
+    "HammingWindow",
+    "HannWindow",
     "MaxUnpool",
+    "MelWeightMatrix",
     "OneHot",
     "Pad",
     "Range",
@@ -90,8 +97,6 @@ def read_detector_file(path: str | os.PathLike[str], *, published: bool = False)
         DetectorFileError: not ONNX, too large, not self-contained, without a card, or not what its card says.
     """
     model, content = _parse(Path(path))
-    if not published:
-        _check_sizes(model, _check_plain(model, str(path)), str(path))
     cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(cards) != 1:
         raise DetectorFileError(
@@ -99,6 +104,8 @@ def read_detector_file(path: str | os.PathLike[str], *, published: bool = False)
             "Make a detector file of it with `facetell models pack`.",
         )
     card = DetectorCard.from_json(cards[0], source=f"The card of {path}")
+    if not published:
+        _check_sizes(model, _check_plain(model, str(path), card), str(path))
     _check(model, card, str(path))
     return DetectorFile(Path(path), content, hashlib.sha256(content).hexdigest(), card)
 
@@ -115,7 +122,7 @@ def pack(onnx_path: str | os.PathLike[str], card: DetectorCard, out_path: str | 
         OutputError: `out_path` cannot be written.
     """
     model, _ = _parse(Path(onnx_path))
-    _check_sizes(model, _check_plain(model, str(onnx_path)), str(onnx_path))
+    _check_sizes(model, _check_plain(model, str(onnx_path), card), str(onnx_path))
     others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
@@ -175,11 +182,11 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return model, content
 
 
-def _check_plain(model: onnx.ModelProto, path: str) -> dict[str, Shape]:
+def _check_plain(model: onnx.ModelProto, path: str, card: DetectorCard | None = None) -> dict[str, Shape]:
     """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice.
 
     Returns:
-        The shapes of its tensors for one crop, as far as they can be known.
+        The shapes of its tensors for one crop as the card has it, as far as they can be known.
     """
     if model.functions or model.training_info:
         raise DetectorFileError(f"{path} defines functions or training steps of its own.", "Export it for inference.")
@@ -202,7 +209,7 @@ def _check_plain(model: onnx.ModelProto, path: str) -> dict[str, Shape]:
             raise DetectorFileError(f"{path} makes tensors of a size that depends on the picture ({node.op_type}).")
     try:
         onnx.checker.check_model(model)
-        shapes = _shapes_of_one(model)
+        shapes = _shapes_of_one(model, (1,) if card is None else (1, *_item(card)))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
     for name, shape in shapes.items():
@@ -224,15 +231,20 @@ def _check_sizes(model: onnx.ModelProto, shapes: dict[str, Shape], path: str) ->
             )
 
 
-def _shapes_of_one(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shapes of tensors between layers and of outputs, for one crop; what the file itself says is no evidence."""
+def _shapes_of_one(model: onnx.ModelProto, crop: tuple[int, ...]) -> dict[str, Shape]:
+    """The shapes of tensors between layers and of outputs, for one crop; what the file itself says is no evidence.
+
+    Args:
+        crop: sizes of its input, the batch's first, where the file leaves them open.
+    """
     single = onnx.ModelProto()
     single.CopyFrom(model)
     weights = {tensor.name for tensor in single.graph.initializer}
     for value in single.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name not in weights and len(dims) and not dims[0].HasField("dim_value"):
-            dims[0].dim_value = 1
+        if value.name not in weights:
+            for dim, size in zip(value.type.tensor_type.shape.dim, crop, strict=False):
+                if not dim.HasField("dim_value"):
+                    dim.dim_value = size
     del single.graph.value_info[:]
     for value in single.graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -282,8 +294,7 @@ def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
         raise DetectorFileError(f"{path} must have the one input {INPUT!r}; it has {', '.join(inputs) or 'none'}.")
     if inputs[INPUT].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise DetectorFileError(f"The input of {path} is not float32.")
-    clip = () if card.kind == "frame" else (card.frames,)
-    wanted = (None, *clip, card.channels, card.input_size, card.input_size)
+    wanted = (None, *_item(card))
     shape = _shape(inputs[INPUT])
     fits = len(shape) == len(wanted) and all(
         isinstance(size, str) or size == want for size, want in zip(shape[1:], wanted[1:], strict=True)
@@ -299,6 +310,12 @@ def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
                 f"{path} has no output {name!r}, which its card names as {key!r}.",
                 f"It has {', '.join(sorted(outputs))}.",
             )
+
+
+def _item(card: DetectorCard) -> tuple[int, ...]:
+    """The network's input for one crop or run of crops."""
+    clip = () if card.kind == "frame" else (card.frames,)
+    return (*clip, card.channels, card.input_size, card.input_size)
 
 
 def _shape(value: onnx.ValueInfoProto) -> Shape:

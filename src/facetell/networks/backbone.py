@@ -29,9 +29,8 @@ def load_backbone(name: str, size: int, weights: str) -> Any:
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         advice = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
         raise TrainingError(f"timm has no backbone called {name!r}.", advice)
-    options: dict[str, Any] = {"num_classes": 0} | ({"img_size": size} if _takes_size(name) else {})
     try:
-        model = timm.create_model(name, pretrained=weights == "hub", **options)
+        model = _create(name, size, weights == "hub")
     except (OSError, RuntimeError) as error:
         raise TrainingError(
             f"The backbone {name} cannot be loaded: {error}.", "Check the connection to the hub."
@@ -44,8 +43,13 @@ def load_backbone(name: str, size: int, weights: str) -> Any:
     return model
 
 
-def _takes_size(name: str) -> bool:
-    return any(part in name for part in ("vit", "deit", "eva", "beit", "swin"))
+def _create(name: str, size: int, pretrained: bool) -> Any:
+    if any(part in name for part in ("vit", "deit", "eva", "beit", "swin")):
+        try:
+            return timm.create_model(name, pretrained, num_classes=0, img_size=size)
+        except TypeError:  # a convolutional one in spite of its name, such as fastvit: it takes any size
+            pass
+    return timm.create_model(name, pretrained, num_classes=0)
 
 
 def _packaged_weights(name: str) -> Path:
@@ -72,11 +76,21 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainingError(f"There are no weights at {path}.") from error
     except Exception as error:  # pragma: boundary  a stranger's file fails in any way; it ends in a named error
         raise TrainingError(f"{path} is not a file of weights: {error}.") from error
+    if isinstance(content, dict) and "facetell" in content:
+        raise TrainingError(
+            f"{path} is a checkpoint of facetell, not a backbone's weights.", "For frame: --set start=FILE."
+        )
+    for key in ("state_dict", "model"):  # as published weights are often wrapped
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise TrainingError(f"{path} is not a file of weights.", "Give a state dict: tensors by their names.")
+    return content
 
 
 def _load_by_order(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

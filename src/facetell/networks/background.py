@@ -5,7 +5,7 @@ Such a crop has the face always in the same place, so one ellipse tells face fro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,9 +37,12 @@ class Background(nn.Module):
     def __init__(self, size: int, scale: float, fill: Fill, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.fill = fill
-        self.register_buffer("inside", torch.from_numpy(face_share(size, scale)))
+        # They follow from the recipe alone: weights of a training at another size or scale must not replace them.
+        self.register_buffer("inside", torch.from_numpy(face_share(size, scale)), persistent=False)
         colour = torch.tensor(GREEN) if len(mean) == 3 else torch.tensor(GREEN).mean()[None]
-        self.register_buffer("colour", ((colour - torch.tensor(mean)) / torch.tensor(std)).float()[:, None, None])
+        normalised = ((colour - torch.tensor(mean)) / torch.tensor(std)).float()[:, None, None]
+        self.register_buffer("colour", normalised, persistent=False)
+        self.register_load_state_dict_pre_hook(_forget)
 
     def forward(self, crops: Tensor) -> Tensor:
         """(…, C, H, W) normalised -> the same."""
@@ -47,6 +50,12 @@ class Background(nn.Module):
             return self.inside * crops + (1 - self.inside) * self.colour
         mean = (self.inside * crops).sum(dim=(-2, -1), keepdim=True) / self.inside.sum()
         return self.inside * crops + (1 - self.inside) * mean
+
+
+def _forget(background: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Drop what checkpoints of before 2026-12 still hold."""
+    for name in ("inside", "colour"):
+        state.pop(prefix + name, None)
 
 
 def face_share(size: int, scale: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from facetell.errors import TrainingError
 from facetell.networks.backbone import features_of, load_backbone
 
 Part = Literal["blend", "texture", "mask"]
@@ -18,6 +19,7 @@ PARTS: tuple[Part, ...] = ("blend", "texture", "mask")  # the opinions, in the o
 JOIN = (1.0, 2.0, 1.0, -1.0)
 MASK_STRIDE = 16  # input pixels to a cell of the mask
 MARGIN = MASK_STRIDE  # input pixels by which the crop for a wide look is larger on each side: one cell of the map
+FOLDED = 0.01  # share of the largest number that folding norms may change by its rounding
 MASK_TOP = 16  # the mask's opinion is the mean of its highest 1/16 of cells
 
 
@@ -77,6 +79,8 @@ class FrameNet(Opinions):
         self.normalise = tune == "norms"
         if tune == "norms":
             _freeze_all_but_norms(self.backbone)
+            if not any(weight.requires_grad for weight in self.backbone.parameters()):
+                raise TrainingError(f"{backbone} has no LayerNorm to train alone.", "Set tune=all, or take a vit.")
         self.mean, self.std = (tuple(self.backbone.pretrained_cfg[name]) for name in ("mean", "std"))
         self.head = nn.Sequential(nn.Dropout(drop), nn.Linear(features_of(self.backbone), 2))
         self.mask_near = nn.Conv2d(channels, 64, 1)
@@ -167,23 +171,42 @@ def mask_vote(mask: Tensor) -> Tensor:
 def _mask_level(backbone: Any) -> tuple[int, int, int]:
     """Which of the backbone's feature maps has the mask's stride, its channels, and the channels of the last one."""
     levels = list(backbone.feature_info)
-    fit = [i for i, level in enumerate(levels) if level["reduction"] <= MASK_STRIDE]
+    fit = [i for i, level in enumerate(levels) if level["reduction"] == MASK_STRIDE]
+    if not fit:
+        raise TrainingError(
+            f"The backbone has no feature map of one cell for {MASK_STRIDE} pixels, which the mask needs.",
+            "Choose another, such as tf_efficientnet_lite0 or vit_tiny_patch16_224.",
+        )
     return fit[-1], levels[fit[-1]]["num_chs"], levels[-1]["num_chs"]
 
 
-def fold_norms(module: nn.Module) -> None:
+def fold_norms(backbone: nn.Module, size: int) -> None:
     """Put every batch norm's scale and shift into the convolution before it, in place: the same function without norms.
 
     What follows is trained without batch statistics: faster, and a batch may be of any size. For networks that
-    declare each norm right after its convolution, as timm's convolutional ones do.
+    declare each norm right after its convolution, as most of timm's convolutional ones do.
+
+    Raises:
+        TrainingError: the backbone gives something else afterwards, at pictures of this size.
     """
+    picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    backbone.eval()
+    with torch.no_grad():
+        before = backbone(picture)
+        _fold(backbone)
+        change = (backbone(picture) - before).abs().max()
+    if change > FOLDED * before.abs().max():
+        raise TrainingError("Folding this backbone's norms would change what it computes.", "Set fold=false.")
+
+
+def _fold(module: nn.Module) -> None:
     children = list(module.named_children())
     for (name, convolution), (after, norm) in pairwise(children):
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(convolution.eval(), norm.eval()))
             setattr(module, after, getattr(norm, "act", nn.Identity()))  # timm's norms hold the activation too
     for child in module.children():
-        fold_norms(child)
+        _fold(child)
 
 
 def _freeze_all_but_norms(backbone: nn.Module) -> None:

@@ -36,7 +36,7 @@ class AutoencoderRecipe(Recipe):
 
     upsampling: Upsampling = "transposed"
     width: Annotated[int, Range(1, 256)] = 16
-    size: Annotated[int, Range(STRIDE, 512)] = 128
+    size: Annotated[int, Range(2 * STRIDE, 512)] = 128
 
 
 class AutoencoderModule(Module):
@@ -125,7 +125,9 @@ class AutoencoderTask:
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """`autoencoder.onnx`, for `facetell.forge.redraw`: any number of faces of any size."""
         path = run.out / f"{self.name}.onnx"
-        example = _pictures(torch.from_numpy(WatchedFaces(run.recipe, Faces(caches, train=False))[0]["images"][:4]))
+        images = WatchedFaces(run.recipe, Faces(caches, train=False))[0]["images"]
+        images = np.concatenate([images, images])[:4]  # two at least: a single one would be exported as a fixed number
+        example = _pictures(torch.from_numpy(images))
         model = to_onnx(run.module.network, example, ["drawn"], inputs="faces", sides=STRIDE)
         with replacing(path) as part:
             onnx.save(model, part)

@@ -35,8 +35,9 @@ SHOWN = 20  # features in the picture of importances
 class BoostingRecipe(CommonRecipe):
     """Recipe of `facetell train lightgbm`; a step is a tree."""
 
+    learning_rate: Annotated[float, Range(1e-6, 10)] = 3e-4
     leaves: Annotated[int, Range(2, 256)] = 7
-    leaf_runs: Annotated[int, Range(1)] = 8  # fewest runs in a leaf
+    leaf_runs: Annotated[int, Range(1, 2**31 - 1)] = 8  # fewest runs in a leaf
     features: Annotated[float, Range(0.01, 1)] = 0.5  # share of them that a tree may split on
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
     background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face

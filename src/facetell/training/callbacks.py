@@ -157,8 +157,8 @@ class Curves(Callback):
 class Checkpoints(Checkpoint):
     """The best weights, and the latest few states to resume from, each file written whole or not at all."""
 
-    def __init__(self, recipe: Recipe, budget: Budget, curves: Curves, out: Path) -> None:
-        self.recipe, self.budget, self.curves, self.out = recipe, budget, curves, out
+    def __init__(self, recipe: Recipe, budget: Budget, curves: Curves, out: Path, data: str) -> None:
+        self.recipe, self.budget, self.curves, self.out, self.data = recipe, budget, curves, out, data
         self.best = math.inf if recipe.mode == "min" else -math.inf
         self.saved = time.monotonic()
 
@@ -178,7 +178,12 @@ class Checkpoints(Checkpoint):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["facetell"] = summary(
-            trainer.global_step, self.budget.seconds, self.recipe, self.curves.metrics, finished=trainer.should_stop
+            trainer.global_step,
+            self.budget.seconds,
+            self.recipe,
+            self.curves.metrics,
+            finished=trainer.should_stop,
+            data=self.data,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def read_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise TrainingError(f"The checkpoint {path} is corrupt.", advice) from error
-    if not isinstance(state, dict) or state.get("facetell", {}).get("format") != FORMAT:
+    if not _is_ours(state):
         raise TrainingError(f"{path} is not a checkpoint of this version of facetell.", advice)
     if recipe is not None:
         ours = dataclasses.asdict(recipe)
@@ -50,8 +50,18 @@ def read_checkpoint(path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
     return state
 
 
-def summary(step: int, seconds: float, recipe: Recipe, metrics: dict[str, float], *, finished: bool) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
+def _is_ours(state: Any) -> bool:
+    about = state.get("facetell") if isinstance(state, dict) else None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("recipe"), dict):
+        return False
+    weights = state.get("state_dict")
+    return isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def summary(
+    step: int, seconds: float, recipe: Recipe, metrics: dict[str, float], *, finished: bool, data: str = ""
+) -> dict[str, Any]:
+    """What a checkpoint says of itself; `data` is the digest of what it is trained on, where that is known."""
     return {
         "format": FORMAT,
         "step": step,
@@ -59,6 +69,7 @@ def summary(step: int, seconds: float, recipe: Recipe, metrics: dict[str, float]
         "recipe": dataclasses.asdict(recipe),
         "metrics": dict(metrics),
         "finished": finished,
+        "data": data,
     }
 
 

@@ -85,7 +85,7 @@ class CropTask:
     def batches(self, recipe: CropRecipe, train: Crops, dev: Crops) -> Data:
         """What it trains and validates on, of these crops."""
         return Data(
-            BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD),
+            BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD, recipe.shift),
             EveryCrop(dev, MEAN, STD),
         )
 

@@ -111,9 +111,10 @@ def normalised(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
 
 
 class BalancedCrops:
-    """Training batches without end: half REAL, half FAKE, mirrored, shifted within the border, a share of them damaged.
+    """Training batches without end: half REAL, half FAKE, mirrored, shifted, a share of them damaged.
 
     Args:
+        shift: pixels by which a crop is moved at most, not more than its border.
         paired: share of the fakes that have their own original beside them, so that only the forgery tells them apart.
         damaged: share of the crops that `augment_pair` damages mildly (JPEG, blur, noise, tone).
     """
@@ -127,11 +128,13 @@ class BalancedCrops:
         damaged: float,
         mean: Sequence[float],
         std: Sequence[float],
+        shift: int,
     ) -> None:
+        assert shift <= crops.border
         if batch < 2:
             raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
         self.crops, self.batch, self.seed, self.mean, self.std = crops, batch, seed, mean, std
-        self.paired, self.damaged = paired, damaged
+        self.paired, self.damaged, self.shift = paired, damaged, shift
         self.classes = [np.flatnonzero(crops.labels == label) for label in (0, 1)]
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
@@ -147,7 +150,7 @@ class BalancedCrops:
 
     def _vary(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         border = self.crops.border
-        top, left = rng.integers(0, 2 * border + 1, 2)
+        top, left = border - self.shift + rng.integers(0, 2 * self.shift + 1, 2)
         image = image[top : top + image.shape[0] - 2 * border, left : left + image.shape[1] - 2 * border]
         if rng.random() < 0.5:
             image = cv2.flip(image, 1)

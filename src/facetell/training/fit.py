@@ -6,9 +6,12 @@ optimiser, average and counters has to be restored for a resumed run to equal on
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +39,8 @@ from facetell.training.tasks import Task, TrainsItself
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
 
+ALIKE = ("backbone", "tune", "input", "background", "size", "scale")  # in recipes whose weights have a mean
+
 
 def fit(
     task: Task | TrainsItself,
@@ -62,7 +67,7 @@ def fit(
     Raises:
         LeakError: caches that together have a group, or an original and its fake, in both training and dev split.
         TrainingError: data without both classes, a loss that is not a number, a checkpoint that is corrupt or of
-            another recipe, a folder that already holds a training that is not to be resumed.
+            another recipe or other data, a folder that already holds a training that is not to be resumed.
         RecipeError: `recipe.monitor` is no metric of the task.
         UsageError: no time to train, no such device, or an option that a task which trains itself does not use.
         OutputError: `out` cannot be made, or a file cannot be written.
@@ -72,29 +77,58 @@ def fit(
         given = {"--resume": resume, "--max-minutes": max_minutes is not None, "--device": device != "auto"}
         if unused := [option for option, is_given in {**given, "--workers": workers > 0}.items() if is_given]:
             raise UsageError(f"{task.name} does not use {', '.join(unused)}.", "Leave it out; it trains in seconds.")
+        _check_no_training(out, "Choose another folder.")
         _check_leaks(caches)
         return task.fit(recipe, caches, out)
     if max_minutes is not None and not max_minutes > 0:  # not a number is no time either
         raise UsageError(f"--max-minutes {max_minutes:g} leaves no time to train.", "Give more than 0.")
+    if not resume:
+        _check_no_training(out, "Resume it with --resume, or choose another folder.")
     latest = latest_in(out)
-    if latest is not None and not resume:
-        raise TrainingError(f"{out} already holds a training.", "Resume it with --resume, or choose another folder.")
     state = read_checkpoint(latest, recipe) if latest is not None else None
+    digest = _digest(caches)
+    begun_on = state["facetell"].get("data") if state is not None else None  # older ones do not say
+    if begun_on and begun_on != digest:
+        raise TrainingError(
+            f"The training in {out} was begun on other data.",
+            "Give the same caches in the same order, or start anew in another folder.",
+        )
     _check_leaks(caches)
     make_folder(out)
     torch.manual_seed(recipe.seed)
-    module = task.module(recipe)
+    module = task.module(recipe) if state is None else _without_weights(task, recipe)
     if state is None or not state["facetell"]["finished"]:
         data = task.data(recipe, caches)
         module.validation = data.validation
         with replacing(out / "recipe.toml") as part:
             part.write_text(to_toml(recipe), encoding="utf-8")
-        _train(module, data, recipe, out, latest, max_minutes, device, workers, console or Console(stderr=True))
+        said = console or Console(stderr=True)
+        _train(module, data, digest, recipe, out, latest, max_minutes, device, workers, said)
     best = read_checkpoint(out / "best.ckpt", recipe)
     module.load_state_dict(best["state_dict"])
     last = read_checkpoint(latest_in(out) or out / "best.ckpt", recipe)["facetell"]
     about = best["facetell"]
     return Run(module.cpu().eval(), recipe, out, about["step"], about["metrics"], last["seconds"])
+
+
+def _digest(caches: Sequence[FaceCache]) -> str:
+    """A SHA-256 that is another one for other rows or another order; the files may lie elsewhere meanwhile."""
+    tables = [cache.manifest.drop(columns="path").to_csv(index=False) for cache in caches]
+    return hashlib.sha256("\n".join(tables).encode(errors="surrogateescape")).hexdigest()
+
+
+def _check_no_training(out: Path, advice: str) -> None:
+    """best.ckpt would be replaced, be it of a training that was killed or of `average`."""
+    if any(out.glob("*.ckpt")):
+        raise TrainingError(f"{out} already holds a training.", advice)
+
+
+def _without_weights(task: Task, recipe: Any) -> Module:
+    """The task's module for a checkpoint's weights: the files that the training began with may be gone."""
+    unused = {name: value for name, value in {"start": "", "weights": "none"}.items() if hasattr(recipe, name)}
+    module = task.module(replace(recipe, **unused))
+    module.recipe = recipe
+    return module
 
 
 def _check_leaks(caches: Sequence[FaceCache]) -> None:
@@ -132,8 +166,14 @@ def average(
     states = [read_checkpoint(path) for path in checkpoints]
     values = states[0]["facetell"]["recipe"] | parse_overrides(overrides)
     recipe = make_recipe(values, task.recipe, f"the recipe of {checkpoints[0]}")
-    module = task.module(recipe)
+    module = _without_weights(task, recipe)
     kept = {name: value for name, value in module.state_dict().items() if name in module.settings}
+    recipes = [dataclasses.asdict(task.recipe()) | state["facetell"]["recipe"] for state in states]
+    if different := [name for name in ALIKE if any(one.get(name) != recipes[0].get(name) for one in recipes)]:
+        raise TrainingError(
+            f"The checkpoints are of different networks: {', '.join(different)} differ.",
+            "Average those of one recipe only.",
+        )
     weights = [state["state_dict"] for state in states]
     shapes = [{name: value.shape for name, value in one.items()} for one in weights]
     if any(one != shapes[0] for one in shapes):
@@ -170,6 +210,7 @@ def validated(module: Module) -> dict[str, float]:
 def _train(
     module: Module,
     data: Any,
+    digest: str,
     recipe: Recipe,
     out: Path,
     latest: Path | None,
@@ -180,7 +221,7 @@ def _train(
 ) -> None:
     budget = Budget(recipe, max_minutes)
     curves = Curves(recipe, budget, out)
-    report, checkpoints = Report(budget, curves, console), Checkpoints(recipe, budget, curves, out)
+    report, checkpoints = Report(budget, curves, console), Checkpoints(recipe, budget, curves, out, digest)
     callbacks: list[Callback] = [budget, curves, report, checkpoints]
     if recipe.ema:
         callbacks.insert(0, WeightAveraging(avg_fn=_ema(recipe.ema)))

@@ -90,7 +90,9 @@ class FrameRecipe(Recipe):
     smoothing: Annotated[float, Range(0, 0.3)] = 0.02  # of the labels
     mask_loss: Annotated[float, Range(0, 10)] = 0.5
     rank_loss: Annotated[float, Range(0, 10)] = 0.3
-    join: tuple[float, float, float, float] = JOIN  # weights of blend, texture, mask; a constant beside texture
+    join: Annotated[tuple[float, float, float, float], Range(-100, 100)] = (
+        JOIN  # weights of blend, texture, mask; a constant beside texture
+    )
     mirror: bool = True  # the detector file looks at a crop and its mirror image, and gives the mean
     wide: bool = False  # the first of its looks takes a wider crop, reduced to `size`
     validation_items: Annotated[int, Range(2)] = 600  # at most, of each data set
@@ -166,7 +168,8 @@ class FrameModule(Module):
     def metrics(self, predictions: dict[str, np.ndarray]) -> dict[str, float]:
         """AUC by video of each data set with both classes, for the joined score and its parts; `auc` is the mean."""
         parts = {name: predictions[name] for name in PARTS}
-        joined = self.network.cpu().joined(*(torch.from_numpy(part) for part in parts.values()))
+        device = self.network.join.device  # the network is in the middle of its training and stays where it is
+        joined = self.network.joined(*(torch.from_numpy(part).to(device) for part in parts.values())).cpu()
         scores = {"auc": joined.numpy()} | parts
         sources = self.validation.sources
         label, result = predictions["label"], {}
@@ -241,14 +244,14 @@ class FrameTask:
             state = read_checkpoint(Path(recipe.start))
             folded = recipe.fold and state["facetell"]["recipe"].get("fold", False)
             if folded:
-                fold_norms(network.backbone)
+                fold_norms(network.backbone, recipe.size)
             try:
                 module.load_state_dict(state["state_dict"])
             except RuntimeError as error:
                 raise TrainingError(f"The weights in {recipe.start} do not fit this recipe's network.") from error
             network.join.copy_(torch.tensor(recipe.join))
         if recipe.fold and not folded:
-            fold_norms(network.backbone)
+            fold_norms(network.backbone, recipe.size)
         if recipe.precision == "bfloat16":
             quicken(network.backbone)
         return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

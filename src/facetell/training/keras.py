@@ -106,7 +106,7 @@ def _layers(file: h5py.File) -> dict[str, list[Mapping[str, np.ndarray]]]:
             arrays: dict[str, np.ndarray] = {}
             group.visititems(
                 lambda inner, item, arrays=arrays: (
-                    arrays.update({Path(inner).name.split(":")[0]: item[()]})
+                    arrays.update({Path(inner).name.split(":")[0]: _numbers(item)})
                     if isinstance(item, h5py.Dataset)
                     else None
                 )
@@ -115,10 +115,14 @@ def _layers(file: h5py.File) -> dict[str, list[Mapping[str, np.ndarray]]]:
     return {kind: [arrays for _, arrays in sorted(layers, key=lambda x: x[0])] for kind, layers in found.items()}
 
 
+def _numbers(item: h5py.Dataset) -> np.ndarray:
+    return np.asarray(item[()], np.float32)  # a ValueError or TypeError for text and for what is empty
+
+
 def _torch(name: str, array: np.ndarray, module: nn.Module) -> Tensor:
     if name == "kernel" and array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)
-    elif name == "kernel" and array.shape[0] == 16 * 8 * 8:
+    elif name == "kernel" and array.ndim == 2 and array.shape[0] == 16 * 8 * 8:
         array = (
             array.reshape(8, 8, 16, -1).transpose(3, 2, 0, 1).reshape(-1, 16 * 8 * 8)
         )  # Keras flattens channels last

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from facetell.detectors.file import read_network
 from facetell.errors import ForgeError, TrainingError
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_blend
@@ -112,7 +111,8 @@ class TrainingPairs:
                 "Make one with `facetell train autoencoder`, and name its file: --set 'painters=[\"FILE.onnx\"]'.",
             )
         for path in recipe.painters:
-            read_network(path)  # what is wrong with it is said now; a loader's process opens it for itself
+            open_painter(path)  # what is wrong with it is said now
+        open_painter.cache_clear()  # a loader's process opens it for itself
         eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
         self.shapes = (faces.points - faces.points.mean(axis=1, keepdims=True)) / eyes[:, None, None]
         # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.

@@ -24,7 +24,7 @@ from facetell.training.faces import Crops, crops_of
 
 PAPER_FRAME = "at:150"
 REAL_SHARE = 0.2  # of the sample of crops, as in DFDC itself
-BORDER = 8  # pixels around the crops, at least the recipe's shift
+BORDER = 8  # pixels around the crops, by which trainings move them at most
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ from facetell.training.fit import fit
 from facetell.training.keras import import_mesonet, read_mesonet
 from facetell.training.module import Run
 from facetell.training.paper import claims
-from facetell.training.paper.material import Material, find
+from facetell.training.paper.material import BORDER, Material, find
 from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, shared_groups
 from facetell.training.recipe import CommonRecipe, load_recipe
 from facetell.training.tasks import Data
@@ -168,7 +168,8 @@ def _same_work(effort: Effort, data: str, runs: Path) -> None:
         with replacing(path) as part:
             part.write_text(written, encoding="utf-8")
     ours = json.loads(written)
-    theirs = json.loads(path.read_text(encoding="utf-8"))
+    younger = json.loads(json.dumps(dataclasses.asdict(Effort())))  # than that folder: a field has its default there
+    theirs = younger | json.loads(path.read_text(encoding="utf-8"))
     different = sorted(name for name in ours if theirs.get(name) != ours[name])
     advice = "Give the same options, or another folder with --runs."
     if different == ["data"]:
@@ -239,6 +240,8 @@ class Work:
         recipe = replace(load_recipe(model.recipe, model.task.recipe), seed=self.effort.seed, **changes)
         if self.effort.backbone and isinstance(recipe, crop.NoiseRecipe):
             recipe = replace(recipe, backbone=self.effort.backbone, weights="none")
+        if isinstance(recipe, crop.CropRecipe):
+            recipe = replace(recipe, shift=BORDER)  # whatever the recipe says: so the published figures were made
         items = self._items(model, recipe.scale)
         folds = deal(items.videos, protocol, self.effort.folds, self.effort.seed)
         folds = folds[: self.effort.tested if model.on == "clips" else 1]
@@ -326,7 +329,7 @@ class Work:
 
     def fakes_only(self) -> dict[str, Any]:
         """The models of clips, as trained leak-free, on clips of a set that has fakes only."""
-        if self.material.sources.scored.empty:
+        if self.material.sources.scored.empty or "b" not in self.effort.exported:
             return {"models": {}}
         found = {}
         for model in MODELS:
