@@ -268,9 +268,9 @@ def test_what_a_training_started_from_may_be_gone_later(cache: FaceCache, traine
 
 
 def test_no_mean_of_networks_for_different_crops(cache: FaceCache, trained: Run, tmp_path: Path):
-    other = replace(TINY, size=96, scale=0.7, smoothing=0.1)
+    other = replace(TINY, size=96, input="residual", background="mean")  # weights fit inputs of any size
     write_checkpoint(tmp_path / "other.ckpt", trained.module, summary(4, 1.0, other, {}, finished=True))
-    with pytest.raises(TrainingError, match="different networks: size, scale differ"):
+    with pytest.raises(TrainingError, match="different networks: input, background differ"):
         average(TASK, [trained.out / "best.ckpt", tmp_path / "other.ckpt"], [cache], tmp_path / "mean")
 
 

@@ -39,7 +39,7 @@ from facetell.training.tasks import Task, TrainsItself
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
 
-ALIKE = ("backbone", "tune", "input", "background", "size", "scale")  # in recipes whose weights have a mean
+ALIKE = ("backbone", "tune", "input", "background")  # in recipes whose weights have a mean; sizes may differ
 
 
 def fit(
