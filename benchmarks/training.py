@@ -50,7 +50,7 @@ def seconds_a_step(size: int, folded: bool, half: bool) -> float:
     torch.set_num_threads(1)
     network = FrameNet("tf_efficientnet_lite0", size).train()
     if folded:
-        fold_norms(network.backbone)
+        fold_norms(network.backbone, size)
     if half:
         quicken(network.backbone)
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
