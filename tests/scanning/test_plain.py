@@ -58,7 +58,7 @@ def test_our_own_clips(suffix: str, options: dict, plan: str, tmp_path: Path) ->
 def test_real_clips(data_dir: Path) -> None:
     """A few clips of every set: P(fake) with the default detector, every face and the video, and the label."""
     scanner, seen = Scanner(), 0
-    for folder, step in (("dfdc", 5), ("ffpp", 12), ("sdfvd", 8), ("sdfvd_faces", 21)):
+    for folder, step in (("dfdc", 5), ("ffpp", 20), ("sdfvd", 16), ("sdfvd_faces", 42)):
         for path in sorted((data_dir / folder).rglob("*.mp4"))[::step]:
             fast, plain = both(scanner, os.fspath(path))
             assert fast.label is plain.label, path
