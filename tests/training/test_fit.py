@@ -173,14 +173,14 @@ def test_caches_that_leak_into_one_another_are_refused(tmp_path):
 
 def test_another_training_is_not_overwritten(tmp_path):
     fit(Toy(), RECIPE, [], tmp_path)
-    with pytest.raises(TrainingError, match="already holds a training"):
+    with pytest.raises(TrainingError, match="already holds checkpoints"):
         fit(Toy(), RECIPE, [], tmp_path)
 
 
 def test_what_another_command_wrote_is_not_overwritten(tmp_path):
     (tmp_path / "best.ckpt").write_bytes(b"of `average`")
     for task in (Toy(), boosting.TASK):
-        with pytest.raises(TrainingError, match="already holds a training"):
+        with pytest.raises(TrainingError, match="already holds checkpoints"):
             fit(task, task.recipe(), [], tmp_path)
     assert (tmp_path / "best.ckpt").read_bytes() == b"of `average`"
 

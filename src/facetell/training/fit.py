@@ -118,9 +118,9 @@ def _digest(caches: Sequence[FaceCache]) -> str:
 
 
 def _check_no_training(out: Path, advice: str) -> None:
-    """best.ckpt would be replaced, be it of a training that was killed or of `average`."""
+    """Nothing, if there is no checkpoint in the folder, be it of a training that was killed or of `average`."""
     if any(out.glob("*.ckpt")):
-        raise TrainingError(f"{out} already holds a training.", advice)
+        raise TrainingError(f"{out} already holds checkpoints; best.ckpt would be replaced.", advice)
 
 
 def _without_weights(task: Task, recipe: Any) -> Module:
@@ -161,8 +161,7 @@ def average(
     if len(checkpoints) < 2:
         raise TrainingError("A mean needs at least two checkpoints.", "Give several.")
     out = make_folder(out)
-    if any(out.glob("*.ckpt")):
-        raise TrainingError(f"{out} already holds checkpoints; best.ckpt would be replaced.", "Choose another folder.")
+    _check_no_training(out, "Choose another folder.")
     states = [read_checkpoint(path) for path in checkpoints]
     values = states[0]["facetell"]["recipe"] | parse_overrides(overrides)
     recipe = make_recipe(values, task.recipe, f"the recipe of {checkpoints[0]}")
