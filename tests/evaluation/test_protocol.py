@@ -19,7 +19,7 @@ from facetell.errors import DataError
 from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
 from facetell.evaluation.scoring import Scored, score
-from facetell.evaluation.sources import manifest_from
+from facetell.evaluation.sources import find
 from facetell.scanning import Scanner, pipeline
 from tests import media
 from tests.detectors import networks
@@ -126,7 +126,7 @@ def test_without_groups_or_strata_every_video_stands_for_itself(
 ) -> None:
     table = tmp_path / "bare.csv"
     manifest[["path", "label", "crop"]].to_csv(table, index=False)
-    result = evaluate(manifest_from([table]), scanner, n_boot=20)
+    result = evaluate(find([table]).manifest, scanner, n_boot=20)
     assert result["video"]["n_groups"] == 12  # stills of one video by their names
     assert result["by"]["method"] == result["by"]["compression"] == {}
     assert result["curve"]["undecided"][0] == 0
@@ -243,12 +243,12 @@ def test_what_a_list_names_and_the_disk_lacks_is_counted(manifest: pd.DataFrame,
     rows = manifest[["path", "label"]].copy()
     rows.loc[:1, "path"] = ["/elsewhere/a.png", "/elsewhere/b.png"]
     rows.to_csv(tmp_path / "part.csv", index=False)
-    missing: list[str] = []
-    assert len(manifest_from([tmp_path / "part.csv"], missing=missing)) == len(manifest) - 2
-    assert missing == ["/elsewhere/a.png", "/elsewhere/b.png"]
+    found = find([tmp_path / "part.csv"])
+    assert len(found.manifest) == len(manifest) - 2
+    assert found.missing == ["/elsewhere/a.png", "/elsewhere/b.png"]
     rows[:2].to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(DataError, match=r"None of the 2 files that .*none\.csv lists is there"):
-        manifest_from([tmp_path / "none.csv"])
+        find([tmp_path / "none.csv"])
 
 
 def test_a_parquet_table_may_say_its_labels_in_words(manifest: pd.DataFrame, tmp_path: Path) -> None:
@@ -256,16 +256,27 @@ def test_a_parquet_table_may_say_its_labels_in_words(manifest: pd.DataFrame, tmp
     words[["path", "label"]].to_parquet(tmp_path / "short.parquet")
     words.to_parquet(tmp_path / "full.parquet", index=False)
     for name in ("short", "full"):
-        assert manifest_from([tmp_path / f"{name}.parquet"]).label.tolist() == manifest.label.tolist()
+        assert find([tmp_path / f"{name}.parquet"]).manifest.label.tolist() == manifest.label.tolist()
+
+
+def test_what_looks_odd_about_the_data_is_said(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"path": manifest.path[:3], "label": 0})  # of one video
+    rows.to_csv(tmp_path / "numbered.csv", index=False)
+    notes = find([tmp_path / "numbered.csv"]).notes
+    assert "3 REAL pictures are taken as stills of" in " ".join(notes)
+    manifest.to_parquet(tmp_path / "own.parquet", index=False)
+    (unheeded,) = find([tmp_path / "own.parquet"], Options(crop=True, group_regex="(.+)")).notes
+    assert "says itself what --crop, --group-regex would say" in unheeded
+    assert not find([tmp_path / "own.parquet"]).notes
 
 
 def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_path: Path) -> None:
     table = tmp_path / "manifest.parquet"
     manifest.assign(split=["dev" if row % 2 else "train" for row in range(len(manifest))]).to_parquet(table)
-    assert len(manifest_from([table])) == 36
-    assert len(manifest_from([tmp_path], split="dev")) == 18
+    assert len(find([table]).manifest) == 36
+    assert len(find([tmp_path], split="dev").manifest) == 18
     with pytest.raises(DataError, match="'test'"):
-        manifest_from([table], split="test")
+        find([table], split="test")
     media.write_picture(tmp_path / "other.png", made.portrait(0))
 
 
@@ -275,7 +286,7 @@ def test_crops_of_known_videos_are_nearly_all_scored(data_dir: Path) -> None:
     folder = data_dir / "ffpp_faces"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
-    result = evaluate(manifest_from([folder], Options(crop=True)), Scanner("meso"), n_boot=200)
+    result = evaluate(find([folder], Options(crop=True)).manifest, Scanner("meso"), n_boot=200)
     assert result["coverage"]["items"] == 700
     assert result["coverage"]["scored"] >= 665
     assert result["data"]["real_videos"] == result["data"]["fake_videos"] == 70

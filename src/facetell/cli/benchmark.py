@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, talk, write
+from facetell.cli.common import JsonOption, ScoresOption, Verbose, check_outputs, complain_of_gaps, talk, write
 
 
 def benchmark(
@@ -69,9 +69,12 @@ def benchmark(
             markdown.check(document.read_text(encoding="utf-8"), str(document))
     contenders = [Contender(tuple(Scanner(each, device=device) for each in files.split(","))) for files in detector]
     store = None if scores is None else Store(scores)
-    with counting(steps(chosen, folder, contenders), quiet) as advance:
+    found = {one.name: one.find(folder) for one in chosen}
+    for each in found.values():
+        complain_of_gaps(each.missing, each.notes)
+    with counting(steps(chosen, found, contenders), quiet) as advance:
         result = measure(
-            chosen, folder, contenders, store, workers=workers, n_boot=resamples, progress=advance, device=device
+            chosen, found, contenders, store, workers=workers, n_boot=resamples, progress=advance, device=device
         )
     drawn = {images / f"benchmark-{name}.svg": svg for name, svg in markdown.figures(result).items()}
     for path, svg in drawn.items():

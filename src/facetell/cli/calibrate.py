@@ -91,7 +91,7 @@ def calibrate(
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
-    from facetell.evaluation.sources import manifest_from, read_sets
+    from facetell.evaluation.sources import find, read_sets
     from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import calibration
     from facetell.files import sha256_of
@@ -116,7 +116,8 @@ def calibrate(
         uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
     rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
     scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
-    paired = manifest_from(pairs) if pairs else None
+    of_pairs = find(pairs) if pairs else None
+    paired = None if of_pairs is None else of_pairs.manifest
     if paired is not None:
         check_heatmap(uncalibrated.card, paired)
     known = read_sets(sets) if sets else []
@@ -129,22 +130,23 @@ def calibrate(
         )
     if seen:
         complain(f"Left out, as the detector was trained on them: {', '.join(seen)}.")
-    missing: list[str] = []
-    listed = {one.name: one.manifest(root or Path(sets or ".").parent, missing) for one in chosen}
+    listed = {one.name: one.find(root or Path(sets or ".").parent) for one in chosen}
     real = [one.name for one in chosen if one.label is not None and label_of(one.label, one.name) == 0]
-    labelled = [rows for name, rows in listed.items() if name not in real]
+    labelled = [found for name, found in listed.items() if name not in real]
     if data:
-        labelled.append(manifest_from(data, split=split, missing=missing))
+        labelled.append(find(data, split=split))
     if not labelled:
         raise UsageError("There is nothing to calibrate on.", "Give development data: --data, or --sets.")
     from pandas import concat  # here, for without it the modules above name what to install
 
-    development = concat(labelled, ignore_index=True)
-    manifests = {name: listed[name] for name in real}
+    development = concat([found.manifest for found in labelled], ignore_index=True)
+    stills = {name: listed[name] for name in real}
     for path in reals or []:
         source = "/".join(path.resolve().with_suffix("").parts[-2:])
-        manifests[source] = manifest_from([path], Options(label=0), missing=missing)
-    complain_of_gaps(missing)
+        stills[source] = find([path], Options(label=0))
+    for found in (*([of_pairs] if of_pairs else []), *labelled, *stills.values()):
+        complain_of_gaps(found.missing, found.notes)
+    manifests = {name: found.manifest for name, found in stills.items()}
     store = None if scores is None else Store(scores)
     conditions = {"clean": None} | {name: SUITE[name] for name in condition}
     with counting(len(conditions) * (len(development) + sum(map(len, manifests.values()))), quiet) as advance:

@@ -148,8 +148,10 @@ def complain_of_missing(protections: Sequence[str]) -> None:
         complain(f"Files are {said}.")
 
 
-def complain_of_gaps(missing: Sequence[str]) -> None:
-    """One line on what data sets list and the disk lacks, if there is anything."""
+def complain_of_gaps(missing: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """One line on what data sets list and the disk lacks, if there is anything, and one on whatever else looks odd."""
+    for note in notes:
+        complain(note)
     if missing:
         complain(f"{len(missing)} listed items are missing, {missing[0]} first.")
 

@@ -67,7 +67,7 @@ def evaluate(
     from facetell.evaluation.protocol import compare, submission_table, summary
     from facetell.evaluation.robustness import SUITE, robustness
     from facetell.evaluation.scoring import Scored, score
-    from facetell.evaluation.sources import manifest_from
+    from facetell.evaluation.sources import find
     from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import report
     from facetell.scanning import Scanner
@@ -79,9 +79,9 @@ def evaluate(
         raise UsageError(f"There is no suite {suite!r}.", "There are: robustness, aggregation, heatmap.")
     known = None if label is None else label_of(label, "--label")
     options = Options(label=known, crop=crop, video_regex=video_regex, group_regex=group_regex)
-    missing: list[str] = []
-    manifest = manifest_from(data, options, layout, split, missing)
-    complain_of_gaps(missing)
+    found = find(data, options, layout, split)
+    complain_of_gaps(found.missing, found.notes)
+    manifest = found.manifest
     if manifest.label.nunique() < 2 and (against is not None or suite == "aggregation"):
         what = "--suite aggregation" if against is None else "--against"
         raise DataError(f"{what} compares on real and fake items, and all of these are of one class.", "Give both.")
@@ -97,7 +97,7 @@ def evaluate(
 
     scored = scored_by(scanner)
     result = summary(scored, scanner, resamples)
-    result["data"]["missing"] = len(missing)
+    result["data"]["missing"] = len(found.missing)
     other = None if rival is None else scored_by(rival)
     if other is not None:
         result["against"] = compare(scored, other, resamples)

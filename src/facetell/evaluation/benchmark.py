@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
 from facetell.evaluation.scoring import Damage, Scored, is_picture, score
-from facetell.evaluation.sources import DataSet, refuse_twice
+from facetell.evaluation.sources import DataSet, Found, refuse_twice
 from facetell.evaluation.store import Store
 from facetell.evaluation.views import Blended, views
 from facetell.scanning import Scanner
@@ -60,7 +59,7 @@ class _Run:
 
 def benchmark(
     sets: Sequence[DataSet],
-    folder: Path,
+    found: Mapping[str, Found],
     contenders: Sequence[Contender],
     store: Store | None = None,
     *,
@@ -73,7 +72,7 @@ def benchmark(
 
     Args:
         sets: what to measure on.
-        folder: that the sets' paths are relative to.
+        found: what each set holds, by its name.
         contenders: the detectors; the first one's robustness, aggregation, views and curves are studied.
         store: keeps the scores; a second run with one new detector scores only that.
         workers: threads.
@@ -90,13 +89,11 @@ def benchmark(
 
     Raises:
         UsageError: two detectors of one name and version.
-        DataError: a set that cannot be read.
     """
     run = _Run(store, workers, n_boot, progress, device)
     names = [contender.name for contender in contenders]
     refuse_twice(names, "detectors")
-    missing: dict[str, list[str]] = {one.name: [] for one in sets}
-    manifests = {one.name: one.manifest(folder, missing[one.name]) for one in sets}
+    manifests = {name: each.manifest for name, each in found.items()}
     of = {one.name: {c.name: scanner for c in contenders if (scanner := c.on(one))} for one in sets}
     scored = {
         name: {d: run.score(_long_enough(manifests[name], scanner), scanner) for d, scanner in scanners.items()}
@@ -109,7 +106,7 @@ def benchmark(
         "schema": SCHEMA,
         "n_boot": n_boot,
         "detectors": {contender.name: _described(contender) for contender in contenders},
-        "sets": {one.name: _about(one, manifests[one.name], missing[one.name]) for one in sets},
+        "sets": {one.name: _about(one, found[one.name]) for one in sets},
         "cells": {
             one.name: {d: _cell(scored[one.name].get(d), one, manifests[one.name], n_boot) for d in names}
             for one in sets
@@ -136,11 +133,11 @@ def benchmark(
     }
 
 
-def steps(sets: Sequence[DataSet], folder: Path, contenders: Sequence[Contender]) -> int:
+def steps(sets: Sequence[DataSet], found: Mapping[str, Found], contenders: Sequence[Contender]) -> int:
     """How many items a benchmark of these detectors looks at."""
     total = 0
     for one in sets:
-        manifest = one.manifest(folder)
+        manifest = found[one.name].manifest
         total += sum(len(_long_enough(manifest, scanner)) for c in contenders if (scanner := c.on(one)))
         total += 2 * len(manifest) * one.aggregation
         total += len(_some(manifest, one.robustness)) * (len(SUITE) + 1) if one.robustness else 0
@@ -162,13 +159,14 @@ def _described(contender: Contender) -> dict[str, Any]:
     }
 
 
-def _about(one: DataSet, manifest: pd.DataFrame, missing: Sequence[str]) -> dict[str, Any]:
+def _about(one: DataSet, found: Found) -> dict[str, Any]:
+    manifest = found.manifest
     videos = manifest.drop_duplicates(VIDEO)
     return {
         "source": one.source,
         "compression": one.compression or ", ".join(sorted(set(manifest.compression) - {""})) or "not stated",
         "items": len(manifest),
-        "missing": len(missing),
+        "missing": len(found.missing),
         "real": int((videos.label == 0).sum()),
         "fake": int((videos.label == 1).sum()),
     }

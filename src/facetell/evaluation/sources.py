@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,21 @@ from facetell.data.layouts.base import label_of
 from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.types import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What data sources hold.
+
+    Attributes:
+        manifest: a row for every item that is there.
+        missing: what the sources list and the disk lacks.
+        notes: plain sentences on what looks odd.
+    """
+
+    manifest: pd.DataFrame
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +78,11 @@ class DataSet:
         """Whether a detector with this training data was trained on the set's very videos."""
         return not self.unseen and self.of_source(training_data)
 
-    def manifest(self, folder: Path, missing: list[str] | None = None) -> pd.DataFrame:
-        """Its rows, with paths below `folder`; `missing` and errors as of `manifest_from`."""
+    def find(self, folder: Path) -> Found:
+        """What it holds, with paths below `folder`; errors as of `find`."""
         known = None if self.label is None else label_of(self.label, self.name)
         options = Options(label=known, crop=self.crop)
-        return manifest_from([folder / path for path in self.data], options, self.layout, self.split, missing)
+        return find([folder / path for path in self.data], options, self.layout, self.split)
 
 
 def read_sets(path: Path) -> list[DataSet]:
@@ -100,14 +115,13 @@ def read_sets(path: Path) -> list[DataSet]:
     return sets
 
 
-def manifest_from(
+def find(
     sources: Sequence[Path],
     options: Options | None = None,
     layout: str | None = None,
     split: str | None = None,
-    missing: list[str] | None = None,
-) -> pd.DataFrame:
-    """The rows of every source, one below the other.
+) -> Found:
+    """The items of every source, one below the other.
 
     Args:
         sources: folders in a known layout, tars, tables, manifests, or caches with a `manifest.parquet`. A Parquet
@@ -115,40 +129,41 @@ def manifest_from(
         options: what a folder alone cannot say.
         layout: of the folders, instead of recognising it.
         split: only the rows of this split.
-        missing: is given what the sources list and the disk lacks, and the manifest therefore does not hold.
 
     Raises:
         DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
             that the options give all of it; no row of that split.
         FileMissingError: nothing there.
     """
-    gaps: list[str] = [] if missing is None else missing
-    manifest = pd.concat([_one(source, options, layout, gaps) for source in sources], ignore_index=True)
+    options = options or Options()
+    parts = [_one(source, options, layout) for source in sources]
+    manifest = pd.concat([part.manifest for part in parts], ignore_index=True)
+    missing = [path for part in parts for path in part.missing]
+    notes = [note for part in parts for note in part.notes]
     if split is None:
-        return manifest
+        return Found(manifest, missing, notes)
     rows = manifest[manifest.split == split]
     if rows.empty:
         known = ", ".join(sorted(set(manifest.split) - {""})) or "none"
         raise DataError(f"No row belongs to split {split!r}.", f"The splits are: {known}.")
-    return rows.reset_index(drop=True)
+    return Found(rows.reset_index(drop=True), missing, notes)
 
 
-def _one(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
-    rows = _rows(source, options, layout, missing)
-    if options is not None and options.label is not None and (rows.label != options.label).any():
+def _one(source: Path, options: Options, layout: str | None) -> Found:
+    found = _listed(source, options, layout)
+    if options.label is not None and (found.manifest.label != options.label).any():
         raise DataError(
             f"{source} says itself what is fake, and not that all is {(Label.REAL, Label.FAKE)[options.label].value}.",
             "Leave the label out, or give another source.",
         )
-    return rows
+    return found
 
 
-def _rows(source: Path, options: Options | None, layout: str | None, missing: list[str]) -> pd.DataFrame:
+def _listed(source: Path, options: Options, layout: str | None) -> Found:
     if layout is None:
-        if _is_manifest(source):
-            return read_manifest(source)
-        if (source / "manifest.parquet").is_file():
-            return read_manifest(source / "manifest.parquet")
+        cached = source / "manifest.parquet"
+        if _is_manifest(source) or cached.is_file():
+            return Found(read_manifest(cached if source.is_dir() else source), notes=_unused(source, options))
     listing = read(source, options, layout)
     if not listing.items:
         gone = listing.missing
@@ -156,8 +171,15 @@ def _rows(source: Path, options: Options | None, layout: str | None, missing: li
             f"None of the {len(gone)} files that {source} lists is there; the first is {gone[0]}.",
             "Is the list from another machine? Correct its paths.",
         )
-    missing += listing.missing
-    return manifest_of(listing.items)
+    return Found(manifest_of(listing.items), listing.missing, listing.notes)
+
+
+def _unused(source: Path, options: Options) -> list[str]:
+    """A sentence on the options that a manifest, which says all of this itself, does not heed."""
+    given = {"--crop": options.crop, "--video-regex": options.video_regex, "--group-regex": options.group_regex}
+    if unused := [name for name, value in given.items() if value]:
+        return [f"{source} is facetell's own list and says itself what {', '.join(unused)} would say."]
+    return []
 
 
 def _is_manifest(path: Path) -> bool:
