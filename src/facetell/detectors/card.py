@@ -69,7 +69,9 @@ class Calibration:
 class Threshold:
     """A calibrated video logit at and above which this share of real videos is called FAKE.
 
-    `logit` is None where there were too few real videos to tell; `source` then says so. Below `real_below`, where it is
+    `n_real` counts what it was read off: groups of real videos, for several of one person tell no more than one, or
+    single real faces while the card is provisional.
+    `logit` is None where there were too few to tell; `source` then says so. Below `real_below`, where it is
     given, a video is clearly real: few fakes lie there (docs/verdict.md).
     """
 

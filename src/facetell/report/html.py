@@ -260,7 +260,7 @@ def _card(card: DetectorCard) -> dict[str, Any]:
             {
                 "rate": percent(row.false_positive_rate),
                 "p_fake": "–" if row.logit is None else probability(float(1 / (1 + np.exp(-row.logit)))),
-                "source": f"{row.source} ({count(row.n_real, 'real video')})",
+                "source": f"{row.source} (n = {row.n_real})",
             }
             for row in card.thresholds
         ],
