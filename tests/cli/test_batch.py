@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
-from facetell.report import journal
+from facetell.errors import OutputError
+from facetell.report import annotate, journal
 from facetell.video.file import files_in
 from tests import media
 from tests.detectors.networks import saying
@@ -264,6 +266,44 @@ class TestCutShort:
         after = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
         assert len(after) == COUNT
         assert sum(after.get(path) == time for path, time in times.items()) == 3
+
+    def test_a_marked_copy_that_failed_is_tried_again(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
+        (tmp_path / "marked").mkdir()
+        old = tmp_path / "marked" / "1-marked.png"
+        old.write_bytes(b"of an earlier run")
+        whole = annotate.annotate
+
+        def failing(path: str, *rest: object) -> None:
+            if Path(path).name == "1.JPG":
+                raise OutputError("No room.")
+            whole(path, *rest)  # pyright: ignore[reportArgumentType]
+
+        monkeypatch.setattr(annotate, "annotate", failing)
+        self.full_after(monkeypatch, 4)
+        assert "No room." in scan(folder, *options)[1]
+        assert old.read_bytes() == b"of an earlier run"
+        monkeypatch.undo()
+        code, said = scan(folder, *options)
+        assert (code, f"3 of {COUNT} files" in said) == (0, True)
+        assert cv2.imread(str(old)) is not None
+
+    def test_a_marked_copy_that_is_gone_is_made_as_before(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With its heat map, which no journal keeps."""
+        fake = saying(tmp_path, 5.0)
+        options = ("--detector", fake, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
+        self.full_after(monkeypatch, 4)
+        scan(folder, *options)
+        monkeypatch.undo()
+        copy = tmp_path / "marked" / "1-marked.png"
+        before = copy.read_bytes()
+        copy.unlink()
+        scan(folder, *options)
+        assert copy.read_bytes() == before
 
     def full_after(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         """Let the disk be full after so many lines of the journal."""

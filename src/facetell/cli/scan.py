@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from facetell.report.journal import Journal
     from facetell.scanning import Scanner
     from facetell.types import Verdict
-    from facetell.video import ReaderPool
 
 _LONGEST = 200  # bytes of a name that is given to a file, so that more fits behind it
 THUMBNAILS = 10  # most and least suspicious faces of each person that the page can show: all 20 of the default plan
@@ -86,19 +85,19 @@ def scan(
 
     thumbnails = THUMBNAILS if html else 0
     scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails, limits=limits)
-    markings = None if annotate is None else _Markings(annotate, several, files, scanner.readers)
-    journal = None if html else _journal([json, csv], scanner)  # pages need pictures, and it keeps none
+    markings = None if annotate is None else _Markings(annotate, several, files, scanner)
+    journal = None if html else _journal([json, csv], annotate, scanner)  # pages need pictures, and it keeps none
     if journal:
         complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
     with _stopping(journal), ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
-        for verdict, fresh in _verdicts(files, scanner, journal):
+        for verdict, fresh, stamp in _verdicts(files, scanner, journal):
             verdicts.append(verdict)
-            problem = verdict.error and verdict.error.message
-            if markings and not problem:
-                problem = markings.add(verdict, fresh)
+            failed = markings.add(verdict, fresh) if markings and not verdict.error else None
+            if journal is not None and fresh and not failed:  # a copy that failed is tried again
+                journal.add(verdict, stamp)
             if not html:
                 _drop_heat_maps(verdict)  # all verdicts are held until the reports are written
             with progress.aside():
@@ -108,7 +107,7 @@ def scan(
                     console.print(terminal.block(verdict))
                     if len(files) > 1:
                         console.print()
-                if problem:
+                if problem := failed or (verdict.error and verdict.error.message):
                     complain(problem)
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
@@ -155,12 +154,13 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return 1 if Label.FAKE in labels else 0
 
 
-def _journal(outputs: list[str | None], scanner: Scanner) -> Journal | None:
-    """What is finished, kept beside the first report that becomes a file."""
+def _journal(outputs: list[str | None], annotate: str | None, scanner: Scanner) -> Journal | None:
+    """What is finished, its marked copy written, kept beside the first report that becomes a file."""
     from facetell.report.journal import Journal
 
     files = [output for output in outputs if output and output != STDOUT and not Path(output).is_char_device()]
-    return Journal(f"{files[0]}.journal", scanner.settings) if files else None
+    copies = {} if annotate is None else {"annotate": os.path.realpath(annotate)}
+    return Journal(f"{files[0]}.journal", {**scanner.settings, **copies}) if files else None
 
 
 @contextmanager
@@ -174,8 +174,10 @@ def _stopping(journal: Journal | None) -> Iterator[None]:
         raise
 
 
-def _verdicts(files: Sequence[str], scanner: Scanner, journal: Journal | None) -> Iterator[tuple[Verdict, bool]]:
-    """Each file's verdict, and whether it is new; a new one is finished when the next is asked for."""
+def _verdicts(
+    files: Sequence[str], scanner: Scanner, journal: Journal | None
+) -> Iterator[tuple[Verdict, bool, list[int] | None]]:
+    """Each file's verdict, whether it is new, and the file's stamp from before it was read."""
     from facetell.report.journal import stamp_of
 
     finished = [journal.get(file) if journal is not None else None for file in files]
@@ -190,12 +192,10 @@ def _verdicts(files: Sequence[str], scanner: Scanner, journal: Journal | None) -
     fresh = scanner.scan_many(new())
     for before in finished:
         if before is not None:
-            yield before, False
-            continue
-        verdict = next(fresh)
-        yield verdict, True
-        if journal is not None:
-            journal.add(verdict, stamps.popleft())
+            yield before, False, None
+        else:
+            verdict = next(fresh)
+            yield verdict, True, stamps.popleft()
 
 
 def _report(
@@ -223,18 +223,18 @@ class _Markings:
         target: the file or folder to write.
         several: it is a folder; it is made if it is missing.
         files: all inputs; none of them is written over.
-        readers: what reads the files again.
+        scanner: whose readers read the files again.
 
     Raises:
         UsageError: the file has the suffix of neither a video nor a picture that can be written.
         OutputError: the folder cannot be made, or nothing can be written to it.
     """
 
-    def __init__(self, target: str, several: bool, files: Sequence[str], readers: ReaderPool) -> None:
+    def __init__(self, target: str, several: bool, files: Sequence[str], scanner: Scanner) -> None:
         from facetell.report.annotate import PICTURES, VIDEO
 
         self.failed = False
-        self._readers = readers
+        self._scanner = scanner
         self._target = Path(target)
         self._several = several
         self._taken = {os.path.realpath(file) for file in files}
@@ -260,8 +260,13 @@ class _Markings:
         place = self._place(verdict) if self._several else self._target
         if not fresh and os.path.exists(place):
             return None
+        if not fresh:  # no journal keeps heat maps
+            verdict = self._scanner.scan(verdict.path)
+            if verdict.error is not None:
+                self.failed = True
+                return verdict.error.message
         try:
-            annotate(verdict.path, verdict, place, self._readers)
+            annotate(verdict.path, verdict, place, self._scanner.readers)
         except FacetellError as error:
             self.failed = True
             return str(error)
