@@ -123,6 +123,18 @@ def test_journal_that_vouches_for_lost_bytes_is_not_trusted(tmp_path: Path) -> N
         assert shard.stat().st_size == sum(len(face_jpeg(k, c)) for k in (0, 1) for c in (False, True)) + 6
 
 
+@pytest.mark.parametrize("line", ['{"rows": [5], "fac\n', "[5]\n", '{"rows": [5]}\n'], ids=["torn", "list", "older"])
+def test_a_journal_with_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    fill(tmp_path, range(3), finish=False)
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(line + journal.read_text())
+    with (
+        pytest.raises(CacheError, match=r"a line of journal\.jsonl .*Delete it"),
+        CacheWriter(tmp_path, SETTINGS, manifest()),
+    ):
+        pass
+
+
 def test_finished_cache_is_left_alone(tmp_path: Path) -> None:
     fill(tmp_path, range(6))
     before = contents(tmp_path)

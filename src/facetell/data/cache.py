@@ -38,6 +38,7 @@ SCHEMA = "facetell-cache/1"
 SHARD_BYTES = 1 << 30
 SHARD_NAMES = "[0-9]" * 5 + ".bin"  # whatever else lies there, such as .DS_Store, is none of ours
 DIFFERENCE_SIDE = 64  # pixels of the stored map of a fake's difference from its original
+JOURNALED = {"rows", "items", "faces", "gaps", "shard", "end"}  # the keys of a line of the journal
 DIFFERENCE_GAIN = 4.0  # the map holds the mean absolute difference (0…255) times this, up to 255
 
 POINTS = tuple(f"p{i}{axis}" for i in range(5) for axis in "xy")
@@ -468,7 +469,11 @@ def _damaged(folder: Path, what: str) -> CacheError:
 
 
 def _journal_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """The journal's whole lines, each with `read_to`, the byte after it; a torn last line is left out."""
+    """The journal's whole lines, each with `read_to`, the byte after it; a torn last line is left out.
+
+    Raises:
+        CacheError: a line before it is none that was written here.
+    """
     path = folder / "journal.jsonl"
     if not path.exists():
         return
@@ -476,7 +481,13 @@ def _journal_lines(folder: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            yield {**json.loads(line), "read_to": file.tell()}
+            try:
+                entry = {**json.loads(line), "read_to": file.tell()}
+            except (ValueError, TypeError) as error:
+                raise _damaged(folder, f"a line of {path.name} cannot be read") from error
+            if missing := JOURNALED - entry.keys():
+                raise _damaged(folder, f"a line of {path.name} lacks {min(missing)}")
+            yield entry
 
 
 def _chunks(rows: Iterable[list[Any]], size: int = 65536) -> Iterator[list[list[Any]]]:
