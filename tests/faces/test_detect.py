@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from facetell.faces import FaceDetector
 from facetell.faces.detect import MODEL, Detection
+from facetell.types import Box
 from tests import media
 
 MIN_SCORE, OVERLAP = 0.7, 0.3
@@ -154,3 +156,38 @@ def test_cut_out_faces_are_found(detector: FaceDetector, data_dir: Path) -> None
     found = {name: np.mean([bool(detector.detect(crop)) for crop in some]) for name, some in crops.items()}
     assert len(crops["dfdc_faces"]) == 300
     assert min(found.values()) >= 0.97, found
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_or_upside_down_is_told(
+    detector: FaceDetector, astronaut_face: Detection, quarters: int
+) -> None:
+    picture = media.astronaut()
+    assert detector.is_upright(picture, astronaut_face)
+    turned = np.ascontiguousarray(np.rot90(picture, quarters))
+    (face,) = detector.detect(turned)
+    assert not detector.is_upright(turned, face)
+
+
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
+def test_a_head_that_leans_is_upright(detector: FaceDetector, degrees: float) -> None:
+    matrix = cv2.getRotationMatrix2D((225, 120), degrees, 1.0)
+    leaning = cv2.warpAffine(media.astronaut(), matrix, (512, 512), borderMode=cv2.BORDER_REFLECT)
+    face = detector.detect(leaning)[0]
+    assert detector.is_upright(leaning, replace(face, score=0.8))  # as if it were seen badly
+
+
+@pytest.mark.parametrize("box", [(-1e6, -1e6, 2e6, 2e6), (600, 600, 50, 50), (500, 200, 0, 0), (-3, 500, 20, 20)])
+def test_any_box_is_looked_at(detector: FaceDetector, astronaut_face: Detection, box: Box) -> None:
+    assert detector.is_upright(media.astronaut(), replace(astronaut_face, box=box, score=0.8)) in (True, False)
+
+
+@pytest.mark.slow
+def test_photographs_upside_down_are_told(detector: FaceDetector, data_dir: Path) -> None:
+    paths = sorted((data_dir / "lfw" / "measure").glob("*.jpg"))[:60]
+    pictures = [photo(path) for path in paths]
+    for turn, least, most in ((0, 0, 0), (2, 0.9, 1)):
+        turned = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in pictures]
+        found = [(picture, faces[0]) for picture in turned if (faces := detector.detect(picture))]
+        assert len(found) > 40
+        assert least <= np.mean([not detector.is_upright(*one) for one in found]) <= most

@@ -138,6 +138,15 @@ def test_a_face_too_small_to_judge_is_scored_but_decides_nothing(tmp_path: Path)
     assert "too small" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_picture_that_is_not_upright_decides_nothing(tmp_path: Path, quarters: int) -> None:
+    picture = media.write_picture(tmp_path / "turned.png", np.ascontiguousarray(np.rot90(media.astronaut(), quarters)))
+    verdict = Scanner(saying(tmp_path, 9.0)).scan(picture)
+    assert verdict.label is Label.INCONCLUSIVE
+    assert verdict.coverage.problems["not upright"] == 1
+    assert "1 not upright" in verdict.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [(None, "FileMissingError"), (b"", "NotVideoError"), (b"just text\n" * 99, "NotVideoError")],

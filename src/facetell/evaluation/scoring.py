@@ -235,7 +235,8 @@ class _Look:
             detections = largest_face(image, self.finder) if alone else largest_faces(self.finder.detect(image))[0]
             for face in detections:
                 crop = crop_face(image, face.points, face.box, card.geometry, card.input_size)
-                found.append((row, Face(row, 0.0, face.box, face.points, face.score, assess(image, face)), crop))
+                quality = assess(image, face, upright=self.finder.is_upright(image, face))
+                found.append((row, Face(row, 0.0, face.box, face.points, face.score, quality), crop))
             if not detections:
                 one.reason = Label.NO_FACE.value
         if found and card.kind == "frame":

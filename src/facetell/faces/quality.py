@@ -24,6 +24,7 @@ MIN_LIT = 0.3  # share of the face that is not black
 MIN_UNBURNT = 0.6  # share of the face that is not white
 MIN_VISIBLE = 0.5  # share of the face's box that lies in the picture
 
+TURNED = "not upright"  # on its side or upside down: YuNet's points, and all that is cut by them, are wrong
 MEASURED_SIDE = 64  # of the face on which blur and exposure are measured; smaller hides blur, larger sees compression
 BLACK, WHITE = 16, 250  # luma at and beyond which a pixel is clipped
 STEEPNESS = 6
@@ -36,10 +37,11 @@ FIT = np.linalg.pinv(MODEL)
 EYE_DISTANCE = MODEL[1, 0] - MODEL[0, 0]
 
 
-def assess(image: np.ndarray, detection: Detection) -> FaceQuality:
+def assess(image: np.ndarray, detection: Detection, *, upright: bool = True) -> FaceQuality:
     """Measures one face of an RGB picture (H, W, 3) uint8 and names the gates it fails.
 
-    `size_px` is the distance the eyes would have if the face were turned to the camera.
+    `size_px` is the distance the eyes would have if the face were turned to the camera. Whether the face is `upright`,
+    `FaceDetector.is_upright` tells; one that is not fails.
 
     >>> import numpy as np
     >>> face = Detection((14, 14, 100, 100), np.float32(MODEL[:, :2] + 64), 0.9)
@@ -66,7 +68,7 @@ def assess(image: np.ndarray, detection: Detection) -> FaceQuality:
         roll_deg=roll,
         brightness=brightness,
         weight=math.prod(ratio**STEEPNESS / (1 + ratio**STEEPNESS) for ratio in ratios.values()),
-        problems=tuple(problem for problem, ratio in ratios.items() if ratio < 1),
+        problems=(*(problem for problem, ratio in ratios.items() if ratio < 1), *(() if upright else (TURNED,))),
     )
 
 

@@ -21,7 +21,7 @@ from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
-from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
+from facetell.types import Coverage, ErrorInfo, Face, Frame, Label, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import AnyReader
@@ -167,10 +167,7 @@ class Scanner:
                 with watch("detect"):
                     found, crowd = largest_faces(self._faces.detect(frame.image))
                 with watch("assess"):
-                    faces = [
-                        Face(frame.number, frame.time_s, face.box, face.points, face.score, assess(frame.image, face))
-                        for face in found
-                    ]
+                    faces = [self._assessed(frame, face) for face in found]
                 with watch("track"):
                     tracker.add(frame, faces)
                 if frame.pair is not None:
@@ -196,6 +193,10 @@ class Scanner:
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
         verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
         verdict.label = judgement.label
+
+    def _assessed(self, frame: Frame, found: Detection) -> Face:
+        quality = assess(frame.image, found, upright=self._faces.is_upright(frame.image, found))
+        return Face(frame.number, frame.time_s, found.box, found.points, found.score, quality)
 
     def _share(self, time_s: float, duration_s: float | None) -> float:
         """How much of what is to be looked at lies before this time, 0…1."""
