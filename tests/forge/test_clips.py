@@ -236,10 +236,16 @@ def test_profiles_are_refused(photo):
 
     class Seen(FaceDetector):
         def detect(self, image):
-            return [Detection((100, 60, 90, 110), (profile * 1.5 + 120).astype(np.float32), 0.9)]
+            return [Detection((100, 60, 90, 110), (profile * 1.5 + 120).astype(np.float32), 0.95)]
 
     with VideoReader(photo, "every:1") as reader, pytest.raises(ForgeError, match="turned away"):
         subject.follow(reader, Seen())
+
+
+def test_a_picture_upside_down_is_refused(tmp_path):
+    path = media.write_picture(tmp_path / "turned.png", np.ascontiguousarray(media.astronaut()[::-1, ::-1]))
+    with VideoReader(path, "every:1") as reader, pytest.raises(ForgeError, match=r"not upright\. Turn it upright"):
+        subject.follow(reader, FaceDetector())
 
 
 def test_a_donor_video_may_begin_without_its_face(photo, tmp_path):

@@ -197,7 +197,7 @@ class Cutter:
         box, points = detection.box, detection.points
         picture = crop_face(frame.image, points, box, STORED, self.size)
         data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes()
-        quality = assess(frame.image, detection)
+        quality = assess(frame.image, detection, upright=self._detector.is_upright(frame.image, detection))
         to_frame = crop_matrix(points, box, STORED, self.size)
         step = float(np.hypot(to_frame[0, 0], to_frame[1, 0]))  # frame pixels to a stored pixel
         inverse = cv2.invertAffineTransform(to_frame)

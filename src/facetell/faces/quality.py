@@ -68,7 +68,7 @@ def assess(image: np.ndarray, detection: Detection, *, upright: bool = True) -> 
         roll_deg=roll,
         brightness=brightness,
         weight=math.prod(ratio**STEEPNESS / (1 + ratio**STEEPNESS) for ratio in ratios.values()),
-        problems=(*(problem for problem, ratio in ratios.items() if ratio < 1), *(() if upright else (TURNED,))),
+        problems=(*(() if upright else (TURNED,)), *(problem for problem, ratio in ratios.items() if ratio < 1)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from facetell.errors import ForgeError
 from facetell.faces.detect import Detection, FaceDetector
-from facetell.faces.quality import assess
+from facetell.faces.quality import TURNED, assess
 from facetell.types import Frame
 
 NO_FACE, SEVERAL = "no face", "several faces"
@@ -20,6 +20,7 @@ _ADVICE = {
     "too small": "Choose one in which the face is larger.",
     "cut off": "Choose one with the whole face in it.",
     "turned away": "Choose one in which the face looks at the camera.",
+    TURNED: "Turn it upright first.",
 }
 
 
@@ -44,7 +45,7 @@ def follow(frames: Iterable[Frame], detector: FaceDetector, name: str = "the cli
     first: tuple[Frame, np.ndarray] | None = None
     for frame in frames:
         faces = detector.detect(frame.image)
-        problem = _problem(frame.image, faces)
+        problem = _problem(frame.image, faces, detector)
         found.append(None if problem else faces[0].points)
         if problem:
             gaps[problem] += 1
@@ -91,7 +92,8 @@ def _leaps(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.linalg.norm(other.mean(0) - one.mean(0)) > np.linalg.norm(one[1] - one[0]))
 
 
-def _problem(image: np.ndarray, faces: list[Detection]) -> str | None:
+def _problem(image: np.ndarray, faces: list[Detection], detector: FaceDetector) -> str | None:
     if len(faces) != 1:
         return SEVERAL if faces else NO_FACE
-    return next((problem for problem in assess(image, faces[0]).problems if problem in _ADVICE), None)
+    problems = assess(image, faces[0], upright=detector.is_upright(image, faces[0])).problems
+    return next((problem for problem in problems if problem in _ADVICE), None)
