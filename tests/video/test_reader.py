@@ -242,6 +242,39 @@ def test_open_groups_of_pictures_give_the_frames_before_a_keyframe_too(tmp_path:
         assert np.array_equal(frame.image, everything[number].image), number
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_pictures_that_a_sweep_of_intra_blocks_refreshes_come_whole(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sweep begins with a packet that the container calls a keyframe."""
+    options = {"x264-params": "intra-refresh=1:keyint=20:bframes=0"}
+    path = media.write_video(tmp_path / f"sweeps{suffix}", media.portrait_frames(80), options=options)
+    with av.open(str(path)) as container:
+        assert sum(packet.is_keyframe for packet in container.demux(video=0)) == 4
+    everything = frames(path, "every:1")
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)
+    assert len(everything) == 80
+    for plan, wanted in (("uniform:5", [8, 24, 40, 56, 72]), ("at:23", [23]), ("at:61", [61])):
+        for sampled, number in zip(frames(path, plan), wanted, strict=True):
+            assert np.array_equal(sampled.image, everything[number].image), number
+
+
+def test_a_recording_that_begins_with_a_sweep_is_whole_after_it(tmp_path: Path) -> None:
+    options = {"x264-params": "intra-refresh=1:keyint=20:bframes=0:repeat-headers=1"}
+    whole = media.write_video(tmp_path / "whole.ts", media.numbered_frames(100), options=options)
+    path = tmp_path / "cut.ts"
+    with av.open(str(whole)) as given, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(given.streams.video[0])
+        packets = [packet for packet in given.demux(video=0) if packet.size]
+        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1) :]:
+            packet.stream = stream
+            out.mux(packet)
+    got = numbers(path, "every:1")
+    assert got == list(range(got[0], 100))
+    assert got[0] < 45
+
+
 def test_stopping_early_leaves_no_thread_and_no_open_file(clip: Path) -> None:
     before = threading.active_count()
     with VideoReader(clip, "every:1") as video:

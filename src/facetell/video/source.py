@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
-from facetell.video import costs
+from facetell.video import costs, entry
 from facetell.video.file import AGAIN, InputFile, opened
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 
@@ -49,7 +49,7 @@ class PacketTable:
     time_base: Fraction
     pts: np.ndarray  # (n,) int64; the packet's number where the file gives no timestamp
     sizes: np.ndarray  # (n,) int64, bytes
-    is_key: np.ndarray  # (n,) bool
+    is_key: np.ndarray  # (n,) bool: decoding may begin there
     is_shown: np.ndarray  # (n,) bool: whole, and not cut away by an edit list
     exact: bool  # every packet states its own presentation time; else frames are told apart by counting
 
@@ -125,6 +125,7 @@ class Source:
             stream.discard = Discard.default if stream is self.stream else Discard.all
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = THREADS
+        self._extradata = self.stream.codec_context.extradata or b""
         self._packets = self._demuxed()
         self._at = 0  # place in the table of the packet that comes next
         self._guessing = False
@@ -185,7 +186,7 @@ class Source:
             self.head = self.head or bytes(packet)[:_HEAD]
             if first is None and place < _TRIES:
                 frames = self.decode(packet)
-                if not frames and packet.is_keyframe and not packet.is_discard:
+                if not frames and self._is_key(packet) and not packet.is_discard:
                     frames = self.drain()
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
@@ -195,7 +196,7 @@ class Source:
             self.hidden += packet.is_discard
             pts.append(packet.pts if packet.pts is not None else 0)
             sizes.append(packet.size)
-            flags.append(packet.is_keyframe | (not packet.is_discard and not packet.is_corrupt) << 1)
+            flags.append(self._is_key(packet) | (not packet.is_discard and not packet.is_corrupt) << 1)
         if first is None:
             first = next(iter(self.drain()), None)
         if first is None:
@@ -217,6 +218,11 @@ class Source:
         self._seek(table, 0)
         self.corrupt_packets = self.lost = 0
         return table, first
+
+    def _is_key(self, packet: av.Packet) -> bool:
+        if not packet.is_keyframe:
+            return False
+        return self.stream.codec_context.name != "h264" or not entry.only_sweeps(packet, self._extradata)
 
     def packets(self, table: PacketTable, first: int, last: int) -> Iterator[av.Packet]:
         """The packets at the places `first` to `last` of the table; ends early where the file does."""
