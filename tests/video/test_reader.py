@@ -209,6 +209,16 @@ def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(
     assert [round(frame.time_s * 30) for frame in frames(path, "uniform:8")] == got
 
 
+def test_in_a_part_of_a_long_video_uniform_takes_as_many_frames_of_that_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)
+    path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(1500), gop=250, options={"sc_threshold": "0"})
+    got = numbers(path, "uniform:8", start_s=10.0, end_s=19.9)
+    wanted = [300 + (2 * k + 1) * 298 // 16 for k in range(8)]
+    assert got == pytest.approx(wanted, abs=298 / 16)
+
+
 def test_in_a_long_video_other_plans_stay_exact(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(2000), gop=500)
     assert numbers(path, "every:660") == [0, 660, 1320, 1980]

@@ -74,16 +74,18 @@ class VideoReader:
             if stills.is_picture(self.file):
                 picture = stills.open_picture(self.file, limits)
                 self.info = picture.info
-                wanted = self._chosen(plan, picture.times, start_s, end_s)
+                part = self._part(picture.times, start_s, end_s)
+                wanted = self._chosen(plan, picture.times, part)
                 self._frames = _picture_frames(picture, wanted)
             else:
                 self._source = Source(self.file, limits)
                 table, first = self._source.scan()
                 self.info = describe(self._source, table, first)
-                wanted, runs = self._chosen(plan, table.times, start_s, end_s), None
+                part = self._part(table.times, start_s, end_s)
+                wanted, runs = self._chosen(plan, table.times, part), None
                 if table.exact:
-                    slack = plan.slack(len(table.times))
-                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs)
+                    slack = plan.slack(len(part))
+                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, part)
                 self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
                 self._frames = _video_frames(self._source, table, wanted, runs, render, pairs)
@@ -93,7 +95,8 @@ class VideoReader:
         self.wanted = len(wanted)
         self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
 
-    def _chosen(self, plan: Plan, times: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
+    def _part(self, times: np.ndarray, start_s: float | None, end_s: float | None) -> range:
+        """The frames to choose among."""
         low = 0 if start_s is None else int(np.searchsorted(times, start_s, "left"))
         high = len(times) if end_s is None else int(np.searchsorted(times, end_s, "right"))
         if low >= high:
@@ -101,10 +104,13 @@ class VideoReader:
                 f"{self.name} has no frame between the start and the end asked for.",
                 f"Its {len(times)} frames lie between 0 and {times[-1]:.2f} s.",
             )
-        chosen = plan.choose(times[low:high]) + low
+        return range(low, high)
+
+    def _chosen(self, plan: Plan, times: np.ndarray, part: range) -> np.ndarray:
+        chosen = plan.choose(times[part.start : part.stop]) + part.start
         if not len(chosen):
             raise UsageError(
-                f"{self.name} has only {high - low} frames, too few for {plan}.", "Choose another --sample."
+                f"{self.name} has only {len(part)} frames, too few for {plan}.", "Choose another --sample."
             )
         return chosen
 
