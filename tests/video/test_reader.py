@@ -233,6 +233,22 @@ def test_reading_through_and_seeking_give_the_same(clip: Path, monkeypatch: pyte
     assert all(np.array_equal(a.image, b.image) for a, b in zip(through, sought, strict=True))
 
 
+def test_an_mpeg_program_stream_gives_the_frames_asked_for_without_seeking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = media.write_video(
+        tmp_path / "clip.vob", media.numbered_frames(90), codec="mpeg2video", gop=12, options={"bf": "2"}
+    )
+    everything = frames(path, "every:1")
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
+    monkeypatch.setattr("facetell.video.costs.RESTART", 0.0)
+    for plan, wanted in (("at:70", [70]), ("every:23", [0, 23, 46, 69])):
+        with VideoReader(path, plan, pairs=True) as video:
+            for sampled, number in zip(video, wanted, strict=True):
+                assert np.array_equal(sampled.image, everything[number].image), number
+                assert sampled.pair is not None
+
+
 def test_an_index_that_leads_nowhere_costs_time_and_no_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reopen(self: Source, table: PacketTable, place: int) -> None:
         self.container.close()

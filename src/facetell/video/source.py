@@ -238,6 +238,10 @@ class Source:
 
     def _seek(self, table: PacketTable, place: int) -> None:
         """Go to `place` or somewhere before it."""
+        if self.container.format.name == "mpeg":  # FFmpeg would guess at the times of packets after a seek
+            if place <= self._at:
+                self.rewind()
+            return
         packets = self._demuxed()
         try:
             self.container.seek(int(table.pts[place]), stream=self.stream)
