@@ -161,6 +161,29 @@ while True: pass
     assert -done.returncode == 24  # SIGXCPU
 
 
+def test_the_users_own_limits_stay_where_they_are_lower() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """
+import resource
+from facetell.video import sandbox
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+missing = sandbox.enter(2000)
+sandbox.limit_processor(60)
+print(missing, resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20, resource.getrlimit(resource.RLIMIT_CPU))
+sandbox.limit_processor(5)
+print(resource.getrlimit(resource.RLIMIT_CPU)[0] < 10)
+""",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[] 1024 (19, 20)\nTrue\n", done.stderr
+
+
 def test_a_platform_without_them_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox.sys, "platform", "darwin")
     monkeypatch.setattr(sandbox, "_drop_rights", lambda: True)

@@ -100,23 +100,27 @@ def enter(memory_mb: int) -> list[str]:
 
 
 def limit_processor(seconds: float) -> None:
-    """From now on this process may use so much processor time more; then it ends by SIGXCPU."""
+    """From now on this process may use so much processor time more, or what its user allows; it ends by SIGXCPU."""
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    used = usage.ru_utime + usage.ru_stime
+    soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, hard))
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard - 1)  # at the hard limit it would be SIGKILL
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _limit_memory(memory_mb: int) -> bool:
     import resource
 
-    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
-        resource.setrlimit(kind, (most, most))
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(kind, (0, 0))
     if sys.platform != "linux":  # elsewhere the limit can be set, but is not kept
         return False
-    most = memory_mb * 2**20
+    most, hard = memory_mb * 2**20, resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return True
 
