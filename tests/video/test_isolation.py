@@ -157,6 +157,15 @@ class TestSound:
         assert [time_s for time_s, _ in got] == pytest.approx(np.arange(len(got)) * 0.5, abs=0.06)
         assert samples.std() > 1000
 
+    def test_recordings_joined_into_one_file_whose_clock_begins_late(self, pool: ReaderPool, tmp_path: Path) -> None:
+        clip = media.write_video(tmp_path / "clip.ts", media.portrait_frames(60), audio=True)
+        late = media.remux(tmp_path / "late.ts", clip, shift_s=10)
+        joined = tmp_path / "joined.ts"
+        joined.write_bytes(late.read_bytes() * 2)
+        got = self.heard(pool, joined)
+        assert got[0][0] == pytest.approx(0, abs=0.1)
+        assert sum(len(samples) for _, samples in got) / sound.RATE == pytest.approx(4, abs=0.2)
+
     def test_none(self, pool: ReaderPool, tmp_path: Path) -> None:
         assert not self.heard(pool, media.write_video(tmp_path / "silent.mp4", media.portrait_frames(9)))
         assert not self.heard(pool, media.write_picture(tmp_path / "picture.png", media.person()))

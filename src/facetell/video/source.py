@@ -52,6 +52,7 @@ class PacketTable:
     is_key: np.ndarray  # (n,) bool: decoding may begin there
     is_shown: np.ndarray  # (n,) bool: whole, and not cut away by an edit list
     exact: bool  # every packet states its own presentation time; else frames are told apart by counting
+    offset_s: float = 0.0  # of the container's clock, where `pts` only numbers the packets
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -72,7 +73,7 @@ class PacketTable:
     def span(self) -> tuple[float, float]:
         """When the first and the last frame are shown, in seconds on the container's clock."""
         first, last = (int(self.pts[self.order[place]]) * self.time_base for place in (0, -1))
-        return float(first), float(last)
+        return float(first) + self.offset_s, float(last) + self.offset_s
 
 
 class Source:
@@ -177,7 +178,7 @@ class Source:
         """
         pts, sizes, flags, first, stated = array("q"), array("q"), bytearray(), None, True
         self.empty_packets = self.hidden = self.restarts = 0
-        clock = None
+        clock, begin = None, None
         for place, packet in enumerate(self._packets):
             if place == self.limits.frames:
                 raise LimitError(
@@ -190,6 +191,8 @@ class Source:
                     frames = self.drain()
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
+            if place == 0:
+                begin = packet.dts if packet.pts is None else packet.pts
             if packet.dts is not None:
                 self.restarts += clock is not None and packet.dts < clock
                 clock = packet.dts
@@ -212,6 +215,7 @@ class Source:
             is_key=bits & 1 > 0,
             is_shown=bits & 2 > 0,
             exact=exact,
+            offset_s=0.0 if stated else float((begin or 0) * (self.stream.time_base or 0)),
         )
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
