@@ -8,7 +8,7 @@ import av
 
 _SEI, _SLICES = 6, (1, 2, 5)  # types of NAL units
 _RECOVERY_POINT = 6  # a type of SEI message
-_MOST = 2**16  # bytes: how far to look for a packet's first slice
+_MOST = 2**14  # bytes: how far to look for a packet's first slice
 
 
 def only_sweeps(packet: av.Packet | bytes, extradata: bytes) -> bool:
