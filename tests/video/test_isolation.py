@@ -61,6 +61,7 @@ def same_frames(pool: ReaderPool, path: Path, plan: str = "uniform:7") -> None:
         expected = list(plain)
     with opened(pool, path, plan, pairs=True) as reader:
         assert reader.info == plain.info
+        assert reader.wanted == len(expected)
         assert reader.provenance() == provenance(path, plain.info)
         count = 0
         for frame, other in zip(reader, expected, strict=True):
@@ -156,6 +157,15 @@ class TestSound:
         assert [time_s for time_s, _ in got] == pytest.approx(np.arange(len(got)) * 0.5, abs=0.06)
         assert samples.std() > 1000
 
+    def test_recordings_joined_into_one_file_whose_clock_begins_late(self, pool: ReaderPool, tmp_path: Path) -> None:
+        clip = media.write_video(tmp_path / "clip.ts", media.portrait_frames(60), audio=True)
+        late = media.remux(tmp_path / "late.ts", clip, shift_s=10)
+        joined = tmp_path / "joined.ts"
+        joined.write_bytes(late.read_bytes() * 2)
+        got = self.heard(pool, joined)
+        assert got[0][0] == pytest.approx(0, abs=0.1)
+        assert sum(len(samples) for _, samples in got) / sound.RATE == pytest.approx(4, abs=0.2)
+
     def test_none(self, pool: ReaderPool, tmp_path: Path) -> None:
         assert not self.heard(pool, media.write_video(tmp_path / "silent.mp4", media.portrait_frames(9)))
         assert not self.heard(pool, media.write_picture(tmp_path / "picture.png", media.person()))
@@ -214,7 +224,7 @@ class TestHarm:
         """What a reading process says of the file at first."""
         with VideoReader(portrait_clip) as plain:
             info = asdict(plain.info) | {"frame_rate": "30", "pixel_aspect": "1"}
-            return {"info": info, "origin": asdict(plain.provenance())}
+            return {"info": info, "origin": asdict(plain.provenance()), "wanted": plain.wanted}
 
     def healthy(self, pool: ReaderPool, path: Path) -> bool:
         with pool.open(path, "every:10") as reader:
@@ -324,6 +334,14 @@ class TestHarm:
         self, lie: dict, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.boot(monkeypatch, f"wire.send({truth | {'origin': truth['origin'] | lie}!r})")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
+            ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize("lie", [0, -1, 61, True, 2.0, "3", None, []], ids=str)
+    def test_a_lie_about_how_many_frames_come(
+        self, lie: object, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.boot(monkeypatch, f"wire.send({truth | {'wanted': lie}!r})")
         with pytest.raises(ReaderCrashError, match="makes no sense"):
             ReaderPool().open(portrait_clip)
 

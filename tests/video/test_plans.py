@@ -56,6 +56,11 @@ def test_times_survive_being_written_down(ticks: list[int]) -> None:
     assert parse_plan(str(plan)) == plan
 
 
+@pytest.mark.parametrize(("wanted", "chosen"), [(0.0, [0]), (0.4, [0]), (0.6, []), (99.0, [])])
+def test_times_do_not_take_a_single_frame_for_any_other(wanted: float, chosen: list[int]) -> None:
+    assert Times((wanted,)).choose(np.array([0.0])).tolist() == chosen
+
+
 def test_clips_are_whole_runs_of_the_step_asked_for() -> None:
     runs = Clips(3, 4, 5).choose(np.arange(300.0)).reshape(3, 4)
     assert (np.diff(runs, axis=1) == 5).all()

@@ -135,6 +135,21 @@ def test_uniform_takes_each_frame_once_and_all_of_a_short_video(clip: Path) -> N
     assert numbers(clip, "uniform:5000") == list(range(100))
 
 
+@pytest.mark.parametrize(("plan", "count"), [("uniform:20", 20), ("uniform:5000", 100), ("at:3", 1), ("every:30", 4)])
+def test_a_reader_says_how_many_frames_come(plan: str, count: int, clip: Path) -> None:
+    with VideoReader(clip, plan) as video:
+        assert video.wanted == count == len(list(video))
+
+
+def test_a_reader_says_how_many_frames_were_to_come_of_a_damaged_file(clip: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with VideoReader(path, "every:1") as video:
+        assert len(list(video)) < video.wanted == 100
+
+
 def test_clips_and_seconds(clip: Path) -> None:
     assert numbers(clip, "clips:2x3@5") == [19, 24, 29, 69, 74, 79]
     assert numbers(clip, "seconds:1") == [0, 30, 60, 90]
@@ -194,6 +209,16 @@ def test_in_a_long_video_uniform_takes_keyframes_within_half_an_interval(
     assert [round(frame.time_s * 30) for frame in frames(path, "uniform:8")] == got
 
 
+def test_in_a_part_of_a_long_video_uniform_takes_as_many_frames_of_that_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)
+    path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(1500), gop=250, options={"sc_threshold": "0"})
+    got = numbers(path, "uniform:8", start_s=10.0, end_s=19.9)
+    wanted = [300 + (2 * k + 1) * 298 // 16 for k in range(8)]
+    assert got == pytest.approx(wanted, abs=298 / 16)
+
+
 def test_in_a_long_video_other_plans_stay_exact(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "long.mp4", media.numbered_frames(2000), gop=500)
     assert numbers(path, "every:660") == [0, 660, 1320, 1980]
@@ -206,6 +231,22 @@ def test_reading_through_and_seeking_give_the_same(clip: Path, monkeypatch: pyte
     sought = frames(clip, "uniform:4")
     assert [frame.time_s for frame in through] == [frame.time_s for frame in sought]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(through, sought, strict=True))
+
+
+def test_an_mpeg_program_stream_gives_the_frames_asked_for_without_seeking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = media.write_video(
+        tmp_path / "clip.vob", media.numbered_frames(90), codec="mpeg2video", gop=12, options={"bf": "2"}
+    )
+    everything = frames(path, "every:1")
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
+    monkeypatch.setattr("facetell.video.costs.RESTART", 0.0)
+    for plan, wanted in (("at:70", [70]), ("every:23", [0, 23, 46, 69])):
+        with VideoReader(path, plan, pairs=True) as video:
+            for sampled, number in zip(video, wanted, strict=True):
+                assert np.array_equal(sampled.image, everything[number].image), number
+                assert sampled.pair is not None
 
 
 def test_an_index_that_leads_nowhere_costs_time_and_no_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +266,39 @@ def test_open_groups_of_pictures_give_the_frames_before_a_keyframe_too(tmp_path:
     for number in (18, 19, 20, 21, 39, 58, 59):
         (frame,) = frames(path, f"at:{number}")
         assert np.array_equal(frame.image, everything[number].image), number
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_pictures_that_a_sweep_of_intra_blocks_refreshes_come_whole(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sweep begins with a packet that the container calls a keyframe."""
+    options = {"x264-params": "intra-refresh=1:keyint=20:bframes=0"}
+    path = media.write_video(tmp_path / f"sweeps{suffix}", media.portrait_frames(80), options=options)
+    with av.open(str(path)) as container:
+        assert sum(packet.is_keyframe for packet in container.demux(video=0)) == 4
+    everything = frames(path, "every:1")
+    monkeypatch.setattr("facetell.video.costs.SEEK", 0.0)
+    monkeypatch.setattr("facetell.video.route.EXACT", 0.0)
+    assert len(everything) == 80
+    for plan, wanted in (("uniform:5", [8, 24, 40, 56, 72]), ("at:23", [23]), ("at:61", [61])):
+        for sampled, number in zip(frames(path, plan), wanted, strict=True):
+            assert np.array_equal(sampled.image, everything[number].image), number
+
+
+def test_a_recording_that_begins_with_a_sweep_is_whole_after_it(tmp_path: Path) -> None:
+    options = {"x264-params": "intra-refresh=1:keyint=20:bframes=0:repeat-headers=1"}
+    whole = media.write_video(tmp_path / "whole.ts", media.numbered_frames(100), options=options)
+    path = tmp_path / "cut.ts"
+    with av.open(str(whole)) as given, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(given.streams.video[0])
+        packets = [packet for packet in given.demux(video=0) if packet.size]
+        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1) :]:
+            packet.stream = stream
+            out.mux(packet)
+    got = numbers(path, "every:1")
+    assert got == list(range(got[0], 100))
+    assert got[0] < 45
 
 
 def test_stopping_early_leaves_no_thread_and_no_open_file(clip: Path) -> None:

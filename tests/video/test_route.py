@@ -63,6 +63,16 @@ def test_a_frame_on_the_way_to_another_costs_nothing_and_stays() -> None:
     assert route.at_keyframes(video, np.array([5, 1500]), 20, decoding).tolist() == [0, 1500]
 
 
+def test_frames_of_a_part_are_moved_to_keyframes_of_that_part_alone() -> None:
+    wanted = np.array([1990, 2500, 3020])
+    video = table(6000, 1000)
+    decoding = costs.of_decoding(video.sizes, HD)
+    assert route.at_keyframes(video, wanted, 20, decoding).tolist() == [2000, 2500, 3000]
+    assert route.at_keyframes(video, wanted, 20, decoding, range(1990, 3021)).tolist() == [2000, 2500, 3000]
+    assert route.at_keyframes(video, np.array([1985, 2990]), 20, decoding, range(1980, 3000)).tolist() == [2000, 2990]
+    assert route.at_keyframes(video, np.array([2980, 2990]), 20, decoding, range(2980, 3000)).tolist() == [2980, 2990]
+
+
 def test_a_keyframe_that_costs_more_than_the_frames_before_it_is_left_alone() -> None:
     wanted = np.array([500, 990])
     for key_size, taken in ((60_000, [500, 1000]), (60_000_000, [500, 990])):

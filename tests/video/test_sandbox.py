@@ -70,6 +70,9 @@ def test_all_protections_are_there() -> None:
         "os.setuid(0)",
         "os.pipe()",
         "os.memfd_create('a')",
+        "os.stat('/etc/passwd')",
+        "mmap.mmap(-1, 2**20, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)",
+        "mmap.mmap(-1, 2**20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100)",  # MAP_GROWSDOWN
     ],
 )
 def test_what_it_cannot_do(attempt: str, victim: int) -> None:
@@ -93,7 +96,8 @@ threads = [threading.Thread(target=lambda: results.append(sum(range(1000)))) for
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 time.sleep(0.01)
-mmap.mmap(-1, 2**20)[:3] = b"abc"
+mmap.mmap(-1, 2**20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)[:3] = b"abc"
+for kind in (mmap.MAP_SHARED, mmap.MAP_PRIVATE): mmap.mmap(handle.fileno(), 4096, kind, mmap.PROT_READ)
 print(data[1:4], len(results), os.getuid() != 0 and os.geteuid() != 0)
 """)
     assert done.stdout == "b'ELF' 3 True\n", done.stderr
@@ -107,7 +111,7 @@ signal.raise_signal(signal.SIGUSR1)
 tgkill(os.getpid(), threading.get_native_id(), signal.SIGUSR1)
 for process in (0, os.getpid()):
     resource.prlimit(process, resource.RLIMIT_NOFILE, (60, 60))
-print(*caught, os.fstat(os.dup(handle.fileno())).st_size > 0, flush=True)
+print(*caught, os.lseek(os.dup(handle.fileno()), 0, os.SEEK_END) > 0, flush=True)
 os.abort()
 """)
     assert done.stdout == "signal signal True\n", done.stderr
@@ -159,6 +163,29 @@ sandbox.limit_processor(0.5)
 while True: pass
 """)
     assert -done.returncode == 24  # SIGXCPU
+
+
+def test_the_users_own_limits_stay_where_they_are_lower() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """
+import resource
+from facetell.video import sandbox
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+missing = sandbox.enter(2000)
+sandbox.limit_processor(60)
+print(missing, resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20, resource.getrlimit(resource.RLIMIT_CPU))
+sandbox.limit_processor(5)
+print(resource.getrlimit(resource.RLIMIT_CPU)[0] < 10)
+""",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[] 1024 (19, 20)\nTrue\n", done.stderr
 
 
 def test_a_platform_without_them_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

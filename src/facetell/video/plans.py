@@ -12,6 +12,7 @@ from facetell.errors import UsageError
 
 DEFAULT_PLAN = "uniform:20"
 _ROUNDING = 1e-6  # seconds, by which a timestamp may fall short of a full second
+_ALONE = 1.0  # seconds a frame lasts that has no other beside it
 _MOST = 100_000  # no plan may ask for more than this of anything
 
 
@@ -111,6 +112,8 @@ class Seconds(Plan):
 class Times(Plan):
     """`times:S,S,…`: the frames nearest to these seconds, where the video has one within half a frame of them.
 
+    A video of one frame has it within half a second.
+
     >>> Times((0.1, 0.5, 7.0)).choose(np.array([0.0, 0.11, 0.2, 0.3, 0.4, 0.52])).tolist()
     [1, 5]
     """
@@ -118,7 +121,7 @@ class Times(Plan):
     wanted: tuple[float, ...]
 
     def choose(self, times: np.ndarray) -> np.ndarray:
-        apart = np.median(np.diff(times)) if len(times) > 1 else np.inf
+        apart = np.median(np.diff(times)) if len(times) > 1 else _ALONE
         distance = np.abs(np.asarray(self.wanted)[:, None] - times)
         return np.unique(distance.argmin(axis=1)[distance.min(axis=1) <= 0.51 * apart])
 

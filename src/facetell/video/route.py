@@ -11,7 +11,12 @@ EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need n
 
 
 def choose(
-    table: PacketTable, wanted: np.ndarray, slack: float, pixels: int, pairs: bool = False
+    table: PacketTable,
+    wanted: np.ndarray,
+    slack: float,
+    pixels: int,
+    pairs: bool = False,
+    part: range | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames to take, and the runs of packets to decode for them.
 
@@ -21,6 +26,7 @@ def choose(
         slack: how many frames off a wanted one may lie.
         pixels: of a frame.
         pairs: the frame after each is needed too.
+        part: the frames that may be taken instead; None: all.
 
     Returns:
         Numbers of frames like `wanted`; and (n, 2) places in the table, first and last, ascending.
@@ -28,7 +34,7 @@ def choose(
     decoding = costs.of_decoding(table.sizes, pixels)
     needed = to_decode(table, wanted)
     if slack and decoding[needed].sum() > EXACT:
-        wanted = at_keyframes(table, wanted, slack, decoding)
+        wanted = at_keyframes(table, wanted, slack, decoding, part)
         needed = to_decode(table, wanted)
     if pairs:
         needed = to_decode(table, with_next(wanted, len(table.order)))
@@ -58,18 +64,21 @@ def to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:
     return np.cumsum(edges[:-1]) > 0
 
 
-def at_keyframes(table: PacketTable, wanted: np.ndarray, slack: float, decoding: np.ndarray) -> np.ndarray:
-    """The same frames; keyframes within `slack` frames of them instead where that costs less decoding.
+def at_keyframes(
+    table: PacketTable, wanted: np.ndarray, slack: float, decoding: np.ndarray, part: range | None = None
+) -> np.ndarray:
+    """The same frames; keyframes of `part` within `slack` frames of them instead where that costs less decoding.
 
     From each keyframe to the next, what has none so near is decoded as it is, and all before it comes for nothing; the
     rest is moved if the keyframes cost less than going on to its last frame.
     """
     keys = np.flatnonzero(table.is_key[table.order])
-    if not len(keys):
+    offered = keys if part is None else keys[(keys >= part.start) & (keys < part.stop)]
+    if not len(offered):
         return wanted
     spent = np.concatenate([[0.0], np.cumsum(decoding[table.order])])  # on all frames before each
-    after = np.searchsorted(keys, wanted)
-    around = keys[np.stack([after - 1, after]).clip(0, len(keys) - 1)]
+    after = np.searchsorted(offered, wanted)
+    around = offered[np.stack([after - 1, after]).clip(0, len(offered) - 1)]
     nearest = np.take_along_axis(around, np.abs(around - wanted).argmin(axis=0)[None], axis=0)[0]
     movable = np.abs(nearest - wanted) <= slack
     taken = wanted.copy()

@@ -28,7 +28,8 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _ENOSYS = 38  # "no such call": what the C library knows how to go on from
 _CLONE_THREAD = 0x10000
 
-# name: (x86-64, aarch64). Files can be read, mapped and asked about once they are open; none can be opened.
+# name: (x86-64, aarch64). Files can be read, mapped and asked about once they are open; none can be opened, or asked
+# about by its name (newfstatat, by which some C libraries ask about open ones: here they go without).
 _CALLS = {
     "read": (0, 63),
     "write": (1, 64),
@@ -67,7 +68,6 @@ _CALLS = {
     "clock_nanosleep": (230, 115),
     "exit_group": (231, 94),
     "tgkill": (234, 131),
-    "newfstatat": (262, 79),
     "set_robust_list": (273, 99),
     "preadv": (295, 69),
     "prlimit64": (302, 261),
@@ -75,8 +75,12 @@ _CALLS = {
     "rseq": (334, 293),
 }
 _FCNTL = (0, 1, 2, 3, 1030)  # duplicate, ask, and close on exec; no owner or signal, which could reach other processes
+# Memory shared with nobody and memory that grows downwards are not counted by RLIMIT_DATA.
+_MMAP_ANONYMOUS, _MMAP_GROWSDOWN, _MMAP_TYPE = 0x20, 0x100, 0xF
+_MMAP = (1, 2, 3, 2 | _MMAP_ANONYMOUS)  # of a file: shared, private, shared (newer); of none: private
 _CLONE = (56, 220)
 _SECCOMP = (317, 277)
+_WHOLE = 0xFFFFFFFF  # of an argument
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the numbers, AUDIT_ARCH_…
 
 
@@ -100,23 +104,27 @@ def enter(memory_mb: int) -> list[str]:
 
 
 def limit_processor(seconds: float) -> None:
-    """From now on this process may use so much processor time more; then it ends by SIGXCPU."""
+    """From now on this process may use so much processor time more, or what its user allows; it ends by SIGXCPU."""
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    used = usage.ru_utime + usage.ru_stime
+    soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, hard))
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard - 1)  # at the hard limit it would be SIGKILL
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _limit_memory(memory_mb: int) -> bool:
     import resource
 
-    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
-        resource.setrlimit(kind, (most, most))
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(kind, (0, 0))
     if sys.platform != "linux":  # elsewhere the limit can be set, but is not kept
         return False
-    most = memory_mb * 2**20
+    most, hard = memory_mb * 2**20, resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return True
 
@@ -138,7 +146,12 @@ def _filter_calls() -> bool:
         return False
     column, architecture = _MACHINES[platform.machine()]
     own = os.getpid()  # a user's other processes are not to be signalled, nor their limits changed
-    only = {"tgkill": (0, (own,)), "prlimit64": (0, (0, own)), "fcntl": (1, _FCNTL)}
+    only = {
+        "tgkill": (0, _WHOLE, (own,)),
+        "prlimit64": (0, _WHOLE, (0, own)),
+        "fcntl": (1, _WHOLE, _FCNTL),
+        "mmap": (3, _MMAP_TYPE | _MMAP_ANONYMOUS | _MMAP_GROWSDOWN, _MMAP),
+    }
     calls = {numbers[column]: only.get(name) for name, numbers in _CALLS.items()}
     code = program(calls, _CLONE[column], architecture)
     buffer = ctypes.create_string_buffer(code)
@@ -150,11 +163,12 @@ def _filter_calls() -> bool:
     return not libc.syscall(*map(ctypes.c_long, numbers), header)
 
 
-def program(calls: Mapping[int, tuple[int, tuple[int, ...]] | None], clone: int, architecture: int) -> bytes:
+def program(calls: Mapping[int, tuple[int, int, tuple[int, ...]] | None], clone: int, architecture: int) -> bytes:
     """The filter as BPF instructions of 8 bytes: these calls, and `clone` for threads; anything else does not exist.
 
     Args:
-        calls: number -> the place of an argument and the values it may have; None: whatever its arguments.
+        calls: number -> the place of an argument, which bits of it count, and the values that these may have;
+            None: whatever its arguments.
         clone: number of that call.
         architecture: AUDIT_ARCH_… of the machine.
     """
@@ -168,9 +182,10 @@ def program(calls: Mapping[int, tuple[int, tuple[int, ...]] | None], clone: int,
     for number, only in calls.items():
         allowed = [(give, 0, 0, _ALLOW)]
         if only is not None:
-            place, values = only
+            place, bits, values = only
             allowed = [
                 (load, 0, 0, 16 + 8 * place),  # seccomp_data.args, the lower half: the kernel takes no more of an int
+                (both, 0, 0, bits),
                 *((equal, len(values) - at, 0, value) for at, value in enumerate(values)),
                 (give, 0, 0, _ERRNO | _ENOSYS),
                 *allowed,

@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
-from facetell.video import costs
+from facetell.video import costs, entry
 from facetell.video.file import AGAIN, InputFile, opened
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 
@@ -49,9 +49,10 @@ class PacketTable:
     time_base: Fraction
     pts: np.ndarray  # (n,) int64; the packet's number where the file gives no timestamp
     sizes: np.ndarray  # (n,) int64, bytes
-    is_key: np.ndarray  # (n,) bool
+    is_key: np.ndarray  # (n,) bool: decoding may begin there
     is_shown: np.ndarray  # (n,) bool: whole, and not cut away by an edit list
     exact: bool  # every packet states its own presentation time; else frames are told apart by counting
+    offset_s: float = 0.0  # of the container's clock, where `pts` only numbers the packets
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -72,7 +73,7 @@ class PacketTable:
     def span(self) -> tuple[float, float]:
         """When the first and the last frame are shown, in seconds on the container's clock."""
         first, last = (int(self.pts[self.order[place]]) * self.time_base for place in (0, -1))
-        return float(first), float(last)
+        return float(first) + self.offset_s, float(last) + self.offset_s
 
 
 class Source:
@@ -125,6 +126,7 @@ class Source:
             stream.discard = Discard.default if stream is self.stream else Discard.all
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = THREADS
+        self._extradata = self.stream.codec_context.extradata or b""
         self._packets = self._demuxed()
         self._at = 0  # place in the table of the packet that comes next
         self._guessing = False
@@ -176,7 +178,7 @@ class Source:
         """
         pts, sizes, flags, first, stated = array("q"), array("q"), bytearray(), None, True
         self.empty_packets = self.hidden = self.restarts = 0
-        clock = None
+        clock, begin = None, None
         for place, packet in enumerate(self._packets):
             if place == self.limits.frames:
                 raise LimitError(
@@ -185,17 +187,19 @@ class Source:
             self.head = self.head or bytes(packet)[:_HEAD]
             if first is None and place < _TRIES:
                 frames = self.decode(packet)
-                if not frames and packet.is_keyframe and not packet.is_discard:
+                if not frames and self._is_key(packet) and not packet.is_discard:
                     frames = self.drain()
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
+            if place == 0:
+                begin = packet.dts if packet.pts is None else packet.pts
             if packet.dts is not None:
                 self.restarts += clock is not None and packet.dts < clock
                 clock = packet.dts
             self.hidden += packet.is_discard
             pts.append(packet.pts if packet.pts is not None else 0)
             sizes.append(packet.size)
-            flags.append(packet.is_keyframe | (not packet.is_discard and not packet.is_corrupt) << 1)
+            flags.append(self._is_key(packet) | (not packet.is_discard and not packet.is_corrupt) << 1)
         if first is None:
             first = next(iter(self.drain()), None)
         if first is None:
@@ -211,12 +215,18 @@ class Source:
             is_key=bits & 1 > 0,
             is_shown=bits & 2 > 0,
             exact=exact,
+            offset_s=0.0 if stated else float((begin or 0) * (self.stream.time_base or 0)),
         )
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
         self._seek(table, 0)
         self.corrupt_packets = self.lost = 0
         return table, first
+
+    def _is_key(self, packet: av.Packet) -> bool:
+        if not packet.is_keyframe:
+            return False
+        return self.stream.codec_context.name != "h264" or not entry.only_sweeps(packet, self._extradata)
 
     def packets(self, table: PacketTable, first: int, last: int) -> Iterator[av.Packet]:
         """The packets at the places `first` to `last` of the table; ends early where the file does."""
@@ -232,6 +242,10 @@ class Source:
 
     def _seek(self, table: PacketTable, place: int) -> None:
         """Go to `place` or somewhere before it."""
+        if self.container.format.name == "mpeg":  # FFmpeg would guess at the times of packets after a seek
+            if place <= self._at:
+                self.rewind()
+            return
         packets = self._demuxed()
         try:
             self.container.seek(int(table.pts[place]), stream=self.stream)
