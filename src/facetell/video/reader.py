@@ -102,15 +102,16 @@ class VideoReader:
         if low >= high:
             raise UsageError(
                 f"{self.name} has no frame between the start and the end asked for.",
-                f"Its {len(times)} frames lie between 0 and {times[-1]:.2f} s.",
+                _extent(times),
             )
         return range(low, high)
 
     def _chosen(self, plan: Plan, times: np.ndarray, part: range) -> np.ndarray:
         chosen = plan.choose(times[part.start : part.stop]) + part.start
         if not len(chosen):
+            where = "" if len(part) == len(times) else f" among the {len(part)} between start and end"
             raise UsageError(
-                f"{self.name} has only {len(part)} frames, too few for {plan}.", "Choose another --sample."
+                f"{self.name} has no frame that {plan} asks for{where}.", f"{_extent(times)} Choose another --sample."
             )
         return chosen
 
@@ -248,3 +249,10 @@ def _by_counting(
         if count + source.lost > last:
             return
     yield from met(source.drain())
+
+
+def _extent(times: np.ndarray) -> str:
+    """Where frames lie, for people."""
+    if len(times) == 1:
+        return f"Its only frame lies at {times[0]:.2f} s."
+    return f"Its {len(times)} frames lie between {times[0]:.2f} and {times[-1]:.2f} s."
