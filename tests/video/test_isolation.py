@@ -61,6 +61,7 @@ def same_frames(pool: ReaderPool, path: Path, plan: str = "uniform:7") -> None:
         expected = list(plain)
     with opened(pool, path, plan, pairs=True) as reader:
         assert reader.info == plain.info
+        assert reader.wanted == len(expected)
         assert reader.provenance() == provenance(path, plain.info)
         count = 0
         for frame, other in zip(reader, expected, strict=True):
@@ -214,7 +215,7 @@ class TestHarm:
         """What a reading process says of the file at first."""
         with VideoReader(portrait_clip) as plain:
             info = asdict(plain.info) | {"frame_rate": "30", "pixel_aspect": "1"}
-            return {"info": info, "origin": asdict(plain.provenance())}
+            return {"info": info, "origin": asdict(plain.provenance()), "wanted": plain.wanted}
 
     def healthy(self, pool: ReaderPool, path: Path) -> bool:
         with pool.open(path, "every:10") as reader:
@@ -324,6 +325,14 @@ class TestHarm:
         self, lie: dict, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.boot(monkeypatch, f"wire.send({truth | {'origin': truth['origin'] | lie}!r})")
+        with pytest.raises(ReaderCrashError, match="makes no sense"):
+            ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize("lie", [0, -1, 61, True, 2.0, "3", None, []], ids=str)
+    def test_a_lie_about_how_many_frames_come(
+        self, lie: object, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.boot(monkeypatch, f"wire.send({truth | {'wanted': lie}!r})")
         with pytest.raises(ReaderCrashError, match="makes no sense"):
             ReaderPool().open(portrait_clip)
 

@@ -135,6 +135,21 @@ def test_uniform_takes_each_frame_once_and_all_of_a_short_video(clip: Path) -> N
     assert numbers(clip, "uniform:5000") == list(range(100))
 
 
+@pytest.mark.parametrize(("plan", "count"), [("uniform:20", 20), ("uniform:5000", 100), ("at:3", 1), ("every:30", 4)])
+def test_a_reader_says_how_many_frames_come(plan: str, count: int, clip: Path) -> None:
+    with VideoReader(clip, plan) as video:
+        assert video.wanted == count == len(list(video))
+
+
+def test_a_reader_says_how_many_frames_were_to_come_of_a_damaged_file(clip: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with VideoReader(path, "every:1") as video:
+        assert len(list(video)) < video.wanted == 100
+
+
 def test_clips_and_seconds(clip: Path) -> None:
     assert numbers(clip, "clips:2x3@5") == [19, 24, 29, 69, 74, 79]
     assert numbers(clip, "seconds:1") == [0, 30, 60, 90]

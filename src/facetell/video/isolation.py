@@ -271,6 +271,7 @@ class IsolatedReader:
 
     Attributes:
         info: VideoInfo.
+        wanted: how many frames come, unless some cannot be decoded; of the default plan, if none was asked for.
         corrupt_packets: packets the decoder refused, or patched up; known at the end.
     """
 
@@ -290,6 +291,7 @@ class IsolatedReader:
             message = self._hear(self._worker)
             self.info = _info(message["info"], self._worker.limits)
             self._origin = _origin(message["origin"])
+            self.wanted = _wanted(message["wanted"], self.info.frame_count or self._worker.limits.frames)
             extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
         self._allowed, self._left = self._allowed + extra, self._left + extra
 
@@ -468,6 +470,12 @@ def _origin(fields: dict[str, Any]) -> Provenance:
     if not all(isinstance(text, str) for text in (*named, *tags, *tags.values(), *notes)):
         raise TypeError("a tag that is no text")
     return Provenance(encoder, created, device, tags, notes)
+
+
+def _wanted(count: int, most: int) -> int:
+    if type(count) is not int or not 1 <= count <= most:
+        raise ValueError(f"{count} frames wanted")
+    return count
 
 
 def _corrupt(message: dict[str, Any]) -> int:

@@ -41,6 +41,7 @@ class VideoReader:
 
     Attributes:
         info: VideoInfo.
+        wanted: how many frames come, unless some cannot be decoded.
         corrupt_packets: packets the decoder refused, or patched up, so far.
         decode_seconds: time spent decoding and converting so far, in the reader's own thread.
 
@@ -73,18 +74,23 @@ class VideoReader:
             if stills.is_picture(self.file):
                 picture = stills.open_picture(self.file, limits)
                 self.info = picture.info
-                self._frames = _picture_frames(picture, self._chosen(plan, picture.times, start_s, end_s))
+                wanted = self._chosen(plan, picture.times, start_s, end_s)
+                self._frames = _picture_frames(picture, wanted)
             else:
                 self._source = Source(self.file, limits)
                 table, first = self._source.scan()
                 self.info = describe(self._source, table, first)
-                wanted = self._chosen(plan, table.times, start_s, end_s)
+                wanted, runs = self._chosen(plan, table.times, start_s, end_s), None
+                if table.exact:
+                    slack = plan.slack(len(table.times))
+                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs)
                 self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
-                self._frames = _video_frames(self._source, table, wanted, plan, render, pairs)
+                self._frames = _video_frames(self._source, table, wanted, runs, render, pairs)
         except BaseException:  # pragma: boundary  cleans up and raises on
             self.close()
             raise
+        self.wanted = len(wanted)
         self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
 
     def _chosen(self, plan: Plan, times: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
@@ -150,10 +156,9 @@ def _picture_frames(picture: stills.Picture, wanted: np.ndarray) -> Generator[Fr
 
 
 def _video_frames(
-    source: Source, table: PacketTable, wanted: np.ndarray, plan: Plan, render: Renderer, pairs: bool
+    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray | None, render: Renderer, pairs: bool
 ) -> Generator[Frame, None, None]:
-    if table.exact:
-        wanted, runs = route.choose(table, wanted, plan.slack(len(table.times)), source.pixels, pairs)
+    if runs is not None:
         decoded = _by_timestamp(source, table, wanted, runs, pairs)
     else:
         decoded = _by_counting(source, table, wanted, pairs)

@@ -130,7 +130,7 @@ def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any],
     with VideoReader(file, plan or DEFAULT_PLAN, **how, ahead=0, limits=limits) as reader:
         info = reader.info
         sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, info.duration_s, info.frame_count))
-        wire.send({"info": asdict(info), "origin": asdict(reader.provenance())})
+        wire.send({"info": asdict(info), "origin": asdict(reader.provenance()), "wanted": reader.wanted})
         for time_s, samples in reader.sound() if question.get("sound") else ():
             wire.send({"slot": frames.put(samples), "time_s": time_s, "size": len(samples)})
         for frame in reader if plan else ():
