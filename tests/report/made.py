@@ -58,7 +58,7 @@ def fake(path: str = "clip.mp4", pictures: bool = True) -> Verdict:
         false_positive_rate=0.01,
         provisional=True,
         reasons=("Person 1 is above the threshold.",),
-        coverage=Coverage(20, 20, 24, 1, {"blurred": 1, "too small": 1}, corrupt_packets=2),
+        coverage=Coverage(20, 20, 24, 1, {"blurred": 1, "too small": 1}, corrupt_packets=2, frames_lost=3),
         tracks=[track(1, Label.FAKE, first, region="mouth"), track(2, Label.REAL, second, counts=False)],
         video=VideoInfo(
             "mov,mp4,m4a,3gp,3g2,mj2",

@@ -94,6 +94,7 @@ def test_a_clip_of_one_person(tmp_path: Path, portrait_clip: Path, logit: float,
     assert verdict.provisional
     assert verdict.sha256 == hashlib.sha256(portrait_clip.read_bytes()).hexdigest()
     assert verdict.coverage.frames_sampled == verdict.coverage.frames_with_face == verdict.coverage.faces == 20
+    assert verdict.coverage.frames_lost == 0
     assert verdict.video is not None
     assert (verdict.video.width, verdict.video.codec) == (320, "h264")
     assert verdict.detector is not None
@@ -136,6 +137,21 @@ def test_a_face_too_small_to_judge_is_scored_but_decides_nothing(tmp_path: Path)
     assert verdict.coverage.faces_unusable == verdict.coverage.faces > 0
     assert verdict.coverage.problems["too small"] > 0
     assert "too small" in verdict.reasons[0]
+
+
+def test_the_rest_of_a_damaged_file_has_to_be_enough_for_the_whole(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(60), gop=60)
+    data = bytearray(path.read_bytes())
+    start = len(data) * 3 // 10
+    data[start : start + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(data)
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(path)
+    seen = verdict.coverage
+    assert 0 < seen.frames_sampled < 3
+    assert seen.frames_sampled + seen.frames_lost == 20
+    assert verdict.label is Label.INCONCLUSIVE
+    assert verdict.p_fake == pytest.approx(sigmoid(5.0))
+    assert f"{seen.frames_lost} of the 20 frames wanted could not be decoded." in verdict.reasons
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def _coverage(coverage: Coverage) -> dict:
         "faces_unusable": int(coverage.faces_unusable),
         "problems": {gate: int(number) for gate, number in coverage.problems.items()},
         "corrupt_packets": int(coverage.corrupt_packets),
+        "frames_lost": int(coverage.frames_lost),
     }
 
 

@@ -185,14 +185,15 @@ class Scanner:
                 tally.add(faces, crowd)
                 if self.progress:
                     self.progress(verdict.path, self._share(frame.time_s, reader.info.duration_s))
-            verdict.coverage = tally.coverage(reader.corrupt_packets)
+            verdict.coverage = tally.coverage(reader.wanted, reader.corrupt_packets)
             with watch("track"):
                 tracks = tracker.tracks()
             with watch("score"):
                 people = scoring.people(tracks)
             with watch("hash"):  # what is left of it: the file is hashed while the frames are looked at
                 verdict.sha256 = sha256.result()
-        judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel)
+        lost = verdict.coverage.frames_lost
+        judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel, lost)
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
         verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
         verdict.label = judgement.label
@@ -222,7 +223,7 @@ class Tally:
         if crowd:
             self._problems[f"beyond the {MOST_FACES} largest of a frame"] += crowd
 
-    def coverage(self, corrupt_packets: int) -> Coverage:
+    def coverage(self, wanted: int, corrupt_packets: int) -> Coverage:
         return Coverage(
             frames_sampled=self.frames,
             frames_with_face=self._with_face,
@@ -230,6 +231,7 @@ class Tally:
             faces_unusable=self._unusable,
             problems=dict(self._problems.most_common()),
             corrupt_packets=corrupt_packets,
+            frames_lost=max(wanted - self.frames, 0),
         )
 
 
