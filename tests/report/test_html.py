@@ -155,7 +155,7 @@ def test_page_says_what_matters() -> None:
         "too few usable faces to count",
         "Most suspicious",
         "Least suspicious",
-        "Frames sampled 20",
+        "Looked at only 0–2.5 s, every:3 Frames sampled 20",
         "– blurred 1",
         "Could not be decoded 3 more frames",
         "29.97 per second",

@@ -17,7 +17,7 @@ from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
-from facetell.types import Label
+from facetell.types import Label, Sample
 from facetell.video import VideoReader
 from tests import media
 from tests.detectors.networks import SIZE, array, brightness, model, saying, write
@@ -232,6 +232,8 @@ def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, port
     assert times
     assert min(times) >= 0.5
     assert max(times) <= 1.0
+    assert part.sample == Sample("every:5", 0.5, 1.0)
+    assert brightness_scanner.scan("missing.mp4").sample == Sample("uniform:20")
 
 
 def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) -> None:

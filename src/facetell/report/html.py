@@ -30,6 +30,7 @@ from facetell.report.text import (
     percent,
     plain,
     probability,
+    sampling,
     score_and_threshold,
     unprotected,
 )
@@ -204,6 +205,8 @@ def _coverage(verdict: Verdict) -> list[tuple[str, str]]:
         ("Faces", f"{seen.faces:,}"),
         ("Unusable", f"{seen.faces_unusable:,}"),
     ]
+    if said := sampling(verdict.sample):
+        rows.insert(0, ("Looked at", said))
     rows += [(f"– {gate}", f"{number:,}") for gate, number in seen.problems.items()]
     if seen.frames_lost:
         rows.append(("Could not be decoded", count(seen.frames_lost, "more frame")))

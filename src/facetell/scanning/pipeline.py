@@ -21,7 +21,7 @@ from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
-from facetell.types import Coverage, ErrorInfo, Face, Label, Verdict
+from facetell.types import Coverage, ErrorInfo, Face, Label, Sample, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import AnyReader
@@ -141,6 +141,7 @@ class Scanner:
             false_positive_rate=self.rule.fpr if self.rule.thresholds else None,
             provisional=self.detector.card.provisional,
             prior=self.rule.prior,
+            sample=Sample(str(self.plan), self.start_s, self.end_s),
             detector=self.detector.info,
             seconds=watch.seconds,
         )
