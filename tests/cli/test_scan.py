@@ -17,6 +17,8 @@ from facetell import __version__
 from facetell.cli import app
 from facetell.detectors import zoo
 from facetell.files import sha256_of
+from facetell.report import terminal
+from facetell.types import Verdict
 from tests import media
 from tests.detectors.networks import saying
 
@@ -114,6 +116,16 @@ class TestOutput:
         assert "data:image/" in targets["html"].read_text()
         with av.open(str(marked)) as video:
             assert len(video.streams.audio) == 1
+
+    def test_no_pictures_are_held_until_the_page_is_written(
+        self, tmp_path: Path, fake: str, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[Verdict] = []
+        monkeypatch.setattr(terminal, "summary", lambda verdicts: held.extend(verdicts) or "")
+        run("scan", portrait_clip, portrait_clip, "--detector", fake, "--html", tmp_path / "out.html")
+        assert len(held) == 2
+        assert all(face.crop is None for verdict in held for track in verdict.tracks for face in track.scores)
+        assert "data:image/jpeg" in (tmp_path / "out.html").read_text()
 
     def test_several_are_annotated_into_a_folder_under_names_of_their_own(
         self, tmp_path: Path, fake: str, photo: str, portrait_clip: Path
