@@ -238,7 +238,7 @@ class _Markings:
         self._scanner = scanner
         self._target = Path(target)
         self._several = several
-        self._taken = {os.path.realpath(file) for file in files}
+        self._inputs = {os.path.realpath(file) for file in files}
         if not several and self._target.suffix.lower() not in (VIDEO, *PICTURES):
             raise UsageError(
                 f"{target} is no name for an annotated video or picture.",
@@ -261,6 +261,9 @@ class _Markings:
         place = self._place(verdict) if self._several else self._target
         if not fresh and os.path.exists(place):
             return None
+        if os.path.realpath(place) in self._inputs:
+            self.failed = True
+            return f"{place} is not written over, for it is to be scanned itself. Give --annotate another folder."
         if not fresh:  # no journal keeps heat maps
             verdict = self._scanner.scan(verdict.path)
             if verdict.error is not None:
@@ -274,13 +277,10 @@ class _Markings:
         return None
 
     def _place(self, verdict: Verdict) -> Path:
+        """Where in the folder a file's copy belongs: under a name that no other file's copy has, in any run."""
         suffix = ".png" if verdict.video and verdict.video.is_still else ".mp4"
-        stem, number = Path(verdict.path).stem, 1
+        stem = Path(verdict.path).stem
         if len(os.fsencode(stem)) > _LONGEST:
             stem = os.fsencode(stem)[:_LONGEST].decode(errors="ignore")
-        place = self._target / f"{stem}-marked{suffix}"
-        while os.path.realpath(place) in self._taken:
-            number += 1
-            place = self._target / f"{stem}-{number}-marked{suffix}"
-        self._taken.add(os.path.realpath(place))
-        return place
+        assert verdict.sha256 is not None  # it has no error
+        return self._target / f"{stem}-{verdict.sha256[:8]}-marked{suffix}"
