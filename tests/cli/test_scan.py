@@ -18,9 +18,10 @@ from facetell.cli import app
 from facetell.detectors import zoo
 from facetell.files import sha256_of
 from facetell.report import terminal
+from facetell.scanning import scoring
 from facetell.types import Verdict
 from tests import media
-from tests.detectors.networks import saying
+from tests.detectors.networks import brightness, saying, write
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +376,16 @@ class TestBadInput:
     def test_more_pixels_than_allowed(self, tmp_path: Path, fake: str, photo: str) -> None:
         Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
         self.one_error(tmp_path / "huge.png", fake, photo, "LimitError")
+
+    def test_every_complaint_names_its_file_once(
+        self, tmp_path: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "MAX_CROPS", 1)
+        network = brightness(frames=5, gain=10.0, bias=-4.0)
+        clips = write(tmp_path, network, kind="clip", frames=5)
+        lines = run("scan", portrait_clip, "missing.mp4", "--detector", clips).stderr.splitlines()
+        assert lines[0].startswith(f"facetell: {portrait_clip}: This detector has to hold more than 1 faces at once.")
+        assert lines[1].count("missing.mp4") == 1
 
     def test_a_frame_that_is_not_there(self, fake: str, photo: str) -> None:
         code, (verdict,) = judged(photo, "--detector", fake, "--sample", "at:150")

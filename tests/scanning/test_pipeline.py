@@ -384,6 +384,10 @@ class TestUsage:
         with pytest.raises(UsageError):
             Scanner(saying(tmp_path, 0.0), **options)
 
+    def test_a_start_before_the_video_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"from -1 s on\. Start must be 0 or more\.$"):
+            Scanner(saying(tmp_path, 0.0), start_s=-1.0)
+
     def test_an_unknown_detector_is_refused_at_once(self) -> None:
         with pytest.raises(UnknownDetectorError):
             Scanner("nosuch")

@@ -113,7 +113,7 @@ def scan(
                     if len(files) > 1:
                         console.print()
                 if problem := failed or (verdict.error and verdict.error.message):
-                    complain(problem)
+                    complain(problem if verdict.path in problem else f"{verdict.path}: {problem}")
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
     _report(verdicts, json, csv)

@@ -277,6 +277,8 @@ def largest_faces(found: list[Detection]) -> tuple[list[Detection], int]:
 
 def _check_span(start_s: float | None, end_s: float | None) -> None:
     start = 0.0 if start_s is None else start_s
+    if start < 0:
+        raise UsageError(f"There is nothing to look at from {start:g} s on.", "Start must be 0 or more.")
     if not 0 <= start < (float("inf") if end_s is None else end_s):
         until = "the end" if end_s is None else f"{end_s:g} s"
         raise UsageError(f"From {start:g} s to {until} there is nothing to look at.", "Start must lie before end.")
