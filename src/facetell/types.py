@@ -173,6 +173,15 @@ class TrackScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Which frames were to be looked at."""
+
+    plan: str  # such as "uniform:20"
+    start_s: float | None = None  # from here on; None: from the beginning
+    end_s: float | None = None  # up to here; None: to the end
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """What was looked at."""
 
@@ -182,6 +191,7 @@ class Coverage:
     faces_unusable: int = 0
     problems: Mapping[str, int] = field(default_factory=dict)  # quality gate -> faces that failed it
     corrupt_packets: int = 0
+    frames_lost: int = 0  # of those that the plan chose, frames that could not be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,7 @@ class Verdict:
     provisional: bool = False  # the threshold was read off few or unrepresentative real faces
     prior: float = 0.5  # the share of fakes that P(fake) assumes
     reasons: tuple[str, ...] = ()
+    sample: Sample | None = None  # None: not known
     coverage: Coverage = field(default_factory=Coverage)
     tracks: list[TrackScore] = field(default_factory=list)
     video: VideoInfo | None = None

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.errors import OutputError
+from facetell.files import sha256_of
 from facetell.report import annotate, journal
 from facetell.video.file import files_in
 from tests import media
@@ -272,7 +273,7 @@ class TestCutShort:
     ) -> None:
         options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
         (tmp_path / "marked").mkdir()
-        old = tmp_path / "marked" / "1-marked.png"
+        old = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
         old.write_bytes(b"of an earlier run")
         whole = annotate.annotate
 
@@ -299,7 +300,7 @@ class TestCutShort:
         self.full_after(monkeypatch, 4)
         scan(folder, *options)
         monkeypatch.undo()
-        copy = tmp_path / "marked" / "1-marked.png"
+        copy = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
         before = copy.read_bytes()
         copy.unlink()
         scan(folder, *options)

@@ -17,8 +17,11 @@ from facetell import __version__
 from facetell.cli import app
 from facetell.detectors import zoo
 from facetell.files import sha256_of
+from facetell.report import terminal
+from facetell.scanning import scoring
+from facetell.types import Verdict
 from tests import media
-from tests.detectors.networks import saying
+from tests.detectors.networks import brightness, saying, write
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,11 @@ def judged(*arguments: object) -> tuple[int, list[dict]]:
     """Exit code and verdicts of `scan … --json -`."""
     result = run("scan", *arguments, "--json", "-")
     return result.exit_code, json.loads(result.stdout)["verdicts"]
+
+
+def marked_name(path: str | Path, suffix: str) -> str:
+    """What the marked copy of a file is called in a folder."""
+    return f"{Path(path).stem}-{sha256_of(path)[:8]}-marked{suffix}"
 
 
 class TestExitCodes:
@@ -115,16 +123,35 @@ class TestOutput:
         with av.open(str(marked)) as video:
             assert len(video.streams.audio) == 1
 
+    def test_no_pictures_are_held_until_the_page_is_written(
+        self, tmp_path: Path, fake: str, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[Verdict] = []
+        monkeypatch.setattr(terminal, "summary", lambda verdicts: held.extend(verdicts) or "")
+        run("scan", portrait_clip, portrait_clip, "--detector", fake, "--html", tmp_path / "out.html")
+        assert len(held) == 2
+        assert all(face.crop is None for verdict in held for track in verdict.tracks for face in track.scores)
+        assert "data:image/jpeg" in (tmp_path / "out.html").read_text()
+
     def test_several_are_annotated_into_a_folder_under_names_of_their_own(
         self, tmp_path: Path, fake: str, photo: str, portrait_clip: Path
     ) -> None:
         folder = tmp_path / "marked"
         run("scan", photo, portrait_clip, photo, "missing.mp4", "--detector", fake, "--annotate", folder)
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "photo-2-marked.png",
-            "photo-marked.png",
-            "portrait-marked.mp4",
-        ]
+        assert {path.name for path in folder.iterdir()} == {
+            marked_name(photo, ".png"),
+            marked_name(portrait_clip, ".mp4"),
+        }
+
+    def test_a_marked_copy_never_takes_the_place_of_another_files(
+        self, tmp_path: Path, real: str, portrait_clip: Path
+    ) -> None:
+        for number, name in enumerate(("one", "two")):
+            (tmp_path / name).mkdir()
+            picture = media.write_picture(tmp_path / name / "photo.png", media.astronaut()[number:])
+            run("scan", tmp_path / name, "--detector", real, "--annotate", tmp_path / "out")
+            assert (tmp_path / "out" / marked_name(picture, ".png")).is_file()
+        assert len(list((tmp_path / "out").iterdir())) == 2
 
     def test_a_copy_that_cannot_be_marked_is_said_and_counts_as_failure(
         self, tmp_path: Path, real: str, photo: str
@@ -246,18 +273,16 @@ class TestOutputPaths:
         assert result.stderr == f"facetell: Nothing can be written to the folder {marked}. Choose another folder.\n"
         assert [path.name for path in tmp_path.iterdir()] == ["marked"]
 
-    def test_marked_copies_go_round_what_is_scanned(self, tmp_path: Path, real: str) -> None:
-        for name in ("photo.png", "photo-marked.png"):
-            media.write_picture(tmp_path / name, media.astronaut())
-        before = sha256_of(tmp_path / "photo-marked.png")
-        run("scan", *sorted(tmp_path.iterdir()), "--detector", real, "--annotate", tmp_path)
-        assert sha256_of(tmp_path / "photo-marked.png") == before
-        assert {path.name for path in tmp_path.iterdir()} == {
-            "photo.png",
-            "photo-marked.png",
-            "photo-2-marked.png",
-            "photo-marked-marked.png",
-        }
+    def test_marked_copies_are_not_written_over_what_is_scanned(self, tmp_path: Path, real: str) -> None:
+        photo = media.write_picture(tmp_path / "photo.png", media.astronaut())
+        run("scan", photo, photo, "--detector", real, "--annotate", tmp_path)
+        copy = tmp_path / marked_name(photo, ".png")
+        before, of_copy = sha256_of(copy), marked_name(copy, ".png")
+        result = run("scan", photo, copy, "--detector", real, "--annotate", tmp_path)
+        assert result.exit_code == 2
+        assert f"{copy} is not written over" in result.stderr
+        assert sha256_of(copy) == before
+        assert {path.name for path in tmp_path.iterdir()} == {"photo.png", copy.name, of_copy}
 
     def test_marked_copies_in_a_scanned_folder_are_not_scanned_themselves(self, tmp_path: Path, real: str) -> None:
         folder = tmp_path / "in"
@@ -268,7 +293,8 @@ class TestOutputPaths:
             for _ in range(2):
                 _, verdicts = judged(folder, "--detector", real, "--annotate", marked)
                 assert [verdict["path"] for verdict in verdicts] == [str(folder / "photo.png")]
-        assert [path.name for path in (folder / "marked").iterdir()] == ["photo-marked.png"]
+        (copy,) = (folder / "marked").iterdir()
+        assert copy.name == marked_name(folder / "photo.png", ".png")
 
     def test_a_folder_is_not_marked_into_itself_nor_into_one_around_it(self, tmp_path: Path, real: str) -> None:
         folder = tmp_path / "in"
@@ -285,13 +311,13 @@ class TestOutputPaths:
         long = tmp_path / ("\u00e9" * 125 + ".jpg")
         long.write_bytes(Path(photo).read_bytes())
         assert run("scan", long, photo, "--detector", real, "--annotate", tmp_path / "out").exit_code == 0
-        assert sorted(path.name for path in (tmp_path / "out").iterdir())[1] == "\u00e9" * 100 + "-marked.png"
+        assert (tmp_path / "out" / ("\u00e9" * 100 + f"-{sha256_of(photo)[:8]}-marked.png")).is_file()
 
     def test_a_folder_of_one_is_annotated_into_a_folder(self, tmp_path: Path, real: str) -> None:
         (tmp_path / "in").mkdir()
         media.write_picture(tmp_path / "in" / "photo.png", media.astronaut())
         assert run("scan", tmp_path / "in", "--detector", real, "--annotate", tmp_path / "out").exit_code == 0
-        assert (tmp_path / "out" / "photo-marked.png").is_file()
+        assert (tmp_path / "out" / marked_name(tmp_path / "in" / "photo.png", ".png")).is_file()
 
     @pytest.mark.parametrize("option", ["--json", "--csv", "--html"])
     def test_what_cannot_be_an_output_is_refused_before_the_scan(
@@ -350,6 +376,16 @@ class TestBadInput:
     def test_more_pixels_than_allowed(self, tmp_path: Path, fake: str, photo: str) -> None:
         Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
         self.one_error(tmp_path / "huge.png", fake, photo, "LimitError")
+
+    def test_every_complaint_names_its_file_once(
+        self, tmp_path: Path, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "MAX_CROPS", 1)
+        network = brightness(frames=5, gain=10.0, bias=-4.0)
+        clips = write(tmp_path, network, kind="clip", frames=5)
+        lines = run("scan", portrait_clip, "missing.mp4", "--detector", clips).stderr.splitlines()
+        assert lines[0].startswith(f"facetell: {portrait_clip}: This detector has to hold more than 1 faces at once.")
+        assert lines[1].count("missing.mp4") == 1
 
     def test_a_frame_that_is_not_there(self, fake: str, photo: str) -> None:
         code, (verdict,) = judged(photo, "--detector", fake, "--sample", "at:150")

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,28 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),
         (
             {"thresholds": [{"false_positive_rate": 1, "logit": 0, "n_real": 9, "source": ""}]},
-            "thresholds[0]: false_positive_rate must lie between 0 and 1",
+            "thresholds[0]: false_positive_rate must lie between 1e-09 and 1",
         ),
+        (
+            {"thresholds": [{"false_positive_rate": 5e-324, "logit": 0, "n_real": 9, "source": ""}]},
+            "thresholds[0]: false_positive_rate must lie between 1e-09 and 1",
+        ),
+        (
+            {
+                "thresholds": [
+                    {"false_positive_rate": rate, "logit": 0, "n_real": 9, "source": ""}
+                    for rate in (0.01, math.nextafter(0.01, 1))
+                ]
+            },
+            "rates of thresholds must differ by 1 % or more",
+        ),
+        (
+            {"thresholds": [{"false_positive_rate": 0.1, "logit": -1.7e308, "n_real": 9, "source": ""}]},
+            "'thresholds[0].logit' must lie between -1e+09 and 1e+09",
+        ),
+        ({"scope": {"face_height": -1e300}}, "'scope.face_height' must lie between"),
+        ({"scope": {"face_height": -1}}, "scope: face_height and bits_per_pixel must not be negative"),
+        ({"scope": {"face_height": 60, "bits_per_pixel": -5}}, "scope: face_height and bits_per_pixel must not be"),
         (
             {"thresholds": [{"false_positive_rate": 0.1, "logit": 0, "n_real": -1, "source": ""}]},
             "thresholds[0]: n_real must not be negative",
@@ -91,6 +112,28 @@ def test_a_wrong_card_is_refused_by_the_name_of_what_is_wrong(change: dict[str, 
         DetectorCard.from_dict(card().to_dict() | change, source="x.onnx")
     assert complaint in caught.value.message
     assert caught.value.message.startswith("x.onnx: ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"licence": "\ud800"},
+        {"metrics": {"\udc80": 1}},
+        {"outputs": {"logit": "logit", "\ud800": "a"}},
+        {"name": [16**5000]},
+    ],
+    ids=["text", "key of a metric", "key of an output", "long number"],
+)
+def test_what_could_not_be_written_again_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(DetectorFileError, match=r"x\.onnx cannot be written as JSON"):
+        DetectorCard.from_dict(card().to_dict() | change, source="x.onnx")
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "f" * 5000], ids=["decimal", "hexadecimal"])
+def test_a_toml_of_endless_numbers_is_named(number: str, tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(f"input_size = {number}")
+    with pytest.raises(DetectorFileError, match=r"card\.toml (is not TOML|cannot be written)"):
+        read_card(tmp_path / "card.toml")
 
 
 @pytest.mark.parametrize("key", ["schema", "name", "version", "kind", "input_size", "geometry", "outputs", "licence"])

@@ -14,6 +14,7 @@ from facetell.types import (
     FaceScore,
     Label,
     Provenance,
+    Sample,
     TrackScore,
     Verdict,
     VideoInfo,
@@ -58,7 +59,8 @@ def fake(path: str = "clip.mp4", pictures: bool = True) -> Verdict:
         false_positive_rate=0.01,
         provisional=True,
         reasons=("Person 1 is above the threshold.",),
-        coverage=Coverage(20, 20, 24, 1, {"blurred": 1, "too small": 1}, corrupt_packets=2),
+        sample=Sample("every:3", 0.0, 2.5),
+        coverage=Coverage(20, 20, 24, 1, {"blurred": 1, "too small": 1}, corrupt_packets=2, frames_lost=3),
         tracks=[track(1, Label.FAKE, first, region="mouth"), track(2, Label.REAL, second, counts=False)],
         video=VideoInfo(
             "mov,mp4,m4a,3gp,3g2,mj2",
@@ -113,6 +115,7 @@ def hostile() -> Verdict:
     verdict.provenance = Provenance(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, (HOSTILE,))
     verdict.detector = DetectorInfo(HOSTILE, HOSTILE, "cd" * 32, False, HOSTILE)
     verdict.reasons = (HOSTILE,)
+    verdict.sample = Sample(HOSTILE)
     assert verdict.video is not None
     verdict.video = VideoInfo(HOSTILE, HOSTILE, 320, 240, None, None, None, audio=AudioInfo(HOSTILE, 1, 1))
     verdict.tracks[0].region = HOSTILE

@@ -13,7 +13,7 @@ from PIL import Image
 
 from facetell.detectors.card import DetectorCard, Threshold
 from facetell.faces.align import Geometry
-from facetell.report.html import page
+from facetell.report.html import Page, page
 from facetell.types import Label, Verdict
 from tests.report import made
 
@@ -155,8 +155,9 @@ def test_page_says_what_matters() -> None:
         "too few usable faces to count",
         "Most suspicious",
         "Least suspicious",
-        "Frames sampled 20",
+        "Looked at only 0–2.5 s, every:3 Frames sampled 20",
         "– blurred 1",
+        "Could not be decoded 3 more frames",
         "29.97 per second",
         "Forged by facetell.",
         "All tags in the file (1) title A day",
@@ -190,6 +191,16 @@ def test_no_share_is_certain(p_fake: float, share: str, if_rare: str) -> None:
     said = flat(Document(page([replace(made.fake(), p_fake=p_fake)])).text)
     assert f"Of all videos with this score, {share} would be fake" in said
     assert f"Were only 1% of them fake, it would be {if_rare}." in said
+
+
+def test_a_page_that_grows_is_the_same_and_needs_no_pictures_later() -> None:
+    growing = Page(card())
+    for verdict in made.everything():
+        growing.add(verdict)
+        for track in verdict.tracks:
+            for score in track.scores:
+                score.crop = score.heatmap = None
+    assert growing.text() == page(made.everything(), card())
 
 
 def test_index_has_every_file() -> None:

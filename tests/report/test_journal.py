@@ -214,6 +214,17 @@ def test_a_verdict_comes_back_as_it_went(verdict: Verdict) -> None:
     assert verdict_to_dict(verdict_from_dict(json.loads(json.dumps(fields)))) == fields
 
 
+def test_a_verdict_from_before_sample_and_lost_frames_were_kept_is_read(path: Path, tmp_path: Path) -> None:
+    (file, *_) = filled(path, tmp_path)
+    lines = path.read_text().splitlines()
+    entry = json.loads(lines[1])
+    del entry["verdict"]["sample"], entry["verdict"]["coverage"]["frames_lost"]
+    path.write_text("\n".join([lines[0], json.dumps(entry), *lines[2:], ""]))
+    verdict = Journal(path, SETTINGS).get(str(file))
+    assert verdict is not None
+    assert (verdict.sample, verdict.coverage.frames_lost) == (None, 0)
+
+
 texts = st.text(max_size=20)
 shares = st.floats(0, 1)
 faces = st.builds(

@@ -24,7 +24,7 @@ def shown(parts: Sequence[RenderableType], *, colour: bool = False, width: int =
 
 
 def test_block_says_what_matters() -> None:
-    text = shown([block(made.fake())])
+    text = shown([block(made.fake())], width=200)
     for part in (
         "clip.mp4",
         "FAKE  P(fake) 0.94",
@@ -32,7 +32,9 @@ def test_block_says_what_matters() -> None:
         "Person 1  FAKE  0.94  0:00.0–0:01.9",
         "strongest at the mouth",
         "too few usable faces to count",
-        "20 frames sampled, 20 with a face; 24 faces, 1 of them unusable (1 blurred, 1 too small)",
+        "20 frames sampled (only 0–2.5 s, every:3), 20 with a face; 24 faces",
+        "1 of them unusable (1 blurred, 1 too small)",
+        "; 3 more frames could not be decoded;",
         "Forged by facetell.",
         "Detector meso 1.0; P(fake) assumes that 50% of all videos are fake",
     ):

@@ -45,6 +45,7 @@ class PlainReader:
         with VideoReader(path) as reader:
             self.info = reader.info
         self.chosen = set(plan.choose(np.array([frame.time or 0.0 for frame in self._decoded()])).tolist())
+        self.wanted = len(self.chosen)
 
     def provenance(self) -> Provenance:
         return Provenance()

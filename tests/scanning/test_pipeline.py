@@ -17,7 +17,7 @@ from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
-from facetell.types import Label
+from facetell.types import Label, Sample
 from facetell.video import VideoReader
 from tests import media
 from tests.detectors.networks import SIZE, array, brightness, model, saying, write
@@ -94,6 +94,7 @@ def test_a_clip_of_one_person(tmp_path: Path, portrait_clip: Path, logit: float,
     assert verdict.provisional
     assert verdict.sha256 == hashlib.sha256(portrait_clip.read_bytes()).hexdigest()
     assert verdict.coverage.frames_sampled == verdict.coverage.frames_with_face == verdict.coverage.faces == 20
+    assert verdict.coverage.frames_lost == 0
     assert verdict.video is not None
     assert (verdict.video.width, verdict.video.codec) == (320, "h264")
     assert verdict.detector is not None
@@ -145,6 +146,21 @@ def test_a_picture_that_is_not_upright_decides_nothing(tmp_path: Path, quarters:
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.coverage.problems["not upright"] == 1
     assert "1 not upright" in verdict.reasons[0]
+
+
+def test_the_rest_of_a_damaged_file_has_to_be_enough_for_the_whole(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(60), gop=60)
+    data = bytearray(path.read_bytes())
+    start = len(data) * 3 // 10
+    data[start : start + 2000] = np.random.default_rng(0).bytes(2000)
+    path.write_bytes(data)
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(path)
+    seen = verdict.coverage
+    assert 0 < seen.frames_sampled < 3
+    assert seen.frames_sampled + seen.frames_lost == 20
+    assert verdict.label is Label.INCONCLUSIVE
+    assert verdict.p_fake == pytest.approx(sigmoid(5.0))
+    assert f"{seen.frames_lost} of the 20 frames wanted could not be decoded." in verdict.reasons
 
 
 @pytest.mark.parametrize(
@@ -225,6 +241,8 @@ def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, port
     assert times
     assert min(times) >= 0.5
     assert max(times) <= 1.0
+    assert part.sample == Sample("every:5", 0.5, 1.0)
+    assert brightness_scanner.scan("missing.mp4").sample == Sample("uniform:20")
 
 
 def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) -> None:
@@ -374,6 +392,10 @@ class TestUsage:
     def test_options_that_cannot_be_used_are_refused_at_once(self, tmp_path: Path, options: dict) -> None:
         with pytest.raises(UsageError):
             Scanner(saying(tmp_path, 0.0), **options)
+
+    def test_a_start_before_the_video_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"from -1 s on\. Start must be 0 or more\.$"):
+            Scanner(saying(tmp_path, 0.0), start_s=-1.0)
 
     def test_an_unknown_detector_is_refused_at_once(self) -> None:
         with pytest.raises(UnknownDetectorError):

@@ -17,7 +17,6 @@ from facetell.errors import FacetellError, OutputError, UsageError
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
-    from facetell.detectors import DetectorCard
     from facetell.report.journal import Journal
     from facetell.scanning import Scanner
     from facetell.types import Verdict
@@ -91,6 +90,11 @@ def scan(
         complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
+    page = None
+    if html:
+        from facetell.report.html import Page
+
+        page = Page(scanner.detector.card)
     with _stopping(journal), ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
         for verdict, fresh, stamp in _verdicts(files, scanner, journal):
@@ -98,8 +102,9 @@ def scan(
             failed = markings.add(verdict, fresh) if markings and not verdict.error else None
             if journal is not None and fresh and not failed:  # a copy that failed is tried again
                 journal.add(verdict, stamp)
-            if not html:
-                _drop_heat_maps(verdict)  # all verdicts are held until the reports are written
+            if page:
+                page.add(verdict)
+            _drop_pictures(verdict)  # all verdicts are held until the reports are written
             with progress.aside():
                 if quiet:
                     console.print(terminal.line(verdict), soft_wrap=True, markup=False)
@@ -108,10 +113,12 @@ def scan(
                     if len(files) > 1:
                         console.print()
                 if problem := failed or (verdict.error and verdict.error.message):
-                    complain(problem)
+                    complain(problem if verdict.path in problem else f"{verdict.path}: {problem}")
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
-    _report(verdicts, scanner.detector.card, json, csv, html)
+    _report(verdicts, json, csv)
+    if page and html:
+        write(page.text(), html)
     if journal is not None:
         journal.remove()
     if markings and markings.failed:
@@ -133,10 +140,10 @@ def _check_apart(annotate: str, files: Sequence[str]) -> None:
             )
 
 
-def _drop_heat_maps(verdict: Verdict) -> None:
+def _drop_pictures(verdict: Verdict) -> None:
     for track in verdict.tracks:
         for score in track.scores:
-            score.heatmap = score.heat_to_frame = None
+            score.crop = score.heatmap = score.heat_to_frame = None
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -198,9 +205,7 @@ def _verdicts(
             yield verdict, True, stamps.popleft()
 
 
-def _report(
-    verdicts: Sequence[Verdict], card: DetectorCard, json: str | None, csv: str | None, html: str | None
-) -> None:
+def _report(verdicts: Sequence[Verdict], json: str | None, csv: str | None) -> None:
     """Write what was asked for; each format is made only if it was."""
     if json:
         from facetell.report import json as json_report
@@ -210,10 +215,6 @@ def _report(
         from facetell.report import csv as csv_report
 
         write(csv_report.dump(verdicts), csv)
-    if html:
-        from facetell.report.html import page
-
-        write(page(verdicts, card), html)
 
 
 class _Markings:
@@ -237,7 +238,7 @@ class _Markings:
         self._scanner = scanner
         self._target = Path(target)
         self._several = several
-        self._taken = {os.path.realpath(file) for file in files}
+        self._inputs = {os.path.realpath(file) for file in files}
         if not several and self._target.suffix.lower() not in (VIDEO, *PICTURES):
             raise UsageError(
                 f"{target} is no name for an annotated video or picture.",
@@ -260,6 +261,9 @@ class _Markings:
         place = self._place(verdict) if self._several else self._target
         if not fresh and os.path.exists(place):
             return None
+        if os.path.realpath(place) in self._inputs:
+            self.failed = True
+            return f"{place} is not written over, for it is to be scanned itself. Give --annotate another folder."
         if not fresh:  # no journal keeps heat maps
             verdict = self._scanner.scan(verdict.path)
             if verdict.error is not None:
@@ -273,13 +277,10 @@ class _Markings:
         return None
 
     def _place(self, verdict: Verdict) -> Path:
+        """Where in the folder a file's copy belongs: under a name that no other file's copy has, in any run."""
         suffix = ".png" if verdict.video and verdict.video.is_still else ".mp4"
-        stem, number = Path(verdict.path).stem, 1
+        stem = Path(verdict.path).stem
         if len(os.fsencode(stem)) > _LONGEST:
             stem = os.fsencode(stem)[:_LONGEST].decode(errors="ignore")
-        place = self._target / f"{stem}-marked{suffix}"
-        while os.path.realpath(place) in self._taken:
-            number += 1
-            place = self._target / f"{stem}-{number}-marked{suffix}"
-        self._taken.add(os.path.realpath(place))
-        return place
+        assert verdict.sha256 is not None  # it has no error
+        return self._target / f"{stem}-{verdict.sha256[:8]}-marked{suffix}"

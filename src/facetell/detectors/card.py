@@ -25,6 +25,9 @@ METADATA_KEY = "facetell"
 MAX_SIZE = 1024  # pixels
 DEEPEST = 20  # levels of tables and lists within a card
 MAX_FRAMES = 256
+LARGEST = 1e9  # number, either way: what is calculated with it stays finite
+LEAST_RATE = 1e-9  # of false positives
+RATES_APART = 1.01  # a rate by the next smaller one, at least: thresholds between them lie on a line
 FLICKER = "flicker"  # the part of a face's score that it adds
 
 Aggregation = Literal["quality", "confidence"]
@@ -82,8 +85,8 @@ class Threshold:
     real_below: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_positive_rate < 1:
-            raise ValueError("false_positive_rate must lie between 0 and 1")
+        if not LEAST_RATE <= self.false_positive_rate < 1:
+            raise ValueError(f"false_positive_rate must lie between {LEAST_RATE:g} and 1")
         if self.n_real < 0:
             raise ValueError("n_real must not be negative")
 
@@ -111,6 +114,8 @@ class Scope:
     views_margin: float | None = None
 
     def __post_init__(self) -> None:
+        if self.face_height < 0 or (self.bits_per_pixel or 0) < 0:
+            raise ValueError("face_height and bits_per_pixel must not be negative")
         if len(self.views) != (0 if self.views_apart is None else 2):
             raise ValueError("views must be two, with the most that they may be apart, or none")
         if self.views_margin is not None and (not self.views or self.views_margin < 0):
@@ -239,8 +244,11 @@ class DetectorCard:
             not views or self.kind == "frame"
         )
         measured = sorted((t.false_positive_rate, t.logit) for t in self.thresholds if t.logit is not None)
+        rules["false-positive rates of thresholds must differ by 1 % or more"] = all(
+            next_rate >= RATES_APART * rate for (rate, _), (next_rate, _) in pairwise(measured)
+        )
         rules["thresholds must rise, not fall, from one false-positive rate to a smaller one"] = all(
-            rate < next_rate and logit >= next_logit for (rate, logit), (next_rate, next_logit) in pairwise(measured)
+            logit >= next_logit for (_, logit), (_, next_logit) in pairwise(measured)
         )
         for rule, kept in rules.items():
             if not kept:
@@ -275,6 +283,10 @@ class DetectorCard:
         """
         if _deeper_than(DEEPEST, data):
             raise DetectorFileError(f"{source} is nested more than {DEEPEST} deep.", "Write it flatter.")
+        try:
+            json.dumps(data, ensure_ascii=False, default=str).encode()
+        except ValueError as error:  # half a character, or a number of thousands of digits
+            raise DetectorFileError(f"{source} cannot be written as JSON: {error}.") from error
         if isinstance(data, dict) and "schema" not in data:
             raise DetectorFileError(f"{source}: key 'schema' is missing.", f"Write schema = {SCHEMA!r}.")
         return _read(cls, data, "", source)
@@ -299,7 +311,7 @@ def read_card(path: str | os.PathLike[str]) -> DetectorCard:
             data = tomllib.load(file)
     except OSError as error:
         raise DetectorFileError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DetectorFileError(f"{os.fspath(path)} is not TOML: {error}.") from error
     return DetectorCard.from_dict({"schema": SCHEMA, **data}, source=os.fspath(path))
 
@@ -365,6 +377,8 @@ def _read(kind: Any, value: object, where: str, source: str) -> Any:
         raise fail(f"'{where}' must be a {_NAMES[kind]}, not {value!r}")
     if kind is float and not math.isfinite(typing.cast(float, value)):
         raise fail(f"'{where}' must be finite")
+    if kind is float and abs(typing.cast(float, value)) > LARGEST:
+        raise fail(f"'{where}' must lie between {-LARGEST:g} and {LARGEST:g}")
     return value
 
 

@@ -286,7 +286,8 @@ class _Look:
             for face in track.scores:
                 face.heatmap = face.crop = None
         bits = verdict.video.bits_per_pixel if verdict.video else None
-        return Seen([track.scores for track in verdict.tracks], "", verdict.coverage.frames_sampled, bits)
+        seen = verdict.coverage
+        return Seen([track.scores for track in verdict.tracks], "", seen.frames_sampled + seen.frames_lost, bits)
 
 
 def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:

@@ -41,7 +41,7 @@ class Seen:
     Attributes:
         people: person -> faces with raw logits; a face's P(fake) is NaN until it is judged.
         reason: why there is no score, or "".
-        frames: how many frames were looked at.
+        frames: how many frames were wanted; one of a still.
         bits_per_pixel: of a video's stream, where it says so.
     """
 

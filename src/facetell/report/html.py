@@ -30,11 +30,12 @@ from facetell.report.text import (
     percent,
     plain,
     probability,
+    sampling,
     score_and_threshold,
     unprotected,
 )
 from facetell.report.timing import longest_gap, runs
-from facetell.types import FaceScore, Label, TrackScore, Verdict, VideoInfo
+from facetell.types import DetectorInfo, FaceScore, Label, TrackScore, Verdict, VideoInfo
 
 if TYPE_CHECKING:
     from facetell.detectors import DetectorCard
@@ -78,32 +79,56 @@ def page(verdicts: Sequence[Verdict], card: DetectorCard | None = None) -> str:
     >>> "&lt;b&gt;.mp4" in text, "<b>.mp4" in text
     (True, False)
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("facetell.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: plain(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = (_source(environment, name) for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    names = [f"{verdict.path}: {verdict.label}" for verdict in verdicts]
-    return environment.get_template("page.html").render(
-        policy=policy,
-        style=Markup(style),
-        script=Markup(script),
-        version=facetell.__version__,
-        title=f"facetell – {names[0] if len(names) == 1 else count(len(names), 'file')}",
-        verdicts=[_view(verdict, f"f{number}") for number, verdict in enumerate(verdicts, 1)],
-        detectors=list(
-            {verdict.detector.sha256: verdict.detector for verdict in verdicts if verdict.detector}.values()
-        ),
-        card=None if card is None else _card(card),
-    )
+    whole = Page(card)
+    for verdict in verdicts:
+        whole.add(verdict)
+    return whole.text()
+
+
+class Page:
+    """As `page`, for verdicts that come one by one: it keeps their pictures as small as it shows them.
+
+    Args:
+        card: as for `page`.
+    """
+
+    def __init__(self, card: DetectorCard | None = None) -> None:
+        self._card = card
+        self._names: list[str] = []
+        self._views: list[dict[str, Any]] = []
+        self._detectors: dict[str, DetectorInfo] = {}
+
+    def add(self, verdict: Verdict) -> None:
+        self._names.append(f"{verdict.path}: {verdict.label}")
+        self._views.append(_view(verdict, f"f{len(self._names)}"))
+        if verdict.detector:
+            self._detectors[verdict.detector.sha256] = verdict.detector
+
+    def text(self) -> str:
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("facetell.report"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            finalize=lambda value: plain(value) if type(value) is str else value,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        style, script = (_source(environment, name) for name in ("page.css", "page.js"))
+        policy = (
+            f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+            "base-uri 'none'; form-action 'none'"
+        )
+        names = self._names
+        return environment.get_template("page.html").render(
+            policy=policy,
+            style=Markup(style),
+            script=Markup(script),
+            version=facetell.__version__,
+            title=f"facetell – {names[0] if len(names) == 1 else count(len(names), 'file')}",
+            verdicts=self._views,
+            detectors=list(self._detectors.values()),
+            card=None if self._card is None else _card(self._card),
+        )
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:
@@ -204,7 +229,11 @@ def _coverage(verdict: Verdict) -> list[tuple[str, str]]:
         ("Faces", f"{seen.faces:,}"),
         ("Unusable", f"{seen.faces_unusable:,}"),
     ]
+    if said := sampling(verdict.sample):
+        rows.insert(0, ("Looked at", said))
     rows += [(f"– {gate}", f"{number:,}") for gate, number in seen.problems.items()]
+    if seen.frames_lost:
+        rows.append(("Could not be decoded", count(seen.frames_lost, "more frame")))
     if seen.corrupt_packets:
         rows.append(("Corrupt packets", f"{seen.corrupt_packets:,} skipped"))
     if said := unprotected(verdict.unprotected):

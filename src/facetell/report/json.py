@@ -18,6 +18,7 @@ from facetell.types import (
     FaceScore,
     Label,
     Provenance,
+    Sample,
     TrackScore,
     Verdict,
     VideoInfo,
@@ -59,6 +60,7 @@ def verdict_to_dict(verdict: Verdict) -> dict:
         "provisional": verdict.provisional,
         "prior": float(verdict.prior),
         "reasons": list(verdict.reasons),
+        "sample": None if verdict.sample is None else _sample(verdict.sample),
         "coverage": _coverage(verdict.coverage),
         "tracks": [_track(track) for track in verdict.tracks],
         "video": None if verdict.video is None else _video(verdict.video),
@@ -84,11 +86,13 @@ def verdict_from_dict(fields: Mapping[str, Any]) -> Verdict:
     <Label.NO_FACE: 'NO_FACE'>
     """
     video, detector, error = fields["video"], fields["detector"], fields["error"]
+    sample = fields.get("sample")  # added after others
     return Verdict(
         **dict(fields)
         | {
             "label": Label(fields["label"]),
             "reasons": tuple(fields["reasons"]),
+            "sample": None if sample is None else Sample(**sample),
             "coverage": Coverage(**fields["coverage"]),
             "tracks": [_read_track(track) for track in fields["tracks"]],
             "video": None if video is None else _read_video(video),
@@ -120,6 +124,10 @@ def _read_video(fields: Mapping[str, Any]) -> VideoInfo:
     )
 
 
+def _sample(sample: Sample) -> dict:
+    return {"plan": sample.plan, "start_s": _finite(sample.start_s), "end_s": _finite(sample.end_s)}
+
+
 def _coverage(coverage: Coverage) -> dict:
     return {
         "frames_sampled": int(coverage.frames_sampled),
@@ -128,6 +136,7 @@ def _coverage(coverage: Coverage) -> dict:
         "faces_unusable": int(coverage.faces_unusable),
         "problems": {gate: int(number) for gate, number in coverage.problems.items()},
         "corrupt_packets": int(coverage.corrupt_packets),
+        "frames_lost": int(coverage.frames_lost),
     }
 
 

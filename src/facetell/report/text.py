@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from facetell.scanning.verdict import told_apart
-from facetell.types import Label, Verdict
+from facetell.types import Label, Sample, Verdict
+from facetell.video.plans import DEFAULT_PLAN
 
 _JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
 
@@ -105,6 +106,22 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def sampling(sample: Sample | None) -> str:
+    """Which part of a video was looked at, and by which plan; empty for the whole of it by the usual plan.
+
+    >>> sampling(Sample("every:5", 2.5)), sampling(Sample("uniform:20", 2.0, 4.0)), sampling(Sample("uniform:20"))
+    ('only from 2.5 s on, every:5', 'only 2–4 s, uniform:20', '')
+    """
+    if sample is None:
+        return ""
+    start_s = sample.start_s or 0.0
+    if sample.end_s is not None:
+        return f"only {start_s:g}–{sample.end_s:g} s, {plain(sample.plan)}"
+    if start_s:
+        return f"only from {start_s:g} s on, {plain(sample.plan)}"
+    return "" if sample.plan == DEFAULT_PLAN else plain(sample.plan)
+
+
 def coverage(verdict: Verdict) -> str:
     """What was looked at, in one sentence.
 
@@ -113,12 +130,15 @@ def coverage(verdict: Verdict) -> str:
     '20 frames sampled, 19 with a face; 21 faces, 3 of them unusable (2 blurred, 1 too small)'
     """
     seen = verdict.coverage
-    text = f"{count(seen.frames_sampled, 'frame')} sampled, {seen.frames_with_face} with a face"
+    chosen = f" ({said})" if (said := sampling(verdict.sample)) else ""
+    text = f"{count(seen.frames_sampled, 'frame')} sampled{chosen}, {seen.frames_with_face} with a face"
     if seen.faces:
         text += f"; {count(seen.faces, 'face')}"
     if seen.faces_unusable:
         problems = ", ".join(f"{number} {plain(gate)}" for gate, number in seen.problems.items())
         text += f", {seen.faces_unusable} of them unusable" + (f" ({problems})" if problems else "")
+    if seen.frames_lost:
+        text += f"; {count(seen.frames_lost, 'more frame')} could not be decoded"
     if seen.corrupt_packets:
         text += f"; {count(seen.corrupt_packets, 'corrupt packet')} skipped"
     return text

@@ -21,7 +21,7 @@ from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
-from facetell.types import Coverage, ErrorInfo, Face, Frame, Label, Verdict
+from facetell.types import Coverage, ErrorInfo, Face, Frame, Label, Sample, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import AnyReader
@@ -141,6 +141,7 @@ class Scanner:
             false_positive_rate=self.rule.fpr if self.rule.thresholds else None,
             provisional=self.detector.card.provisional,
             prior=self.rule.prior,
+            sample=Sample(str(self.plan), self.start_s, self.end_s),
             detector=self.detector.info,
             seconds=watch.seconds,
         )
@@ -182,14 +183,15 @@ class Scanner:
                 tally.add(faces, crowd)
                 if self.progress:
                     self.progress(verdict.path, self._share(frame.time_s, reader.info.duration_s))
-            verdict.coverage = tally.coverage(reader.corrupt_packets)
+            verdict.coverage = tally.coverage(reader.wanted, reader.corrupt_packets)
             with watch("track"):
                 tracks = tracker.tracks()
             with watch("score"):
                 people = scoring.people(tracks)
             with watch("hash"):  # what is left of it: the file is hashed while the frames are looked at
                 verdict.sha256 = sha256.result()
-        judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel)
+        lost = verdict.coverage.frames_lost
+        judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel, lost)
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
         verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
         verdict.label = judgement.label
@@ -223,7 +225,7 @@ class Tally:
         if crowd:
             self._problems[f"beyond the {MOST_FACES} largest of a frame"] += crowd
 
-    def coverage(self, corrupt_packets: int) -> Coverage:
+    def coverage(self, wanted: int, corrupt_packets: int) -> Coverage:
         return Coverage(
             frames_sampled=self.frames,
             frames_with_face=self._with_face,
@@ -231,6 +233,7 @@ class Tally:
             faces_unusable=self._unusable,
             problems=dict(self._problems.most_common()),
             corrupt_packets=corrupt_packets,
+            frames_lost=max(wanted - self.frames, 0),
         )
 
 
@@ -275,6 +278,8 @@ def largest_faces(found: list[Detection]) -> tuple[list[Detection], int]:
 
 def _check_span(start_s: float | None, end_s: float | None) -> None:
     start = 0.0 if start_s is None else start_s
+    if start < 0:
+        raise UsageError(f"There is nothing to look at from {start:g} s on.", "Start must be 0 or more.")
     if not 0 <= start < (float("inf") if end_s is None else end_s):
         until = "the end" if end_s is None else f"{end_s:g} s"
         raise UsageError(f"From {start:g} s to {until} there is nothing to look at.", "Start must lie before end.")

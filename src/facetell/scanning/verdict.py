@@ -19,7 +19,7 @@ from facetell.errors import UsageError
 from facetell.types import FaceScore, Label, TrackScore
 
 ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
-ENOUGH_SHARE = 1 / 6  # … or this share of the sampled frames, in a short one
+ENOUGH_SHARE = 1 / 6  # … or this share of the frames wanted, in a short one
 TELLING = 1.0  # logits that flicker adds from which on the verdict mentions it
 USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
 LEAST_SLOPE = (
@@ -220,16 +220,22 @@ def deciding_faces(scores: Sequence[FaceScore]) -> list[FaceScore]:
     return [score for score in scores if score.usable] or list(scores)
 
 
-def counts(usable_faces: int, frames_sampled: int) -> bool:
+def counts(usable_faces: int, frames_wanted: int) -> bool:
     """Whether a track is long enough to decide a video's verdict.
 
     >>> counts(2, 20), counts(3, 20), counts(2, 12), counts(1, 1), counts(0, 1)
     (False, True, True, True, False)
     """
-    return usable_faces >= 1 and (usable_faces >= ENOUGH_FACES or usable_faces >= ENOUGH_SHARE * frames_sampled)
+    return usable_faces >= 1 and (usable_faces >= ENOUGH_FACES or usable_faces >= ENOUGH_SHARE * frames_wanted)
 
 
-def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pixel: float | None = None) -> Judgement:
+def judge(
+    people: Sequence[Person],
+    frames_sampled: int,
+    rule: Rule,
+    bits_per_pixel: float | None = None,
+    frames_lost: int = 0,
+) -> Judgement:
     """The verdict on a video.
 
     Args:
@@ -237,10 +243,14 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
         frames_sampled: how many frames were looked at.
         rule: how to decide.
         bits_per_pixel: of the video's stream; None for a still, and where the file does not say.
+        frames_lost: how many more were wanted and could not be decoded.
     """
+    wanted = frames_sampled + frames_lost
+    loss = [f"{frames_lost:,} of the {wanted:,} frames wanted could not be decoded."] if frames_lost else []
     if not people:
-        return Judgement(Label.NO_FACE, None, None, (f"No face was found in {_count(frames_sampled, 'frame')}.",), [])
-    long_enough = [p.enough and counts(sum(s.usable for s in p.scores), frames_sampled) for p in people]
+        nothing = f"No face was found in {_count(frames_sampled, 'frame')}."
+        return Judgement(Label.NO_FACE, None, None, (nothing, *loss), [])
+    long_enough = [p.enough and counts(sum(s.usable for s in p.scores), wanted) for p in people]
     band = rule.band(sum(long_enough))
     bands = {person.id: band and rule.band_of(person, band) for person in people}
     doubts = {person.id: beyond(person.scores, rule, bits_per_pixel) for person in people}
@@ -260,7 +270,7 @@ def judge(people: Sequence[Person], frames_sampled: int, rule: Rule, bits_per_pi
         label=label,
         p_fake=most.p_fake,
         threshold=None if band is None else rule.p_fake(band.fake_from),
-        reasons=tuple(reasons),
+        reasons=(*reasons, *loss),
         tracks=tracks,
     )
 
