@@ -334,6 +334,14 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, trained: Run, tmp_path: P
         average(TASK, checkpoints[:1], [cache], tmp_path / "mean")
 
 
+def test_a_mean_needs_neither_training_data_nor_what_the_forge_drew_with(
+    cache: FaceCache, trained: Run, tmp_path: Path
+):
+    dev = FaceCache(cache.folder, cache.settings, cache.manifest.replace({"split": {"train": "test"}}), cache.faces)
+    gone = ["redrawn=0.5", f'painters=["{tmp_path / "gone.onnx"}"]']
+    assert average(TASK, [trained.out / "best.ckpt"] * 2, [dev], tmp_path, gone).metrics == trained.metrics
+
+
 def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, trained: Run, tmp_path: Path):
     other = replace(TINY, backbone="test_byobnet", fold=True, seed=5, mirror=False, swaps=0.5)
     other = replace(other, kinds=(1, 0, 0), votes=("blend", "mask"))

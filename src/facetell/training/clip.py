@@ -168,6 +168,9 @@ class ClipTask:
         train, dev = (runs_from(caches, split, recipe.geometry) for split in ("train", "dev"))
         return self.batches(recipe, train, dev)
 
+    def validation(self, recipe: ClipRecipe, caches: Sequence[FaceCache]) -> EveryRun:
+        return EveryRun(runs_from(caches, "dev", recipe.geometry))
+
     def batches(self, recipe: ClipRecipe, train: Runs, dev: Runs) -> Data:
         """What it trains and validates on, of these runs."""
         return Data(BalancedRuns(train, recipe.batch, recipe.seed), EveryRun(dev))

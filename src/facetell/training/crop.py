@@ -82,6 +82,9 @@ class CropTask:
         train = crops_of(caches, "train", recipe.geometry, SIZE, border=recipe.shift)
         return self.batches(recipe, train, crops_of(caches, "dev", recipe.geometry, SIZE))
 
+    def validation(self, recipe: CropRecipe, caches: Sequence[FaceCache]) -> EveryCrop:
+        return EveryCrop(crops_of(caches, "dev", recipe.geometry, SIZE), MEAN, STD)
+
     def batches(self, recipe: CropRecipe, train: Crops, dev: Crops) -> Data:
         """What it trains and validates on, of these crops."""
         return Data(

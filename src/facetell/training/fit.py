@@ -148,7 +148,7 @@ def average(
 
     Args:
         checkpoints: of one network, from one training or from trainings that began with the same weights.
-        caches: with the dev split that the mean is measured on.
+        caches: with the dev split that the mean is measured on; they need no other.
         out: folder for best.ckpt and what is exported later; made if absent, and without checkpoints so far.
         overrides: `key=value` on the first checkpoint's recipe.
 
@@ -187,7 +187,7 @@ def average(
         raise TrainingError(
             "The weights do not fit the network of this recipe.", "Change only what --set may."
         ) from error
-    module.validation = task.data(recipe, caches).validation
+    module.validation = task.validation(recipe, caches)
     metrics = validated(module)
     runs = [state["facetell"] for state in states]
     step, seconds = max(run["step"] for run in runs), sum(run["seconds"] for run in runs)

@@ -257,8 +257,10 @@ class FrameTask:
         return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
-        train, dev = Faces(caches, train=True), Faces(caches, train=False)
-        return Data(TrainingPairs(recipe, train), ValidationFaces(recipe, dev))
+        return Data(TrainingPairs(recipe, Faces(caches, train=True)), self.validation(recipe, caches))
+
+    def validation(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> ValidationFaces:
+        return ValidationFaces(recipe, Faces(caches, train=False))
 
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
