@@ -89,6 +89,9 @@ class Toy:
     def validation(self, recipe, caches):
         return Points(self.trap, 3)
 
+    def trained_on(self, caches):
+        return [name for cache in caches for name in cache.manifest.dataset.unique()]
+
     def export(self, run, caches):
         raise NotImplementedError
 

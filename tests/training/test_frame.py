@@ -265,6 +265,7 @@ def test_what_a_training_started_from_may_be_gone_later(cache: FaceCache, traine
     for run in (again, mean):
         torch.testing.assert_close(run.module.state_dict(), module.state_dict())
         assert run.module.recipe == recipe
+    assert TASK.card(mean, [cache]).training_data.startswith("cache, with")  # no checkpoint says it
 
 
 def test_no_mean_of_networks_for_different_crops(cache: FaceCache, trained: Run, tmp_path: Path):
@@ -396,6 +397,7 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
                 coarse = 1 / 127 if weight.ndim > 1 else 0  # biases have 32 bits
                 atol = max(1e-4, float(weight.abs().max()) * coarse) if source == small else 1e-6
                 torch.testing.assert_close(theirs[name], weight, rtol=0, atol=atol)
+    assert read_checkpoint(tmp_path / "1.ckpt")["facetell"]["trained_on"] == ["cache"]
     start = replace(folded, start=str(tmp_path / "1.ckpt"))
     torch.testing.assert_close(TASK.module(start).state_dict(), read_checkpoint(tmp_path / "1.ckpt")["state_dict"])
     for changes, says in (
@@ -451,6 +453,25 @@ def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_p
     run = fit(TASK, TINY, [cache, held_out, unsplit], tmp_path / "run", device="cpu")
     card = TASK.card(run, [cache, held_out, unsplit])
     assert card.training_data.startswith("cache, unsplit, with")
+
+
+def test_a_card_names_what_the_weights_have_seen_and_not_what_they_are_measured_on(
+    cache: FaceCache, trained: Run, tmp_path: Path
+):
+    second = as_split(cache, tmp_path / "second", ["train"] * 6 + ["dev"] * 6)
+    measured = as_split(cache, tmp_path / "measured", ["dev"] * 12)
+    started = replace(TINY, start=str(trained.out / "best.ckpt"), steps=2)
+    fit(TASK, started, [second], tmp_path / "run", device="cpu")
+    again = fit(TASK, started, [second], tmp_path / "run", device="cpu", resume=True)
+    other = tmp_path / "other.ckpt"
+    write_checkpoint(other, trained.module, summary(4, 1.0, TINY, {}, finished=True, trained_on=["third"]))
+    checkpoints = [again.out / "best.ckpt", other]
+    mean = average(TASK, checkpoints, [measured], tmp_path / "mean")
+    assert read_checkpoint(mean.out / "best.ckpt")["facetell"]["trained_on"] == ["cache", "second", "third"]
+    for run, names in ((again, "cache, second"), (mean, "cache, second, third")):
+        assert TASK.card(run, [measured]).training_data.startswith(f"{names}, with")
+    both = ensemble(checkpoints, [measured], tmp_path)
+    assert TASK.card(both, [measured]).training_data.startswith("cache, second, third, with")
 
 
 def test_a_dev_split_needs_both_classes_in_one_cache(cache: FaceCache, tmp_path: Path):

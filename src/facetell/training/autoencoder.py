@@ -19,6 +19,7 @@ from facetell.files import replacing
 from facetell.forge.redraw import GEOMETRY
 from facetell.networks.autoencoder import STRIDE, Autoencoder, Upsampling
 from facetell.training.export import TOLERANCE, parity, to_onnx
+from facetell.training.faces import datasets_of
 from facetell.training.module import Module, Run
 from facetell.training.pairs import Faces
 from facetell.training.recipe import Range, Recipe
@@ -123,6 +124,9 @@ class AutoencoderTask:
 
     def validation(self, recipe: AutoencoderRecipe, caches: Sequence[FaceCache]) -> WatchedFaces:
         return WatchedFaces(recipe, Faces(caches, train=False))
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return datasets_of(caches, "train")
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """`autoencoder.onnx`, for `facetell.forge.redraw`: any number of faces of any size."""

@@ -17,7 +17,7 @@ from facetell.networks.meso import SIZE, Meso
 from facetell.networks.noise import NoiseClassifier
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of
+from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of, datasets_of
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 
@@ -92,6 +92,9 @@ class CropTask:
             EveryCrop(dev, MEAN, STD),
         )
 
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return datasets_of(caches, "train")
+
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         return self.write(run, crops_of(caches, "dev", run.recipe.geometry, SIZE))
 
@@ -100,6 +103,7 @@ class CropTask:
         batches = EveryCrop(dev, MEAN, STD)
         logits = logits_of(run.module, batches)
         sets = " and ".join(sorted(set(dev.videos.dataset)))
+        trained = " and ".join(run.trained_on) or sets
         card = DetectorCard(
             name=self.name,
             version="1",
@@ -109,7 +113,7 @@ class CropTask:
             mean=MEAN,
             std=STD,
             outputs={"logit": "logit"},
-            training_data=f"{sets}, the train split; chosen on the dev split, which shares no group with it",
+            training_data=f"{trained}, the train split; chosen on the dev split, which shares no group with it",
             metrics={
                 f"{sets}, dev split, single faces, fakes cut where their originals are": measured(
                     logits, dev.labels, dev.videos

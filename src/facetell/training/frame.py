@@ -39,7 +39,7 @@ from facetell.networks.frame import (
 )
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
-from facetell.training.checkpoint import read_checkpoint
+from facetell.training.checkpoint import read_checkpoint, trained_on
 from facetell.training.export import export
 from facetell.training.fit import validated
 from facetell.training.module import Module, Run
@@ -262,6 +262,9 @@ class FrameTask:
     def validation(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> ValidationFaces:
         return ValidationFaces(recipe, Faces(caches, train=False))
 
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()})
+
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
         module, recipe = run.module, run.recipe
@@ -276,7 +279,7 @@ class FrameTask:
             ),
             key=lambda thresholds: thresholds[0].logit if thresholds[0].logit is not None else -np.inf,
         )
-        trained = ", ".join(sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()}))
+        trained = ", ".join(run.trained_on or self.trained_on(caches)) or "data that its checkpoints do not name"
         backbones = " + ".join(one.backbone for one in module.recipes)
         return DetectorCard(
             name=self.name,
@@ -369,4 +372,4 @@ def ensemble(
     metrics = validated(first)
     about = [state["facetell"] for state in states]
     step, seconds = (sum(one[name] for one in about) for name in ("step", "seconds"))
-    return Run(first, recipes[0], out, step, metrics, seconds)
+    return Run(first, recipes[0], out, step, metrics, seconds, trained_on(states))

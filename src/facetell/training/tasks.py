@@ -76,6 +76,10 @@ class Task(Protocol):
         """Those of `data` from the dev split alone, for weights that are measured and not trained."""
         ...
 
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        """Names of the data sets in the caches' train splits, as the card gives them."""
+        ...
+
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """Write the detector file, card inside, of `run.module` into `run.out`, and return its path."""
         ...

@@ -381,6 +381,9 @@ class OnTheseItems:
     def validation(self, recipe: Any, caches: Sequence[Any]) -> SizedBatches:
         return self.data(recipe, caches).validation
 
+    def trained_on(self, caches: Sequence[Any]) -> list[str]:
+        return sorted(set(self.train.videos.dataset))
+
     def export(self, run: Run, caches: Sequence[Any]) -> Path:
         return self.task.write(run, self.dev)
 
