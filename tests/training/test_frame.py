@@ -18,7 +18,7 @@ from facetell.cli import app
 from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
-from facetell.detectors import load_detector
+from facetell.detectors import Detector, load_detector
 from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
 from facetell.networks.frame import PARTS, mask_vote
@@ -166,6 +166,23 @@ def opinions(module: FrameModule, crops: np.ndarray, mirror: bool) -> dict[str, 
     return {name: torch.stack(part).mean(dim=0) for name, part in zip(PARTS, zip(*ways, strict=True), strict=True)}
 
 
+def loss_of(detector: Detector, faces: ValidationFaces) -> float:
+    """What the detector file loses on these faces."""
+    batches = [faces[index] for index in range(len(faces))]
+    logits = np.concatenate([detector.score(batch["images"]).logits for batch in batches])
+    labels = np.concatenate([batch["label"] for batch in batches])
+    return float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean())
+
+
+def test_the_cards_numbers_are_those_of_the_file(cache: FaceCache, trained: Run, tmp_path: Path):
+    """Not those of the training, which did not look at mirror images."""
+    run = replace(trained, out=tmp_path, metrics={"loss": 9.0})
+    detector = load_detector(TASK.export(run, [cache]))
+    (stated,) = detector.card.metrics.values()
+    expected = loss_of(detector, ValidationFaces(TINY, Faces([cache], train=False)))
+    assert stated["loss"] == pytest.approx(expected, abs=1e-4)
+
+
 def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path):
     run = fit(TASK, replace(TINY, mirror=False), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
@@ -186,6 +203,10 @@ def test_a_wide_look_sees_the_whole_crop_and_the_mirrored_one_its_middle(cache: 
     run = fit(TASK, replace(TINY, wide=True, scale=1.2), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
     assert detector.card.input_size == 96
+    faces = ValidationFaces(run.recipe, Faces([cache], train=False), margin=16)
+    assert run.metrics["loss"] == pytest.approx(
+        loss_of(detector, faces), abs=1e-4
+    )  # the best was chosen by what it does
     assert detector.card.geometry.scale == pytest.approx(1.2 * 64 / 96)  # the middle is cut as in training
     crops = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8), (0, 0), 3)
     crops = np.stack([crops[:, :96], crops[:, 96:]])
