@@ -267,6 +267,19 @@ def test_videos_that_one_detector_was_not_given_are_left_out_and_no_others_take_
     assert found == joined({"x": {"a": all_.loc[long_.index], "b": long_}}, n_boot=0)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_a_class_in_few_groups_is_joined_without_a_fold_that_lacks_it_or_left_out(groups: int) -> None:
+    few = {
+        name: one.assign(group=one.group.where(one.label == 1, [f"real {k % groups}" for k in range(len(one))]))
+        for name, one in drawn(200, 0, (1, 1)).items()
+    }
+    result = joined({"many": drawn(200, 1, (1, 1)), "few": few}, n_boot=20)
+    assert result["left_out"] == (["few"] if groups == 2 else [])
+    if groups > 2:
+        assert joined({"few": few}, n_boot=20)["sets"]["few"]["known"]["difference"] > 0
+
+
 def test_sets_that_cannot_be_split_are_named() -> None:
     single = {name: videos.assign(label=1) for name, videos in drawn(20, 0, (1, 1)).items()}
     alone = {name: one.assign(group=one.group.where(one.label == 1, "g")) for name, one in drawn(20, 0, (1, 1)).items()}

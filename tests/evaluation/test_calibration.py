@@ -322,8 +322,29 @@ def test_reals_beyond_the_scope_raise_no_threshold() -> None:
 
 def test_one_class_is_refused() -> None:
     y, logits = drawn(100)
-    with pytest.raises(DataError, match="one class only"):
+    with pytest.raises(DataError, match=r"first half .* has 0 group\(s\) with real videos and 25 with fakes"):
         calibrate(card(), {"clean": scored(np.ones_like(y), logits)}, {})
+
+
+def few_reals() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, logits that rank well, and groups: twelve of five fakes each, and two of ten reals each."""
+    labels = np.repeat([1, 0], [60, 20])
+    logits = np.random.default_rng(0).normal(size=80) + 3 * labels
+    return labels, logits, np.array([f"fake {k // 5}" for k in range(60)] + [f"real {k // 10}" for k in range(20)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_in_two_groups_is_calibrated() -> None:
+    _, losses = choose(*few_reals())
+    assert max(losses["temperature"], losses["isotonic"]) < losses["none"]
+
+
+def test_a_class_in_one_group_of_a_half_is_refused() -> None:
+    labels, logits, groups = few_reals()
+    data = scored(labels, logits)
+    data.videos["group"] = groups
+    with pytest.raises(DataError, match=r"1 group\(s\) with real videos and 6 with fakes; it needs 2 of each"):
+        calibrate(card(), {"clean": data}, {})
 
 
 def test_fakes_among_the_real_faces_are_refused() -> None:

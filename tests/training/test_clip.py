@@ -18,7 +18,7 @@ from facetell.networks.statistics import NAMES, Statistics
 from facetell.training.boosting import TASK as LIGHTGBM
 from facetell.training.boosting import BoostingRecipe
 from facetell.training.clip import CNN3D, GRU, ClipRecipe, grey_levels, runs_from
-from facetell.training.fit import fit
+from facetell.training.fit import average, fit
 from tests import media
 from tests.training.made import face_cache
 
@@ -50,6 +50,13 @@ def test_it_trains_and_its_file_scores_as_the_network_does(task, cache, tmp_path
         expected = run.module.network(torch.from_numpy(grey_levels(runs.images))).numpy()
     np.testing.assert_allclose(detector.score(runs.images).logits, expected, atol=1e-4)
     assert detector.card.kind == ("clip" if task is CNN3D else "series")
+    dev = cache.manifest.assign(dataset="other").replace({"split": {"train": "test"}})
+    measured_on = FaceCache(cache.folder, cache.settings, dev, cache.faces)
+    mean = average(task, [run.out / "best.ckpt"] * 2, [measured_on], tmp_path / "mean")
+    assert mean.metrics == run.metrics
+    card = load_detector(task.export(mean, [measured_on])).card
+    assert card.training_data.startswith("made, the train split")
+    assert next(iter(card.metrics)).startswith("other, dev split")
 
 
 def test_a_cache_without_tracks(tmp_path):

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from facetell.data.cache import FaceCache
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.training.binary import thresholds_of
 from facetell.training.crop import MEAN, MESO, STD, MesoRecipe
 from facetell.training.faces import BalancedCrops, EveryCrop, crops_of, normalised
-from facetell.training.fit import fit
+from facetell.training.fit import average, fit
 from tests.training.made import face_cache
 
 RECIPE = MesoRecipe(
@@ -41,6 +42,17 @@ def test_it_learns_and_its_file_scores_as_the_network_does(cache, tmp_path):
     five = next(t for t in detector.card.thresholds if t.false_positive_rate == 0.05)
     assert five.logit is None  # twelve real faces cannot show 5 %
     assert logits[dev.labels == 1].mean() > logits[dev.labels == 0].mean()
+
+
+def test_a_mean_is_measured_on_one_data_set_and_says_which_other_it_was_trained_on(cache, tmp_path):
+    run = fit(MESO, RECIPE, [cache], tmp_path)
+    dev = cache.manifest.assign(dataset="other").replace({"split": {"train": "test"}})
+    measured_on = FaceCache(cache.folder, cache.settings, dev, cache.faces)
+    mean = average(MESO, [run.out / "best.ckpt"] * 2, [measured_on], tmp_path / "mean")
+    assert mean.metrics == run.metrics
+    card = load_detector(MESO.export(mean, [measured_on])).card
+    assert card.training_data.startswith("made, the train split")
+    assert next(iter(card.metrics)).startswith("other, dev split")
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(cache, tmp_path, monkeypatch):

@@ -84,7 +84,13 @@ class Toy:
         return ToyModule(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.3), nn.Linear(3, 1)), recipe)
 
     def data(self, recipe, caches):
-        return Data(Points(self.trap, None), Points(self.trap, 3))
+        return Data(Points(self.trap, None), self.validation(recipe, caches))
+
+    def validation(self, recipe, caches):
+        return Points(self.trap, 3)
+
+    def trained_on(self, caches):
+        return [name for cache in caches for name in cache.manifest.dataset.unique()]
 
     def export(self, run, caches):
         raise NotImplementedError

@@ -18,7 +18,7 @@ from facetell.cli import app
 from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
-from facetell.detectors import load_detector
+from facetell.detectors import Detector, load_detector
 from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
 from facetell.networks.frame import PARTS, mask_vote
@@ -166,6 +166,23 @@ def opinions(module: FrameModule, crops: np.ndarray, mirror: bool) -> dict[str, 
     return {name: torch.stack(part).mean(dim=0) for name, part in zip(PARTS, zip(*ways, strict=True), strict=True)}
 
 
+def loss_of(detector: Detector, faces: ValidationFaces) -> float:
+    """What the detector file loses on these faces."""
+    batches = [faces[index] for index in range(len(faces))]
+    logits = np.concatenate([detector.score(batch["images"]).logits for batch in batches])
+    labels = np.concatenate([batch["label"] for batch in batches])
+    return float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean())
+
+
+def test_the_cards_numbers_are_those_of_the_file(cache: FaceCache, trained: Run, tmp_path: Path):
+    """Not those of the training, which did not look at mirror images."""
+    run = replace(trained, out=tmp_path, metrics={"loss": 9.0})
+    detector = load_detector(TASK.export(run, [cache]))
+    (stated,) = detector.card.metrics.values()
+    expected = loss_of(detector, ValidationFaces(TINY, Faces([cache], train=False)))
+    assert stated["loss"] == pytest.approx(expected, abs=1e-4)
+
+
 def test_training_ends_in_a_detector_file_that_scans(cache: FaceCache, tmp_path: Path):
     run = fit(TASK, replace(TINY, mirror=False), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
@@ -186,6 +203,10 @@ def test_a_wide_look_sees_the_whole_crop_and_the_mirrored_one_its_middle(cache: 
     run = fit(TASK, replace(TINY, wide=True, scale=1.2), [cache], tmp_path, device="cpu")
     detector = load_detector(TASK.export(run, [cache]))
     assert detector.card.input_size == 96
+    faces = ValidationFaces(run.recipe, Faces([cache], train=False), margin=16)
+    assert run.metrics["loss"] == pytest.approx(
+        loss_of(detector, faces), abs=1e-4
+    )  # the best was chosen by what it does
     assert detector.card.geometry.scale == pytest.approx(1.2 * 64 / 96)  # the middle is cut as in training
     crops = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8), (0, 0), 3)
     crops = np.stack([crops[:, :96], crops[:, 96:]])
@@ -265,6 +286,7 @@ def test_what_a_training_started_from_may_be_gone_later(cache: FaceCache, traine
     for run in (again, mean):
         torch.testing.assert_close(run.module.state_dict(), module.state_dict())
         assert run.module.recipe == recipe
+    assert TASK.card(mean, [cache]).training_data.startswith("cache, with")  # no checkpoint says it
 
 
 def test_no_mean_of_networks_for_different_crops(cache: FaceCache, trained: Run, tmp_path: Path):
@@ -334,6 +356,14 @@ def test_the_mean_of_two_checkpoints(cache: FaceCache, trained: Run, tmp_path: P
         average(TASK, checkpoints[:1], [cache], tmp_path / "mean")
 
 
+def test_a_mean_needs_neither_training_data_nor_what_the_forge_drew_with(
+    cache: FaceCache, trained: Run, tmp_path: Path
+):
+    dev = FaceCache(cache.folder, cache.settings, cache.manifest.replace({"split": {"train": "test"}}), cache.faces)
+    gone = ["redrawn=0.5", f'painters=["{tmp_path / "gone.onnx"}"]']
+    assert average(TASK, [trained.out / "best.ckpt"] * 2, [dev], tmp_path, gone).metrics == trained.metrics
+
+
 def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, trained: Run, tmp_path: Path):
     other = replace(TINY, backbone="test_byobnet", fold=True, seed=5, mirror=False, swaps=0.5)
     other = replace(other, kinds=(1, 0, 0), votes=("blend", "mask"))
@@ -388,6 +418,7 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
                 coarse = 1 / 127 if weight.ndim > 1 else 0  # biases have 32 bits
                 atol = max(1e-4, float(weight.abs().max()) * coarse) if source == small else 1e-6
                 torch.testing.assert_close(theirs[name], weight, rtol=0, atol=atol)
+    assert read_checkpoint(tmp_path / "1.ckpt")["facetell"]["trained_on"] == ["cache"]
     start = replace(folded, start=str(tmp_path / "1.ckpt"))
     torch.testing.assert_close(TASK.module(start).state_dict(), read_checkpoint(tmp_path / "1.ckpt")["state_dict"])
     for changes, says in (
@@ -443,6 +474,25 @@ def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_p
     run = fit(TASK, TINY, [cache, held_out, unsplit], tmp_path / "run", device="cpu")
     card = TASK.card(run, [cache, held_out, unsplit])
     assert card.training_data.startswith("cache, unsplit, with")
+
+
+def test_a_card_names_what_the_weights_have_seen_and_not_what_they_are_measured_on(
+    cache: FaceCache, trained: Run, tmp_path: Path
+):
+    second = as_split(cache, tmp_path / "second", ["train"] * 6 + ["dev"] * 6)
+    measured = as_split(cache, tmp_path / "measured", ["dev"] * 12)
+    started = replace(TINY, start=str(trained.out / "best.ckpt"), steps=2)
+    fit(TASK, started, [second], tmp_path / "run", device="cpu")
+    again = fit(TASK, started, [second], tmp_path / "run", device="cpu", resume=True)
+    other = tmp_path / "other.ckpt"
+    write_checkpoint(other, trained.module, summary(4, 1.0, TINY, {}, finished=True, trained_on=["third"]))
+    checkpoints = [again.out / "best.ckpt", other]
+    mean = average(TASK, checkpoints, [measured], tmp_path / "mean")
+    assert read_checkpoint(mean.out / "best.ckpt")["facetell"]["trained_on"] == ["cache", "second", "third"]
+    for run, names in ((again, "cache, second"), (mean, "cache, second, third")):
+        assert TASK.card(run, [measured]).training_data.startswith(f"{names}, with")
+    both = ensemble(checkpoints, [measured], tmp_path)
+    assert TASK.card(both, [measured]).training_data.startswith("cache, second, third, with")
 
 
 def test_a_dev_split_needs_both_classes_in_one_cache(cache: FaceCache, tmp_path: Path):

@@ -59,6 +59,35 @@ def test_marks_in_the_tags(tags: dict[str, str], words: str, tmp_path: Path) -> 
     assert said(of(clip(tmp_path / "a.mp4", metadata=tags)), words)
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"artist": "Sora Tanaka"},
+        {"title": "Las Vegas trip"},
+        {"location": "Runway 27"},
+        {"comment": "The Premiere, with Roop and Luma: made by Pika"},
+    ],
+)
+def test_words_that_are_also_a_programs_name_accuse_nothing(tags: dict[str, str], tmp_path: Path) -> None:
+    assert not said(of(clip(tmp_path / "a.mkv", metadata=tags)), "The tags mention")
+
+
+@pytest.mark.parametrize(
+    ("tags", "name"),
+    [
+        ({"software": "Sora 2"}, "Sora"),
+        ({"comment": "edited with Blender"}, "Blender"),
+        ({"title": "Cut in Final Cut Pro"}, "Final Cut"),
+        ({"title": "Midjourney test"}, "Midjourney"),
+        ({"xmp": "<x:xmpmeta><rdf:Description xmp:CreatorTool='Canva (Renderer)'/>"}, "Canva"),
+    ],
+)
+def test_a_program_is_known_by_its_field_or_by_a_name_that_is_nothing_else(
+    tags: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    assert said(of(clip(tmp_path / "a.mkv", metadata=tags)), f"mention {name}, the name of")
+
+
 def test_a_variable_rate_without_a_phone_is_odd(tmp_path: Path) -> None:
     assert said(of(clip(tmp_path / "a.mp4", times_ms=[k * k * 20 for k in range(12)])), "frame rate varies")
 

@@ -5,10 +5,11 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from facetell.errors import DamagedVideoError, FacetellError, LimitError, NotVideoError
 from facetell.video import VideoReader, probe, shared_readers
@@ -97,6 +98,26 @@ def test_palette_grey_cmyk_and_sixteen_bits(tmp_path: Path) -> None:
     assert difference(only(tmp_path / "cmyk.jpg"), PORTRAIT) < 6
     Image.fromarray(PORTRAIT).quantize(128).save(tmp_path / "palette.png", transparency=0)
     assert only(tmp_path / "palette.png").shape == PORTRAIT.shape
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_png_of_sixteen_bits_a_colour_says_so(channels: int, tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    assert cv2.imwrite(str(path), np.full((40, 40, channels), 65535, np.uint16))
+    assert probe(path).bit_depth == 16
+    assert (only(path) == 255).all()
+    text = PngImagePlugin.PngInfo()
+    text.add_text("bit_depth", "16")
+    assert probe(media.write_picture(tmp_path / "plain.png", PORTRAIT, pnginfo=text)).bit_depth == 8
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_a_heic_says_how_many_bits_it_has(bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pillow_heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    dtype, mode = (np.uint8, "RGB") if bits == 8 else (np.uint16, "RGB;16")
+    pixels = np.full((64, 64, 3), np.iinfo(dtype).max, dtype)
+    pillow_heif.from_bytes(mode, (64, 64), pixels.tobytes()).save(tmp_path / "a.heic", quality=90)
+    assert probe(tmp_path / "a.heic").bit_depth == bits
 
 
 def test_sixteen_bits_are_turned_upright_too(tmp_path: Path) -> None:

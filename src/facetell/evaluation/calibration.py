@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import beta
 from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import GroupKFold
 
 from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DataError
+from facetell.evaluation.folds import folds
 from facetell.evaluation.metrics import ECE_BINS, metrics, resamples, share
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import Scored
@@ -34,6 +34,7 @@ SURE = 0.8  # that MOST_WRONG holds for REAL over all sources together
 OUTER = 0.02  # share of a source's videos that may lie beyond the scope
 VIEWS = ("blend", "texture")
 FOLDS = 5
+CLASS_GROUPS = 2  # of each class in each half: one to fit to and one to judge by
 WORTH = 0.01  # nats of log loss that isotonic regression must save
 
 ViewsRule = Literal["ignored", "never", "margin"]
@@ -61,14 +62,17 @@ def calibrate(
         views: what to do with a person whose views disagree strongly.
 
     Raises:
-        DataError: one class or too few groups, fakes among `reals`, or a detector that ranks no better than chance.
+        DataError: too few groups of a class or in all, fakes among `reals`, or a detector that ranks no better than
+            chance.
     """
     table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
     fits = halves(table.group.to_numpy(), table.dataset.to_numpy(), seed)
     for name, part in (("first", table[fits]), ("second", table[~fits])):
-        if part.label.nunique() < 2 or part.unit.nunique() < FOLDS:
+        real, fake = (part.unit[part.label == label].nunique() for label in (0, 1))
+        if min(real, fake) < CLASS_GROUPS or part.unit.nunique() < FOLDS:
             raise DataError(
-                f"The {name} half of the development data holds one class only, or fewer than {FOLDS} groups.",
+                f"The {name} half of the development data has {real} group(s) with real videos and {fake} with fakes; "
+                f"it needs {CLASS_GROUPS} of each, and {FOLDS} in all.",
                 "Give more groups, of both classes.",
             )
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
@@ -132,15 +136,15 @@ def choose(labels: np.ndarray, logits: np.ndarray, groups: np.ndarray) -> tuple[
         DataError: the detector ranks no better than chance.
     """
     methods = {"temperature": fit_temperature, "isotonic": fit_isotonic}
-    folds = list(GroupKFold(FOLDS).split(logits, labels, groups))
+    parts = folds(labels, groups, FOLDS)
     losses = {
         name: np.array(
-            [_log_loss(labels[out], apply(fit(labels[seen], logits[seen]), logits[out])) for seen, out in folds]
+            [_log_loss(labels[out], apply(fit(labels[seen], logits[seen]), logits[out])) for seen, out in parts]
         )
         for name, fit in methods.items()
     }
     gain = losses["temperature"] - losses["isotonic"]
-    best = "isotonic" if gain.mean() > max(WORTH, gain.std(ddof=1) / math.sqrt(FOLDS)) else "temperature"
+    best = "isotonic" if gain.mean() > max(WORTH, gain.std(ddof=1) / math.sqrt(len(gain))) else "temperature"
     means = {"none": _log_loss(labels, logits)} | {name: float(loss.mean()) for name, loss in losses.items()}
     return methods[best](labels, logits), means
 

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from facetell.evaluation.folds import folds
 from facetell.evaluation.metrics import paired, paired_mean
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import LABELS
 
 FOLDS = 5
+CLASS_GROUPS = 3  # of each class: one to judge by, and two that its regularisation is chosen by
 STRENGTHS = np.logspace(-3, 1, 5)  # of regularisation, chosen within the fitting folds
 
 
@@ -29,7 +31,7 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
 
     Args:
         videos: set -> detector -> labelled videos, as `Scored.videos`. Those that every detector could score count; a
-            set that has fewer than FOLDS groups, or a class in fewer than two, is left out.
+            set that has fewer than FOLDS groups, or a class in fewer than CLASS_GROUPS, is left out.
         n_boot: resamples for the intervals.
         seed: of the resampling.
 
@@ -47,7 +49,7 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
     table = pd.concat([rows.assign(set=name) for name, rows in able.items()], ignore_index=True)
     features, label = table[detectors].to_numpy(), table.label.to_numpy()
     known, new = np.empty(len(table)), np.full(len(table), np.nan)
-    for seen, unseen in GroupKFold(FOLDS).split(features, label, table.group):
+    for seen, unseen in folds(label, table.group.to_numpy(), FOLDS):
         known[unseen] = _fit(table.iloc[seen], detectors).predict_proba(features[unseen])[:, 1]
     for name in able if len(able) > 1 else ():
         here = (table.set == name).to_numpy()
@@ -69,9 +71,9 @@ def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000,
 
 
 def _is_able(rows: pd.DataFrame) -> bool:
-    """Whether whatever FOLDS folds leave to fit to holds both classes."""
+    """Whether what the folds leave to fit to can itself be parted into folds of both classes."""
     of_class = rows.groupby("label").group.nunique()
-    return len(of_class) == 2 and of_class.min() > 1 and rows.group.nunique() >= FOLDS
+    return len(of_class) == 2 and of_class.min() >= CLASS_GROUPS and rows.group.nunique() >= FOLDS
 
 
 def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -87,8 +89,8 @@ def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _fit(rows: pd.DataFrame, detectors: list[str]) -> GridSearchCV:
     weight = 1 / rows.groupby(["set", "label"]).label.transform("size")
-    folds = list(GroupKFold(FOLDS - 1).split(rows, groups=rows.group))
+    parts = folds(rows.label.to_numpy(), rows.group.to_numpy(), FOLDS - 1)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=folds, scoring="neg_log_loss")
+    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=parts, scoring="neg_log_loss")
     weights = (weight / weight.mean()).to_numpy()
     return search.fit(rows[detectors].to_numpy(), rows.label, logisticregression__sample_weight=weights)

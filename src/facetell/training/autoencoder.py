@@ -19,6 +19,7 @@ from facetell.files import replacing
 from facetell.forge.redraw import GEOMETRY
 from facetell.networks.autoencoder import STRIDE, Autoencoder, Upsampling
 from facetell.training.export import TOLERANCE, parity, to_onnx
+from facetell.training.faces import datasets_of
 from facetell.training.module import Module, Run
 from facetell.training.pairs import Faces
 from facetell.training.recipe import Range, Recipe
@@ -119,13 +120,18 @@ class AutoencoderTask:
         return AutoencoderModule(network.to(memory_format=torch.channels_last), recipe)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: AutoencoderRecipe, caches: Sequence[FaceCache]) -> Data:
-        train, dev = Faces(caches, train=True), Faces(caches, train=False)
-        return Data(RealFaces(recipe, train), WatchedFaces(recipe, dev))
+        return Data(RealFaces(recipe, Faces(caches, train=True)), self.validation(recipe, caches))
+
+    def validation(self, recipe: AutoencoderRecipe, caches: Sequence[FaceCache]) -> WatchedFaces:
+        return WatchedFaces(recipe, Faces(caches, train=False))
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return datasets_of(caches, "train")
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """`autoencoder.onnx`, for `facetell.forge.redraw`: any number of faces of any size."""
         path = run.out / f"{self.name}.onnx"
-        images = WatchedFaces(run.recipe, Faces(caches, train=False))[0]["images"]
+        images = self.validation(run.recipe, caches)[0]["images"]
         images = np.concatenate([images, images])[:4]  # two at least: a single one would be exported as a fixed number
         example = _pictures(torch.from_numpy(images))
         model = to_onnx(run.module.network, example, ["drawn"], inputs="faces", sides=STRIDE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,11 @@ class Curves(Callback):
 class Checkpoints(Checkpoint):
     """The best weights, and the latest few states to resume from, each file written whole or not at all."""
 
-    def __init__(self, recipe: Recipe, budget: Budget, curves: Curves, out: Path, data: str) -> None:
+    def __init__(
+        self, recipe: Recipe, budget: Budget, curves: Curves, out: Path, data: str, trained_on: Sequence[str]
+    ) -> None:
         self.recipe, self.budget, self.curves, self.out, self.data = recipe, budget, curves, out, data
+        self.trained_on = trained_on
         self.best = math.inf if recipe.mode == "min" else -math.inf
         self.saved = time.monotonic()
 
@@ -184,6 +188,7 @@ class Checkpoints(Checkpoint):
             self.curves.metrics,
             finished=trainer.should_stop,
             data=self.data,
+            trained_on=self.trained_on,
         )
 
     def state_dict(self) -> dict[str, Any]:

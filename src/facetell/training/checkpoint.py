@@ -6,6 +6,7 @@ import dataclasses
 import io
 import pickle
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,27 @@ def _is_ours(state: Any) -> bool:
     return isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values())
 
 
+def trained_on(states: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """Names of the data sets that checkpoints' weights were trained on, each once; older checkpoints say none."""
+    return tuple(sorted({name for state in states for name in state["facetell"].get("trained_on", ())}))
+
+
 def summary(
-    step: int, seconds: float, recipe: Recipe, metrics: dict[str, float], *, finished: bool, data: str = ""
+    step: int,
+    seconds: float,
+    recipe: Recipe,
+    metrics: dict[str, float],
+    *,
+    finished: bool,
+    data: str = "",
+    trained_on: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a checkpoint says of itself; `data` is the digest of what it is trained on, where that is known."""
+    """What a checkpoint says of itself.
+
+    Args:
+        data: digest of what the training was begun on, where that is known.
+        trained_on: names of the data sets that the weights have seen, in this training or an earlier one.
+    """
     return {
         "format": FORMAT,
         "step": step,
@@ -70,6 +88,7 @@ def summary(
         "metrics": dict(metrics),
         "finished": finished,
         "data": data,
+        "trained_on": list(trained_on),
     }
 
 

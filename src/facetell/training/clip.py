@@ -23,7 +23,7 @@ from facetell.residual import FRAMES, SIDE
 from facetell.scanning.scoring import runs_of
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import belongs_to, require_both_classes
+from facetell.training.faces import belongs_to, datasets_of, require_both_classes
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 from facetell.video.plans import Clips, parse_plan
@@ -168,9 +168,15 @@ class ClipTask:
         train, dev = (runs_from(caches, split, recipe.geometry) for split in ("train", "dev"))
         return self.batches(recipe, train, dev)
 
+    def validation(self, recipe: ClipRecipe, caches: Sequence[FaceCache]) -> EveryRun:
+        return EveryRun(runs_from(caches, "dev", recipe.geometry))
+
     def batches(self, recipe: ClipRecipe, train: Runs, dev: Runs) -> Data:
         """What it trains and validates on, of these runs."""
         return Data(BalancedRuns(train, recipe.batch, recipe.seed), EveryRun(dev))
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return datasets_of(caches, "train")
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         return self.write(run, runs_from(caches, "dev", run.recipe.geometry))
@@ -185,6 +191,7 @@ def write_clip_detector(name: str, kind: Kind, description: str, run: Run, dev: 
     batches = EveryRun(dev)
     logits = logits_of(run.module, batches)
     sets = " and ".join(sorted(set(dev.videos.dataset)))
+    trained = " and ".join(run.trained_on) or sets
     card = DetectorCard(
         name=name,
         version="1",
@@ -196,7 +203,7 @@ def write_clip_detector(name: str, kind: Kind, description: str, run: Run, dev: 
         mean=MEAN,
         std=STD,
         outputs={"logit": "logit"},
-        training_data=f"{sets}, the train split; chosen on the dev split",
+        training_data=f"{trained}, the train split; chosen on the dev split",
         metrics={f"{sets}, dev split, runs of {FRAMES} faces": measured(logits, dev.labels, dev.videos)},
         thresholds=thresholds_of(logits, dev.labels, f"runs of real faces of {sets}, dev split"),
         licence="Apache-2.0 for the weights; the training data have licences of their own",

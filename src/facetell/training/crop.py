@@ -17,7 +17,7 @@ from facetell.networks.meso import SIZE, Meso
 from facetell.networks.noise import NoiseClassifier
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of
+from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of, datasets_of
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 
@@ -82,12 +82,18 @@ class CropTask:
         train = crops_of(caches, "train", recipe.geometry, SIZE, border=recipe.shift)
         return self.batches(recipe, train, crops_of(caches, "dev", recipe.geometry, SIZE))
 
+    def validation(self, recipe: CropRecipe, caches: Sequence[FaceCache]) -> EveryCrop:
+        return EveryCrop(crops_of(caches, "dev", recipe.geometry, SIZE), MEAN, STD)
+
     def batches(self, recipe: CropRecipe, train: Crops, dev: Crops) -> Data:
         """What it trains and validates on, of these crops."""
         return Data(
             BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD, recipe.shift),
             EveryCrop(dev, MEAN, STD),
         )
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return datasets_of(caches, "train")
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         return self.write(run, crops_of(caches, "dev", run.recipe.geometry, SIZE))
@@ -97,6 +103,7 @@ class CropTask:
         batches = EveryCrop(dev, MEAN, STD)
         logits = logits_of(run.module, batches)
         sets = " and ".join(sorted(set(dev.videos.dataset)))
+        trained = " and ".join(run.trained_on) or sets
         card = DetectorCard(
             name=self.name,
             version="1",
@@ -106,7 +113,7 @@ class CropTask:
             mean=MEAN,
             std=STD,
             outputs={"logit": "logit"},
-            training_data=f"{sets}, the train split; chosen on the dev split, which shares no group with it",
+            training_data=f"{trained}, the train split; chosen on the dev split, which shares no group with it",
             metrics={
                 f"{sets}, dev split, single faces, fakes cut where their originals are": measured(
                     logits, dev.labels, dev.videos

@@ -23,6 +23,11 @@ def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
     return rows_in(cache.manifest, split)[cache.faces["item"]]
 
 
+def datasets_of(caches: Sequence[FaceCache], split: str) -> list[str]:
+    """Names of the data sets that have items in this split."""
+    return sorted({str(name) for cache in caches for name in cache.manifest.dataset[rows_in(cache.manifest, split)]})
+
+
 def require_both_classes(labels: Any, where: str) -> None:
     """Raise TrainingError unless both REAL (0) and FAKE (1) occur among `labels`."""
     found = set(np.unique(np.asarray(labels)).tolist())

@@ -31,7 +31,7 @@ from facetell.data.split import rows_in
 from facetell.errors import TrainingError, UsageError
 from facetell.files import make_folder, replacing
 from facetell.training.callbacks import Budget, Checkpoints, Curves, Report
-from facetell.training.checkpoint import latest_in, read_checkpoint, summary, write_checkpoint
+from facetell.training.checkpoint import latest_in, read_checkpoint, summary, trained_on, write_checkpoint
 from facetell.training.module import Module, Run
 from facetell.training.recipe import Recipe, make_recipe, parse_overrides, to_toml
 from facetell.training.tasks import Task, TrainsItself
@@ -103,12 +103,20 @@ def fit(
         with replacing(out / "recipe.toml") as part:
             part.write_text(to_toml(recipe), encoding="utf-8")
         said = console or Console(stderr=True)
-        _train(module, data, digest, recipe, out, latest, max_minutes, device, workers, said)
+        seen = trained_on([state]) if state is not None else _seen_before(recipe)
+        seen = sorted({*seen, *task.trained_on(caches)})
+        _train(module, data, digest, seen, recipe, out, latest, max_minutes, device, workers, said)
     best = read_checkpoint(out / "best.ckpt", recipe)
     module.load_state_dict(best["state_dict"])
     last = read_checkpoint(latest_in(out) or out / "best.ckpt", recipe)["facetell"]
     about = best["facetell"]
-    return Run(module.cpu().eval(), recipe, out, about["step"], about["metrics"], last["seconds"])
+    return Run(module.cpu().eval(), recipe, out, about["step"], about["metrics"], last["seconds"], trained_on([best]))
+
+
+def _seen_before(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the data sets behind the weights that a training starts from."""
+    start = getattr(recipe, "start", "")
+    return trained_on([read_checkpoint(Path(start))]) if start else ()
 
 
 def _digest(caches: Sequence[FaceCache]) -> str:
@@ -148,7 +156,7 @@ def average(
 
     Args:
         checkpoints: of one network, from one training or from trainings that began with the same weights.
-        caches: with the dev split that the mean is measured on.
+        caches: with the dev split that the mean is measured on; they need no other.
         out: folder for best.ckpt and what is exported later; made if absent, and without checkpoints so far.
         overrides: `key=value` on the first checkpoint's recipe.
 
@@ -187,13 +195,14 @@ def average(
         raise TrainingError(
             "The weights do not fit the network of this recipe.", "Change only what --set may."
         ) from error
-    module.validation = task.data(recipe, caches).validation
+    module.validation = task.validation(recipe, caches)
     metrics = validated(module)
     runs = [state["facetell"] for state in states]
     step, seconds = max(run["step"] for run in runs), sum(run["seconds"] for run in runs)
-    about = summary(step, seconds, recipe, metrics, finished=True)
+    seen = trained_on(states)
+    about = summary(step, seconds, recipe, metrics, finished=True, trained_on=seen)
     write_checkpoint(out / "best.ckpt", module, about)
-    return Run(module, recipe, out, step, metrics, seconds)
+    return Run(module, recipe, out, step, metrics, seconds, seen)
 
 
 def validated(module: Module) -> dict[str, float]:
@@ -210,6 +219,7 @@ def _train(
     module: Module,
     data: Any,
     digest: str,
+    seen: Sequence[str],
     recipe: Recipe,
     out: Path,
     latest: Path | None,
@@ -220,7 +230,7 @@ def _train(
 ) -> None:
     budget = Budget(recipe, max_minutes)
     curves = Curves(recipe, budget, out)
-    report, checkpoints = Report(budget, curves, console), Checkpoints(recipe, budget, curves, out, digest)
+    report, checkpoints = Report(budget, curves, console), Checkpoints(recipe, budget, curves, out, digest, seen)
     callbacks: list[Callback] = [budget, curves, report, checkpoints]
     if recipe.ema:
         callbacks.insert(0, WeightAveraging(avg_fn=_ema(recipe.ema)))

@@ -27,6 +27,7 @@ from facetell.networks.background import behind
 from facetell.networks.depthwise import quicken
 from facetell.networks.frame import (
     JOIN,
+    MARGIN,
     MASK_STRIDE,
     PARTS,
     Ensemble,
@@ -39,7 +40,7 @@ from facetell.networks.frame import (
 )
 from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
-from facetell.training.checkpoint import read_checkpoint
+from facetell.training.checkpoint import read_checkpoint, trained_on
 from facetell.training.export import export
 from facetell.training.fit import validated
 from facetell.training.module import Module, Run
@@ -160,8 +161,23 @@ class FrameModule(Module):
                 total = total + F.softplus(real[taught] - fake[taught]).mean()
         return total / len(logits)
 
+    def deployed(self) -> Ensemble:
+        """The network with all the looks of the detector file."""
+        if isinstance(self.network, Ensemble):
+            return self.network
+        assert isinstance(self.network, FrameNet)
+        return Ensemble([Member(self.network, self.recipe.mirror, self.recipe.wide)])
+
     def validation_step(self, batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-        blend, texture, mask = self.network.parts(self.normalised(batch["images"]))
+        """With `wide` the looks of the detector file; else one, as its mirror image is not worth twice the time.
+
+        The card's numbers are measured with every look of the file.
+        """
+        return self.judged(self.deployed() if self.recipe.wide else self.network, batch)
+
+    def judged(self, network: Opinions, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What `metrics` needs of a batch of `ValidationFaces`, by the network with these looks."""
+        blend, texture, mask = network.parts(self.normalised(batch["images"]))
         parts = {"blend": blend, "texture": texture, "mask": mask_vote(mask)}
         return parts | {name: batch[name] for name in ("label", "source", "video")}
 
@@ -214,17 +230,6 @@ def _forged(recipes: Sequence[FrameRecipe]) -> str:
     return f", with {', '.join(made)} made by facetell's forge" if made else ""
 
 
-def _joined(
-    module: FrameModule, network: Opinions, faces: ValidationFaces
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joined logits, labels and sources (N,) of the validation faces."""
-    batches = [faces[index] for index in range(len(faces))]
-    with torch.inference_mode():
-        logits = [network(module.normalised(torch.from_numpy(b["images"])))["logit"].numpy() for b in batches]
-    joined = [np.concatenate([b[name] for b in batches]) for name in ("label", "source")]
-    return np.concatenate(logits), joined[0], joined[1]
-
-
 class FrameTask:
     """`facetell train frame`."""
 
@@ -257,15 +262,28 @@ class FrameTask:
         return module.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def data(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> Data:
-        train, dev = Faces(caches, train=True), Faces(caches, train=False)
-        return Data(TrainingPairs(recipe, train), ValidationFaces(recipe, dev))
+        return Data(TrainingPairs(recipe, Faces(caches, train=True)), self.validation(recipe, caches))
+
+    def validation(self, recipe: FrameRecipe, caches: Sequence[FaceCache]) -> ValidationFaces:
+        return ValidationFaces(recipe, Faces(caches, train=False), MARGIN if recipe.wide else 0)
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        return sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()})
 
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
         module, recipe = run.module, run.recipe
         assert isinstance(module, FrameModule)
         network, faces = _deployed(run, caches)
-        logits, labels, sources = _joined(module, network, faces)
+        with torch.inference_mode():
+            batches = (faces[index].items() for index in range(len(faces)))
+            outputs = [
+                module.judged(network, {name: torch.from_numpy(value) for name, value in batch}) for batch in batches
+            ]
+            found = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
+            logits = network.joined(*(found[name] for name in PARTS)).numpy()
+        found = {name: value.numpy() for name, value in found.items()}
+        module.validation, labels, sources = faces, found["label"], found["source"]
         worst = max(
             (
                 thresholds_of(logits[rows], labels[rows], f"single real faces of {name}")
@@ -274,7 +292,7 @@ class FrameTask:
             ),
             key=lambda thresholds: thresholds[0].logit if thresholds[0].logit is not None else -np.inf,
         )
-        trained = ", ".join(sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()}))
+        trained = ", ".join(run.trained_on or self.trained_on(caches)) or "data that its checkpoints do not name"
         backbones = " + ".join(one.backbone for one in module.recipes)
         return DetectorCard(
             name=self.name,
@@ -287,7 +305,9 @@ class FrameTask:
             outputs={name: name for name in OUTPUTS},
             training_data=trained + _forged(module.recipes),
             metrics={
-                "dev splits, faces cut as in training": {name: round(value, 4) for name, value in run.metrics.items()}
+                "dev splits, faces cut as in training": {
+                    name: round(value, 4) for name, value in module.metrics(found).items()
+                }
             },
             thresholds=worst,
             provisional=True,
@@ -311,10 +331,7 @@ TASK = FrameTask()
 def _deployed(run: Run, caches: Sequence[FaceCache]) -> tuple[Ensemble, ValidationFaces]:
     """The network with all its looks, and the dev split's faces as large as these take them."""
     assert isinstance(run.module, FrameModule)
-    network = run.module.network
-    if isinstance(network, FrameNet):
-        network = Ensemble([Member(network, run.recipe.mirror, run.recipe.wide)])
-    assert isinstance(network, Ensemble)
+    network = run.module.deployed()
     return network, ValidationFaces(run.recipe, Faces(caches, train=False), network.margin)
 
 
@@ -367,4 +384,4 @@ def ensemble(
     metrics = validated(first)
     about = [state["facetell"] for state in states]
     step, seconds = (sum(one[name] for one in about) for name in ("step", "seconds"))
-    return Run(first, recipes[0], out, step, metrics, seconds)
+    return Run(first, recipes[0], out, step, metrics, seconds, trained_on(states))

@@ -54,3 +54,4 @@ class Run:
     step: int  # of the best weights
     metrics: dict[str, float]  # of the best weights, on the validation data
     seconds: float  # spent training and validating, all resumptions together
+    trained_on: tuple[str, ...] = ()  # names of the data sets that the weights have seen; empty: not known

@@ -72,6 +72,14 @@ class Task(Protocol):
         """Batches from the caches' train and dev splits; TrainingError where a class or a split is missing."""
         ...
 
+    def validation(self, recipe: Any, caches: Sequence[FaceCache]) -> SizedBatches:
+        """Those of `data` from the dev split alone, for weights that are measured and not trained."""
+        ...
+
+    def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
+        """Names of the data sets in the caches' train splits, as the card gives them."""
+        ...
+
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """Write the detector file, card inside, of `run.module` into `run.out`, and return its path."""
         ...

@@ -60,7 +60,8 @@ def unpack(file: DetectorFile, number: int, out: str | Path, overrides: Sequence
             "The description in its card names the backbones (facetell models --detector FILE): --set backbone=NAME.",
         )
     module.network.load_state_dict({name: torch.from_numpy(value) for name, value in theirs.items()}, strict=False)
-    write_checkpoint(out, module, summary(0, 0.0, recipe, {}, finished=True))
+    names = file.card.training_data.partition(", with ")[0].split(", ")  # what the forge made, the recipe says
+    write_checkpoint(out, module, summary(0, 0.0, recipe, {}, finished=True, trained_on=names))
 
 
 def _networks(file: DetectorFile) -> dict[int, dict[str, np.ndarray]]:

@@ -46,7 +46,7 @@ from facetell.training.paper import claims
 from facetell.training.paper.material import BORDER, Material, find
 from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, shared_groups
 from facetell.training.recipe import CommonRecipe, load_recipe
-from facetell.training.tasks import Data
+from facetell.training.tasks import Data, SizedBatches
 
 WIDE = 0.7  # scale of the crops with which the background's effect is measured: half of such a crop is background
 MOST_TRAINED = 500  # rows for the accuracy on training data
@@ -377,6 +377,12 @@ class OnTheseItems:
 
     def data(self, recipe: Any, caches: Sequence[Any]) -> Data:
         return self.task.batches(recipe, self.train, self.dev)
+
+    def validation(self, recipe: Any, caches: Sequence[Any]) -> SizedBatches:
+        return self.data(recipe, caches).validation
+
+    def trained_on(self, caches: Sequence[Any]) -> list[str]:
+        return sorted(set(self.train.videos.dataset))
 
     def export(self, run: Run, caches: Sequence[Any]) -> Path:
         return self.task.write(run, self.dev)
