@@ -244,7 +244,8 @@ def profile(clip: str, warm: Warm) -> None:
         tracker, crops = Tracker(), []
         for frame, faces in zip(frames, found, strict=True):
             for face in faces:
-                face.quality = assess(frame.image, face)  # pyright: ignore[reportArgumentType]  the same fields
+                upright = scanner._faces.is_upright(frame.image, face)  # pyright: ignore[reportArgumentType]  the same fields
+                face.quality = assess(frame.image, face, upright=upright)  # pyright: ignore[reportArgumentType]
                 crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
                 if frame.pair is not None:
                     face.flicker = flicker(frame.pair, face.points)
