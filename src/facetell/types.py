@@ -170,6 +170,7 @@ class TrackScore:
     counts: bool  # has enough usable faces to decide the video's verdict
     scores: list[FaceScore]
     region: str | None = None  # where the heat map is strongest: "mouth", "eyes", "outline", …
+    doubt: str | None = None  # why the score means nothing known: beyond what the detector was calibrated on
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +222,12 @@ class Verdict:
     label: Label
     sha256: str | None = None
     p_fake: float | None = None
-    threshold: float | None = None  # P(fake) at and above which a video is called FAKE
+    threshold: float | None = None  # P(fake) from which on a person who counts and has no `doubt` makes it FAKE
     false_positive_rate: float | None = None  # of real videos called FAKE at that threshold
     provisional: bool = False  # the threshold was read off few or unrepresentative real faces
     prior: float = 0.5  # the share of fakes that P(fake) assumes
     reasons: tuple[str, ...] = ()
+    doubt: str | None = None  # that of the person whom it rests on: then `p_fake` is not held against the threshold
     sample: Sample | None = None  # None: not known
     coverage: Coverage = field(default_factory=Coverage)
     tracks: list[TrackScore] = field(default_factory=list)

@@ -100,6 +100,27 @@ def inconclusive(path: str = "dim.mov") -> Verdict:
     )
 
 
+def beyond(path: str = "small.png") -> Verdict:
+    """A still whose face is too small for a detector that scores it above the threshold."""
+    doubt = "The face is 58 pixels high; the detector was calibrated on faces from 66 up."
+    person = track(1, Label.INCONCLUSIVE, [face(0.0, 0.951)])
+    person.doubt = doubt
+    return Verdict(
+        path,
+        Label.INCONCLUSIVE,
+        sha256="56" * 32,
+        p_fake=0.951,
+        threshold=0.9386,
+        false_positive_rate=0.01,
+        reasons=(f"Person 1 scores 0.95, which cannot decide. {doubt}",),
+        doubt=doubt,
+        coverage=Coverage(1, 1, 1),
+        tracks=[person],
+        video=VideoInfo("png", "png", 224, 224, None, None, 1, is_still=True),
+        detector=DetectorInfo("own", "0.3", "12" * 32, False),
+    )
+
+
 def no_face(path: str = "hills.webm") -> Verdict:
     return Verdict(path, Label.NO_FACE, sha256="34" * 32, coverage=Coverage(20), reasons=("No face in 20 frames.",))
 

@@ -182,6 +182,18 @@ def test_of_faces_that_do_not_count_no_share_is_claimed() -> None:
     said = flat(Document(page([replace(verdict, label=Label.INCONCLUSIVE, tracks=unseen)], card())).text)
     assert "Nobody in this file was seen well enough to say anything." in said
     assert "Of all videos with this score" not in said
+    assert "is called FAKE" not in said
+    assert "threshold 0.81" not in said
+
+
+def test_a_score_beyond_the_scope_is_held_against_no_threshold() -> None:
+    text = page([made.beyond()])
+    said = flat(Document(text).text)
+    assert "Inconclusive The score lies beyond what the detector was calibrated on and means nothing known." in said
+    assert "The face is 58 pixels high; the detector was calibrated on faces from 66 up." in said
+    for claim in ("0.94", "Threshold", "is called FAKE", "would be fake", "Of all videos"):
+        assert claim not in said, claim
+    assert "the threshold is" not in text
 
 
 @pytest.mark.parametrize(

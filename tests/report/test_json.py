@@ -55,7 +55,7 @@ def test_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("verdict", made.everything(), ids=lambda verdict: str(verdict.label))
+@pytest.mark.parametrize("verdict", [*made.everything(), made.beyond()], ids=lambda verdict: str(verdict.label))
 def test_every_verdict_fits_the_schema_and_every_key_is_described(verdict: Verdict) -> None:
     document = strict(dump([verdict]))
     jsonschema.Draft202012Validator(closed(SCHEMA)).validate(document)
@@ -80,6 +80,16 @@ def test_paths_survive_exactly_and_in_order() -> None:
     assert [verdict["path"] for verdict in strict(text)["verdicts"]] == paths
     assert text.isascii()
     assert not any(ord(sign) < 32 for sign in text.replace("\n", ""))
+
+
+def test_why_a_score_means_nothing_known_is_told_and_read_back() -> None:
+    document = strict(dump([made.beyond(), made.fake()]))
+    beyond, fake = document["verdicts"]
+    assert beyond["doubt"] == beyond["tracks"][0]["doubt"] == made.beyond().doubt
+    assert fake["doubt"] is fake["tracks"][0]["doubt"] is None
+    assert [verdict_from_dict(one).doubt for one in (beyond, fake)] == [made.beyond().doubt, None]
+    del fake["doubt"], fake["tracks"][0]["doubt"]  # as in documents from before
+    assert verdict_from_dict(fake).tracks[0].doubt is None
 
 
 def test_numbers_that_json_lacks_are_null() -> None:

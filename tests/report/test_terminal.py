@@ -49,6 +49,17 @@ def test_a_score_just_below_the_threshold_does_not_look_like_it() -> None:
         assert "0.942" in text
 
 
+@pytest.mark.parametrize("nobody_counts", [False, True])
+def test_a_score_that_means_nothing_known_is_held_against_no_threshold(nobody_counts: bool) -> None:
+    verdict = made.beyond()
+    if nobody_counts:
+        verdict.doubt, verdict.tracks[0].counts = None, False
+    text = shown([block(verdict)])
+    assert "INCONCLUSIVE  P(fake) 0.95   a score that means nothing known" in text
+    assert "called FAKE" not in text
+    assert ("score means nothing known" in text) is not nobody_counts
+
+
 def test_block_gives_reasons_errors_and_strangers_detectors() -> None:
     text = shown([block(made.inconclusive()), block(made.error()), block(made.no_face())])
     assert "Every face failed a quality gate: 3 too dark." in text

@@ -23,7 +23,6 @@ from facetell.report.heat import glow, worth
 from facetell.report.text import (
     MEANING,
     SUSPECTED,
-    UNUSABLE,
     about,
     clock,
     count,
@@ -32,6 +31,7 @@ from facetell.report.text import (
     probability,
     sampling,
     score_and_threshold,
+    unfounded,
     unprotected,
 )
 from facetell.report.timing import longest_gap, runs
@@ -143,6 +143,7 @@ def _hash(text: str) -> str:
 def _view(verdict: Verdict, key: str) -> dict[str, Any]:
     """What the template shows of one verdict; `key` begins the ids of its pictures."""
     scored = verdict.p_fake is not None
+    held = verdict.threshold is not None and not unfounded(verdict)
     p_fake, threshold = score_and_threshold(verdict)
     end_s = _end(verdict)
     gap = longest_gap(verdict.tracks)
@@ -160,7 +161,7 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
         "scored": scored,
         "p_fake": p_fake,
         "score_x": _x(verdict.p_fake or 0.0, 1.0),
-        "threshold": "" if verdict.threshold is None else threshold,
+        "threshold": threshold if held else "",
         "threshold_x": _x(verdict.threshold or 0.0, 1.0),
         "threshold_y": _y(verdict.threshold or 0.0),
         "threshold_anchor": _anchor(_x(verdict.threshold or 0.0, 1.0)),
@@ -184,7 +185,7 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
 
 
 def _lead(verdict: Verdict) -> str:
-    text = MEANING[verdict.label] if _counts(verdict) else UNUSABLE
+    text = unfounded(verdict) or MEANING[verdict.label]
     grounds = [track for track in verdict.tracks if track.counts and track.label is Label.FAKE]
     if grounds:
         worst = max(grounds, key=lambda track: track.p_fake)
@@ -192,14 +193,11 @@ def _lead(verdict: Verdict) -> str:
     return text
 
 
-def _counts(verdict: Verdict) -> bool:
-    """Whether anybody was seen well enough to decide, or there was nobody."""
-    return not verdict.tracks or any(track.counts for track in verdict.tracks)
-
-
 def _meaning(verdict: Verdict) -> str:
-    if verdict.p_fake is None or not _counts(verdict):
+    if verdict.p_fake is None:
         return ""
+    if unfounded(verdict):
+        return "Here it means nothing known: no share of fakes is claimed for it, and no threshold is held against it."
     text = (
         f"Of all videos with this score, {about(verdict.p_fake)} would be fake, if {percent(verdict.prior)} of all "
         "videos were."
@@ -211,6 +209,8 @@ def _meaning(verdict: Verdict) -> str:
 
 
 def _threshold_meaning(verdict: Verdict) -> str:
+    if unfounded(verdict):
+        return ""
     if verdict.threshold is None:
         return "This detector has no threshold for the rate that was asked for, so no video can be called FAKE by it."
     text = "A video is called FAKE at this P(fake) and above."

@@ -143,6 +143,8 @@ class _People:
 def _remark(track: TrackScore) -> str:
     if not track.counts:
         return "too few usable faces to count"
+    if track.doubt:
+        return "score means nothing known"
     if track.region and track.label in SUSPECTED:
         return f"strongest at the {plain(track.region)}"
     return ""

@@ -20,6 +20,8 @@ MEANING = {
 
 UNUSABLE = "Nobody in this file was seen well enough to say anything."
 
+BEYOND = "The score lies beyond what the detector was calibrated on and means nothing known."
+
 SUSPECTED = (Label.FAKE, Label.INCONCLUSIVE)  # whose heat map is pointed out
 
 
@@ -153,12 +155,27 @@ def unprotected(missing: Sequence[str]) -> str:
     return f"read without {', '.join(map(plain, missing))}, which this system does not offer" if missing else ""
 
 
+def unfounded(verdict: Verdict) -> str:
+    """Why a verdict's score means nothing known, so that no threshold is held against it; else empty.
+
+    >>> unfounded(Verdict("a", Label.INCONCLUSIVE, p_fake=0.95, doubt="The face is 40 pixels high."))
+    'The score lies beyond what the detector was calibrated on and means nothing known. The face is 40 pixels high.'
+    """
+    if verdict.tracks and not any(track.counts for track in verdict.tracks):
+        return UNUSABLE
+    return f"{BEYOND} {verdict.doubt}" if verdict.doubt else ""
+
+
 def threshold(verdict: Verdict) -> str:
-    """What FAKE took, in one sentence; empty where no threshold was used.
+    """What FAKE took, in one sentence, or that the score means nothing known; empty where no threshold was used.
 
     >>> threshold(Verdict("a", Label.REAL, threshold=0.81, false_positive_rate=0.01, provisional=True))
     'called FAKE from 0.81 up, which 1% of real videos reach (provisional)'
+    >>> threshold(Verdict("a", Label.INCONCLUSIVE, p_fake=0.95, threshold=0.81, doubt="The face is 40 pixels high."))
+    'a score that means nothing known'
     """
+    if unfounded(verdict):
+        return "a score that means nothing known"
     if verdict.threshold is None:
         return ""
     text = f"called FAKE from {score_and_threshold(verdict)[1]} up"
