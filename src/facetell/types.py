@@ -102,7 +102,7 @@ class FaceQuality:
     pitch_deg: float
     roll_deg: float
     brightness: float  # mean luma of the face, 0…1
-    weight: float = 1.0  # 0…1, how much the face counts within its track
+    weight: float = 1.0  # 0…1, how good the face is; with a card that weighs by quality, its weight in its track
     problems: tuple[str, ...] = ()
 
 
@@ -147,8 +147,8 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float
-    quality: float  # the face's weight in its track, 0…1
+    logit: float  # raw; in a video it holds what the face's flicker adds, `parts["flicker"]`, where the card says so
+    quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()
     heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over the crop: where the face was altered

@@ -33,7 +33,8 @@ def face(
         heatmap = np.zeros((7, 7), np.float32)
         heatmap[4:6, 2:5] = p_fake
     logit = float(np.log(p_fake / (1 - p_fake)))
-    return FaceScore(time_s, box, p_fake, logit, 0.0 if problems else 0.9, not problems, tuple(problems), heatmap, crop)
+    quality, parts = 0.0 if problems else 0.9, {"flicker": 0.5}
+    return FaceScore(time_s, box, p_fake, logit, quality, not problems, tuple(problems), heatmap, crop, parts)
 
 
 def track(

@@ -169,6 +169,14 @@ def test_page_says_what_matters() -> None:
         assert part in said, part
 
 
+def test_a_faces_quality_is_not_said_to_be_its_weight() -> None:
+    said = flat(Document(page([made.fake()])).text)
+    assert "Time P(fake) Quality Quality gates 0:00.0 0.90 0.90 passed" in said
+    assert "Weight" not in said
+    assert "All 20 scores of person 1" in said
+    assert "The score of person 1" in flat(Document(page([made.beyond()])).text)
+
+
 def test_the_verdict_rests_on_a_person_who_is_called_fake() -> None:
     verdict = made.fake()
     unsure = replace(verdict.tracks[0], id=3, label=Label.INCONCLUSIVE, p_fake=0.99)  # such as one beyond the scope

@@ -110,6 +110,15 @@ def test_numbers_keep_their_value() -> None:
     assert written["video"]["frame_rate"] == pytest.approx(29.97, abs=0.001)
 
 
+def test_what_flicker_added_to_a_logit_can_be_taken_off_again() -> None:
+    verdict = made.fake()
+    verdict.tracks[0].scores[0].parts = {"blend": 2.5, "flicker": -0.75, "odd": float("inf")}
+    document = strict(dump([verdict]))
+    jsonschema.validate(document, SCHEMA)
+    score = document["verdicts"][0]["tracks"][0]["scores"][0]
+    assert score["parts"] == {"blend": 2.5, "flicker": -0.75, "odd": None}
+
+
 def test_a_verdict_that_was_read_back_is_written_as_before() -> None:
     """As where a batch goes on: to the last digit of every document."""
     verdict = made.fake(pictures=False)

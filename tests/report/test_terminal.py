@@ -60,6 +60,12 @@ def test_a_score_that_means_nothing_known_is_held_against_no_threshold(nobody_co
     assert ("score means nothing known" in text) is not nobody_counts
 
 
+def test_a_score_held_against_no_threshold_needs_no_more_digits() -> None:
+    verdict = made.beyond()
+    verdict.p_fake = 0.9365
+    assert "P(fake) 0.94   a score" in shown([block(verdict)])
+
+
 def test_block_gives_reasons_errors_and_strangers_detectors() -> None:
     text = shown([block(made.inconclusive()), block(made.error()), block(made.no_face())])
     assert "Every face failed a quality gate: 3 too dark." in text

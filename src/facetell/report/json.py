@@ -162,6 +162,7 @@ def _score(score: FaceScore) -> dict:
         "box": [round(float(value), 2) for value in score.box],
         "p_fake": _finite(score.p_fake),
         "logit": _finite(score.logit),
+        "parts": {name: _finite(logit) for name, logit in score.parts.items()},
         "quality": _finite(score.quality),
         "usable": bool(score.usable),
         "problems": list(score.problems),

@@ -60,7 +60,7 @@ def score_and_threshold(verdict: Verdict) -> tuple[str, str]:
     ('0.938', '0.942')
     """
     said = probability(verdict.p_fake), probability(verdict.threshold)
-    if verdict.p_fake is None or verdict.threshold is None or said[0] != said[1]:
+    if verdict.p_fake is None or verdict.threshold is None or said[0] != said[1] or unfounded(verdict):
         return said
     score, threshold = told_apart(verdict.p_fake, verdict.threshold)
     return score, threshold
