@@ -14,6 +14,7 @@ from PIL import Image
 from facetell.detectors.card import DetectorCard, Threshold
 from facetell.faces.align import Geometry
 from facetell.report.html import Page, page
+from facetell.report.text import percent
 from facetell.types import Label, Verdict
 from tests.report import made
 
@@ -169,6 +170,25 @@ def test_page_says_what_matters() -> None:
         assert part in said, part
 
 
+def test_a_still_has_no_times() -> None:
+    still = made.beyond()
+    still.label = still.tracks[0].label = Label.FAKE
+    still.doubt = still.tracks[0].doubt = None
+    still.tracks[0].scores = [made.face(0.0, 0.951, pictures=True)]
+    text = page([still])
+    said = flat(Document(text).text)
+    assert "The verdict rests on person 1." in said
+    assert "P(fake) Quality Quality gates 0.95 0.90 passed" in said
+    assert "0:00" not in said
+    assert 'alt="Face of person 1"' in text
+
+
+def test_a_person_seen_for_less_than_a_tenth_of_a_second_was_seen_at_a_moment() -> None:
+    verdict = made.fake()
+    verdict.tracks[0].end_s = 0.04
+    assert "The verdict rests on person 1, seen at 0:00.0." in flat(Document(page([verdict])).text)
+
+
 def test_a_faces_quality_is_not_said_to_be_its_weight() -> None:
     said = flat(Document(page([made.fake()])).text)
     assert "Time P(fake) Quality Quality gates 0:00.0 0.90 0.90 passed" in said
@@ -211,6 +231,16 @@ def test_no_share_is_certain(p_fake: float, share: str, if_rare: str) -> None:
     said = flat(Document(page([replace(made.fake(), p_fake=p_fake)])).text)
     assert f"Of all videos with this score, {share} would be fake" in said
     assert f"Were only 1% of them fake, it would be {if_rare}." in said
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"), [(0.99999, "99.999%"), (1e-7, "0.00001%"), (1e-12, "<0.000001%"), (1 - 1e-12, ">99.999999%")]
+)
+def test_a_prior_is_never_said_as_none_or_all(prior: float, said: str) -> None:
+    verdict = replace(made.fake(), prior=prior)
+    assert f"if {said} of all videos were" in flat(Document(page([verdict])).text)
+    assert percent(0.0) == "0%"
+    assert percent(1.0) == "100%"
 
 
 def test_a_page_that_grows_is_the_same_and_needs_no_pictures_later() -> None:

@@ -60,6 +60,15 @@ def test_a_score_that_means_nothing_known_is_held_against_no_threshold(nobody_co
     assert ("score means nothing known" in text) is not nobody_counts
 
 
+def test_a_still_has_no_times_and_a_moment_is_said_once() -> None:
+    assert "0:0" not in shown([block(made.beyond())])
+    verdict = made.fake()
+    verdict.tracks[0].end_s = 0.04
+    text = shown([block(verdict)])
+    assert "0.94  0:00.0 " in text
+    assert "0:00.0–0:00.0" not in text
+
+
 def test_a_score_held_against_no_threshold_needs_no_more_digits() -> None:
     verdict = made.beyond()
     verdict.p_fake = 0.9365

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from facetell.scanning.verdict import told_apart
-from facetell.types import Label, Sample, Verdict
+from facetell.types import Label, Sample, TrackScore, Verdict
 from facetell.video.plans import DEFAULT_PLAN
 
+_LEAST = 1e-8  # the smallest share, and remainder, that is said as a number
 _JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
 
 MEANING = {
@@ -78,12 +80,24 @@ def about(share: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, as short as it can be said.
+    """A share as a percentage, as short as it can be said, never as none or all where it lies between.
 
-    >>> percent(0.01), percent(0.125), percent(0.0005)
-    ('1%', '12.5%', '0.05%')
+    >>> percent(0.01), percent(0.125), percent(0.0005), percent(1.0)
+    ('1%', '12.5%', '0.05%', '100%')
+    >>> percent(0.99999), percent(1e-7), percent(1e-12), percent(1 - 1e-12)
+    ('99.999%', '0.00001%', '<0.000001%', '>99.999999%')
     """
-    return f"{100 * share:.3g}%"
+    if 0 < share < _LEAST:
+        return f"<{_positional(100 * _LEAST)}%"
+    if 1 - _LEAST < share < 1:
+        return f">{_positional(100 * (1 - _LEAST), 8)}%"
+    digits = next((digits for digits in range(3, 9) if _positional(100 * share, digits) != "100"), 3)
+    return f"{_positional(100 * share, digits)}%"
+
+
+def _positional(number: float, digits: int = 3) -> str:
+    """A number with so many significant digits and no exponent."""
+    return f"{Decimal(f'{number:.{digits}g}'):f}"
 
 
 def clock(time_s: float) -> str:
@@ -97,6 +111,23 @@ def clock(time_s: float) -> str:
     hours, minutes = divmod(minutes, 60)
     seconds = f"{rest / 10:04.1f}"
     return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
+
+
+def moments(track: TrackScore, verdict: Verdict) -> list[str]:
+    """When a person was first and last seen; one moment where both are said alike, none in a still.
+
+    >>> person = TrackScore(1, Label.REAL, 0.0, 2.5, 0.1, -2.2, True, [])
+    >>> moments(person, Verdict("a.mp4", Label.REAL))
+    ['0:00.0', '0:02.5']
+    """
+    if is_still(verdict):
+        return []
+    return list(dict.fromkeys((clock(track.start_s), clock(track.end_s))))
+
+
+def is_still(verdict: Verdict) -> bool:
+    """Whether the file is known to be a single picture, in which times mean nothing."""
+    return verdict.video is not None and verdict.video.is_still
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
