@@ -13,6 +13,7 @@ from PIL import Image
 
 from facetell.detectors.card import DetectorCard, Threshold
 from facetell.faces.align import Geometry
+from facetell.report.heat import worth
 from facetell.report.html import Page, page
 from facetell.report.text import percent
 from facetell.types import Label, Verdict
@@ -140,6 +141,28 @@ def test_page_says_whether_the_heat_map_was_measured(metrics: dict, words: str) 
     hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics=metrics)
     assert words in flat(Document(page([made.fake()], hot)).text)
     assert "heat map is right" not in flat(Document(page([made.fake()], card())).text)
+
+
+def test_page_says_how_often_the_heat_map_is_right() -> None:
+    shares = {"region_named": 0.106, "region_right": 0.965, "auc": 0.882, "fixed_map": 0.869}
+    figures = {"pairs": {"n": 9, **{name: {"value": value, "ci95": None} for name, value in shares.items()}}}
+    hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics={"heatmap": figures})
+    said = flat(Document(page([made.fake()], hot)).text)
+    assert "named a part of the face in 10.6% of cases; 96.5% of those parts were altered." in said
+    assert "same face in 88.2% of cases; with one fixed map for every face, in 86.9%." in said
+
+
+@pytest.mark.parametrize("figures", [{}, 3, [], {"pairs": None}, {"pairs": {"auc": 0.9, "fixed_map": {"value": "x"}}}])
+def test_figures_of_a_heat_map_may_be_anything(figures: object) -> None:
+    hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics={"heatmap": figures})
+    assert worth(hot) == 'How often its heat map is right has been measured: see "heatmap" among its figures.'
+
+
+def test_what_is_folded_away_is_printed() -> None:
+    document = Document(page([made.fake()], card()))
+    assert document.all("details")
+    assert not re.search(r"details\s*\{[^}]*display: none", document.inline["style"])
+    assert "beforeprint" in document.inline["script"]
 
 
 def test_page_says_what_matters() -> None:
