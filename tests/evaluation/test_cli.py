@@ -179,7 +179,9 @@ def test_mistakes_are_shown(folder: Path) -> None:
     rows.to_csv(folder / "swapped.csv", index=False)
     out = folder / "swapped.html"
     assert call("--data", folder / "swapped.csv", "--detector", folder / "tiny.onnx", "-o", out).exit_code == 0
-    assert out.read_text().count("data:image/jpeg;base64,") == 12
+    text = out.read_text()
+    assert text.count("data:image/jpeg;base64,") == 12
+    assert len(re.findall(r'<img alt="Face in [^"]+/(real|fake)-\d_\d\.png"', text)) == 12
 
 
 @pytest.mark.parametrize(
