@@ -102,7 +102,7 @@ class FaceQuality:
     pitch_deg: float
     roll_deg: float
     brightness: float  # mean luma of the face, 0…1
-    weight: float = 1.0  # 0…1, how much the face counts within its track
+    weight: float = 1.0  # 0…1, how good the face is; with a card that weighs by quality, its weight in its track
     problems: tuple[str, ...] = ()
 
 
@@ -147,8 +147,8 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float
-    quality: float  # the face's weight in its track, 0…1
+    logit: float  # raw; in a video it holds what the face's flicker adds, `parts["flicker"]`, where the card says so
+    quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()
     heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over the crop: where the face was altered
@@ -170,6 +170,7 @@ class TrackScore:
     counts: bool  # has enough usable faces to decide the video's verdict
     scores: list[FaceScore]
     region: str | None = None  # where the heat map is strongest: "mouth", "eyes", "outline", …
+    doubt: str | None = None  # why the score means nothing known: beyond what the detector was calibrated on
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +222,12 @@ class Verdict:
     label: Label
     sha256: str | None = None
     p_fake: float | None = None
-    threshold: float | None = None  # P(fake) at and above which a video is called FAKE
+    threshold: float | None = None  # P(fake) from which on a person who counts and has no `doubt` makes it FAKE
     false_positive_rate: float | None = None  # of real videos called FAKE at that threshold
     provisional: bool = False  # the threshold was read off few or unrepresentative real faces
     prior: float = 0.5  # the share of fakes that P(fake) assumes
     reasons: tuple[str, ...] = ()
+    doubt: str | None = None  # that of the person whom it rests on: then `p_fake` is not held against the threshold
     sample: Sample | None = None  # None: not known
     coverage: Coverage = field(default_factory=Coverage)
     tracks: list[TrackScore] = field(default_factory=list)

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -571,6 +572,27 @@ class TestProcess:
     def test_a_document_for_closed_output_is_refused(self, fake: str, photo: str) -> None:
         code, _, said = self.shell(f"facetell scan {photo} --detector {fake} --json - >&-")
         assert (code, said) == (2, "facetell: Standard output is closed. Give the path of a file to write.\n")
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals")
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_a_run_that_is_stopped_ends_as_the_readme_says(
+        self, fake: str, photo: str, sent: signal.Signals, code: int
+    ) -> None:
+        heard = (
+            "import signal\n"  # what runs the tests, such as nohup, may have them ignored
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+            "from facetell.cli import main\n"
+            "main()"
+        )
+        command = [sys.executable, "-c", heard, "scan", *[photo] * 500, "--detector", fake, "-q"]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as run:
+            assert run.stdout is not None
+            assert run.stdout.readline()
+            run.send_signal(sent)
+            run.communicate()
+        assert (run.returncode if run.returncode > 0 else 128 - run.returncode) == code  # as a shell says it
 
     @pytest.mark.parametrize("error", ["KeyError", "EOFError", "BrokenPipeError", "MemoryError"])
     def test_a_breakdown_is_a_traceback_and_exit_2(self, error: str) -> None:

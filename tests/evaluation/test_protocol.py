@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -160,9 +161,29 @@ def test_items_inside_a_tar_score_as_they_do_outside(
 
 def test_a_submission_tells_files_of_one_name_apart(scored: Scored) -> None:
     twice = replace(
-        scored, videos=scored.videos.assign(path=["real/a.mp4", "fake/a.mp4"] * (len(scored.videos) // 2), member="")
+        scored, items=scored.items.assign(path=["real/a.mp4", "fake/a.mp4"] * (len(scored.items) // 2), member="")
     )
     assert set(submission_table(twice).filename) == {"real/a.mp4", "fake/a.mp4"}
+
+
+def test_a_submission_has_every_still_that_was_scored_with_its_videos_score(scored: Scored) -> None:
+    table = submission_table(scored).set_index("filename").label
+    faceless = Path(scored.items.path[0]).name  # a still of a video of which other stills are scored
+    assert set(table.index) == {Path(path).name for path in scored.items.path} - {faceless}
+    for key, row in scored.videos.iterrows():
+        stills = scored.items[(scored.items.key == key) & (scored.items.reason == "")]
+        assert table[[Path(path).name for path in stills.path]].tolist() == [row.p_fake] * len(stills)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names that are no text")
+def test_a_source_of_which_every_file_was_left_out_says_why(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    path = os.fsdecode(os.fsencode(tmp_path / "real") + b"/\xe9.jpg")
+    media.write_picture(tmp_path / "a.jpg", media.astronaut()).rename(path)
+    with pytest.raises(
+        DataError, match=r"Nothing of .*real is left\. Left out, as their names are not in UTF-8.*1 file"
+    ):
+        find([tmp_path / "real"], Options(label=0))
 
 
 def test_threads_change_nothing(manifest: pd.DataFrame, scored: Scored, scanner: Scanner) -> None:

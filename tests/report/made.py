@@ -33,7 +33,8 @@ def face(
         heatmap = np.zeros((7, 7), np.float32)
         heatmap[4:6, 2:5] = p_fake
     logit = float(np.log(p_fake / (1 - p_fake)))
-    return FaceScore(time_s, box, p_fake, logit, 0.0 if problems else 0.9, not problems, tuple(problems), heatmap, crop)
+    quality, parts = 0.0 if problems else 0.9, {"flicker": 0.5}
+    return FaceScore(time_s, box, p_fake, logit, quality, not problems, tuple(problems), heatmap, crop, parts)
 
 
 def track(
@@ -96,6 +97,27 @@ def inconclusive(path: str = "dim.mov") -> Verdict:
         reasons=("Every face failed a quality gate: 3 too dark.",),
         coverage=Coverage(3, 3, 3, 3, {"too dark": 3}),
         tracks=[track(1, Label.INCONCLUSIVE, scores)],
+        detector=DetectorInfo("own", "0.3", "12" * 32, False),
+    )
+
+
+def beyond(path: str = "small.png") -> Verdict:
+    """A still whose face is too small for a detector that scores it above the threshold."""
+    doubt = "The face is 58 pixels high; the detector was calibrated on faces from 66 up."
+    person = track(1, Label.INCONCLUSIVE, [face(0.0, 0.951)])
+    person.doubt = doubt
+    return Verdict(
+        path,
+        Label.INCONCLUSIVE,
+        sha256="56" * 32,
+        p_fake=0.951,
+        threshold=0.9386,
+        false_positive_rate=0.01,
+        reasons=(f"Person 1 scores 0.95, which cannot decide. {doubt}",),
+        doubt=doubt,
+        coverage=Coverage(1, 1, 1),
+        tracks=[person],
+        video=VideoInfo("png", "png", 224, 224, None, None, 1, is_still=True),
         detector=DetectorInfo("own", "0.3", "12" * 32, False),
     )
 

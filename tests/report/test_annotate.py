@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from facetell.errors import FileMissingError, NotVideoError, OutputError, UsageError
-from facetell.report.annotate import COMMENT, TONES, _Painter, annotate
+from facetell.report.annotate import COMMENT, TONES, _Painter, _tag, annotate
 from facetell.types import FaceScore, Label, Verdict
 from tests import media
 from tests.report import made
@@ -266,6 +267,33 @@ def test_a_heat_map_that_reaches_beyond_the_picture() -> None:
         assert score.heat_to_frame is not None
         score.heat_to_frame[:, 2] += (5000, 5000)
     assert (marked(Label.FAKE, scores)[60 + 105, 40 + 45] == 128).all()
+
+
+def times_whole(image: np.ndarray, text: str, tone: tuple[int, int, int] = RED) -> int:
+    """In how many places of a picture this tag stands with nothing over it."""
+    tag = _tag(text, tone, 11)
+    height, width = tag.shape[:2]
+    alike = np.argwhere(cv2.matchTemplate(image, tag, cv2.TM_SQDIFF_NORMED) < 0.001).tolist()
+    return sum((image[y : y + height, x : x + width] == tag).all() for y, x in alike)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(4.0, 16.0, 90.0, 120.0)],  # where the caption stands
+        [(90.0, 80.0, 90.0, 110.0), (100.0, 84.0, 90.0, 104.0)],
+        [(0.0, 0.0, 320.0, 240.0)],
+    ],
+)
+def test_no_tag_covers_the_caption_or_another_tag(boxes: list[tuple[float, float, float, float]]) -> None:
+    people = [
+        made.track(number, Label.FAKE, [made.face(time, 0.9, box=box) for time in (0.0, 1.0)])
+        for number, box in enumerate(boxes, start=1)
+    ]
+    image = _Painter(Verdict("a.mp4", Label.FAKE, p_fake=0.9, tracks=people)).paint(grey(1)[0], 0.0)
+    assert times_whole(image, "facetell: FAKE p=0.90") == 1
+    assert [times_whole(image, f"Person {person.id}  FAKE 0.90") for person in people] == [1] * len(people)
+    assert times_whole(image, "now 0.90") == len(people)
 
 
 def test_the_tag_names_the_part_of_a_suspected_face() -> None:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from facetell.detectors.card import DetectorCard, Threshold
 from facetell.faces.align import Geometry
+from facetell.report.heat import worth
 from facetell.report.html import Page, page
+from facetell.report.text import percent
 from facetell.types import Label, Verdict
 from tests.report import made
 
@@ -141,6 +143,28 @@ def test_page_says_whether_the_heat_map_was_measured(metrics: dict, words: str) 
     assert "heat map is right" not in flat(Document(page([made.fake()], card())).text)
 
 
+def test_page_says_how_often_the_heat_map_is_right() -> None:
+    shares = {"region_named": 0.106, "region_right": 0.965, "auc": 0.882, "fixed_map": 0.869}
+    figures = {"pairs": {"n": 9, **{name: {"value": value, "ci95": None} for name, value in shares.items()}}}
+    hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics={"heatmap": figures})
+    said = flat(Document(page([made.fake()], hot)).text)
+    assert "named a part of the face in 10.6% of cases; 96.5% of those parts were altered." in said
+    assert "same face in 88.2% of cases; with one fixed map for every face, in 86.9%." in said
+
+
+@pytest.mark.parametrize("figures", [{}, 3, [], {"pairs": None}, {"pairs": {"auc": 0.9, "fixed_map": {"value": "x"}}}])
+def test_figures_of_a_heat_map_may_be_anything(figures: object) -> None:
+    hot = replace(card(), outputs={"logit": "logit", "heatmap": "heatmap"}, metrics={"heatmap": figures})
+    assert worth(hot) == 'How often its heat map is right has been measured: see "heatmap" among its figures.'
+
+
+def test_what_is_folded_away_is_printed() -> None:
+    document = Document(page([made.fake()], card()))
+    assert document.all("details")
+    assert not re.search(r"details\s*\{[^}]*display: none", document.inline["style"])
+    assert "beforeprint" in document.inline["script"]
+
+
 def test_page_says_what_matters() -> None:
     said = flat(Document(page([made.fake()], card())).text)
     for part in (
@@ -169,6 +193,33 @@ def test_page_says_what_matters() -> None:
         assert part in said, part
 
 
+def test_a_still_has_no_times() -> None:
+    still = made.beyond()
+    still.label = still.tracks[0].label = Label.FAKE
+    still.doubt = still.tracks[0].doubt = None
+    still.tracks[0].scores = [made.face(0.0, 0.951, pictures=True)]
+    text = page([still])
+    said = flat(Document(text).text)
+    assert "The verdict rests on person 1." in said
+    assert "P(fake) Quality Quality gates 0.95 0.90 passed" in said
+    assert "0:00" not in said
+    assert 'alt="Face of person 1"' in text
+
+
+def test_a_person_seen_for_less_than_a_tenth_of_a_second_was_seen_at_a_moment() -> None:
+    verdict = made.fake()
+    verdict.tracks[0].end_s = 0.04
+    assert "The verdict rests on person 1, seen at 0:00.0." in flat(Document(page([verdict])).text)
+
+
+def test_a_faces_quality_is_not_said_to_be_its_weight() -> None:
+    said = flat(Document(page([made.fake()])).text)
+    assert "Time P(fake) Quality Quality gates 0:00.0 0.90 0.90 passed" in said
+    assert "Weight" not in said
+    assert "All 20 scores of person 1" in said
+    assert "The score of person 1" in flat(Document(page([made.beyond()])).text)
+
+
 def test_the_verdict_rests_on_a_person_who_is_called_fake() -> None:
     verdict = made.fake()
     unsure = replace(verdict.tracks[0], id=3, label=Label.INCONCLUSIVE, p_fake=0.99)  # such as one beyond the scope
@@ -182,6 +233,18 @@ def test_of_faces_that_do_not_count_no_share_is_claimed() -> None:
     said = flat(Document(page([replace(verdict, label=Label.INCONCLUSIVE, tracks=unseen)], card())).text)
     assert "Nobody in this file was seen well enough to say anything." in said
     assert "Of all videos with this score" not in said
+    assert "is called FAKE" not in said
+    assert "threshold 0.81" not in said
+
+
+def test_a_score_beyond_the_scope_is_held_against_no_threshold() -> None:
+    text = page([made.beyond()])
+    said = flat(Document(text).text)
+    assert "Inconclusive The score lies beyond what the detector was calibrated on and means nothing known." in said
+    assert "The face is 58 pixels high; the detector was calibrated on faces from 66 up." in said
+    for claim in ("0.94", "Threshold", "is called FAKE", "would be fake", "Of all videos"):
+        assert claim not in said, claim
+    assert "the threshold is" not in text
 
 
 @pytest.mark.parametrize(
@@ -191,6 +254,16 @@ def test_no_share_is_certain(p_fake: float, share: str, if_rare: str) -> None:
     said = flat(Document(page([replace(made.fake(), p_fake=p_fake)])).text)
     assert f"Of all videos with this score, {share} would be fake" in said
     assert f"Were only 1% of them fake, it would be {if_rare}." in said
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"), [(0.99999, "99.999%"), (1e-7, "0.00001%"), (1e-12, "<0.000001%"), (1 - 1e-12, ">99.999999%")]
+)
+def test_a_prior_is_never_said_as_none_or_all(prior: float, said: str) -> None:
+    verdict = replace(made.fake(), prior=prior)
+    assert f"if {said} of all videos were" in flat(Document(page([verdict])).text)
+    assert percent(0.0) == "0%"
+    assert percent(1.0) == "100%"
 
 
 def test_a_page_that_grows_is_the_same_and_needs_no_pictures_later() -> None:

@@ -55,7 +55,7 @@ def test_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("verdict", made.everything(), ids=lambda verdict: str(verdict.label))
+@pytest.mark.parametrize("verdict", [*made.everything(), made.beyond()], ids=lambda verdict: str(verdict.label))
 def test_every_verdict_fits_the_schema_and_every_key_is_described(verdict: Verdict) -> None:
     document = strict(dump([verdict]))
     jsonschema.Draft202012Validator(closed(SCHEMA)).validate(document)
@@ -82,6 +82,16 @@ def test_paths_survive_exactly_and_in_order() -> None:
     assert not any(ord(sign) < 32 for sign in text.replace("\n", ""))
 
 
+def test_why_a_score_means_nothing_known_is_told_and_read_back() -> None:
+    document = strict(dump([made.beyond(), made.fake()]))
+    beyond, fake = document["verdicts"]
+    assert beyond["doubt"] == beyond["tracks"][0]["doubt"] == made.beyond().doubt
+    assert fake["doubt"] is fake["tracks"][0]["doubt"] is None
+    assert [verdict_from_dict(one).doubt for one in (beyond, fake)] == [made.beyond().doubt, None]
+    del fake["doubt"], fake["tracks"][0]["doubt"]  # as in documents from before
+    assert verdict_from_dict(fake).tracks[0].doubt is None
+
+
 def test_numbers_that_json_lacks_are_null() -> None:
     verdict = made.fake()
     verdict.tracks[0].logit = float("inf")
@@ -98,6 +108,15 @@ def test_numbers_keep_their_value() -> None:
     assert written["tracks"][0]["scores"][3]["p_fake"] == verdict.tracks[0].scores[3].p_fake
     assert written["tracks"][0]["scores"][3]["box"] == [66, 40, 90, 110]
     assert written["video"]["frame_rate"] == pytest.approx(29.97, abs=0.001)
+
+
+def test_what_flicker_added_to_a_logit_can_be_taken_off_again() -> None:
+    verdict = made.fake()
+    verdict.tracks[0].scores[0].parts = {"blend": 2.5, "flicker": -0.75, "odd": float("inf")}
+    document = strict(dump([verdict]))
+    jsonschema.validate(document, SCHEMA)
+    score = document["verdicts"][0]["tracks"][0]["scores"][0]
+    assert score["parts"] == {"blend": 2.5, "flicker": -0.75, "odd": None}
 
 
 def test_a_verdict_that_was_read_back_is_written_as_before() -> None:

@@ -49,6 +49,32 @@ def test_a_score_just_below_the_threshold_does_not_look_like_it() -> None:
         assert "0.942" in text
 
 
+@pytest.mark.parametrize("nobody_counts", [False, True])
+def test_a_score_that_means_nothing_known_is_held_against_no_threshold(nobody_counts: bool) -> None:
+    verdict = made.beyond()
+    if nobody_counts:
+        verdict.doubt, verdict.tracks[0].counts = None, False
+    text = shown([block(verdict)])
+    assert "INCONCLUSIVE  P(fake) 0.95   a score that means nothing known" in text
+    assert "called FAKE" not in text
+    assert ("score means nothing known" in text) is not nobody_counts
+
+
+def test_a_still_has_no_times_and_a_moment_is_said_once() -> None:
+    assert "0:0" not in shown([block(made.beyond())])
+    verdict = made.fake()
+    verdict.tracks[0].end_s = 0.04
+    text = shown([block(verdict)])
+    assert "0.94  0:00.0 " in text
+    assert "0:00.0–0:00.0" not in text
+
+
+def test_a_score_held_against_no_threshold_needs_no_more_digits() -> None:
+    verdict = made.beyond()
+    verdict.p_fake = 0.9365
+    assert "P(fake) 0.94   a score" in shown([block(verdict)])
+
+
 def test_block_gives_reasons_errors_and_strangers_detectors() -> None:
     text = shown([block(made.inconclusive()), block(made.error()), block(made.no_face())])
     assert "Every face failed a quality gate: 3 too dark." in text

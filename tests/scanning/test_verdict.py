@@ -92,6 +92,9 @@ class TestScope:
         assert judgement.label is judgement.tracks[0].label is Label.INCONCLUSIVE
         assert judgement.p_fake == sigmoid(logit)
         assert complaint in judgement.reasons[0]
+        assert judgement.doubt is not None
+        assert judgement.doubt == judgement.tracks[0].doubt
+        assert complaint in judgement.doubt
 
     @pytest.mark.parametrize(
         ("scope", "bits_per_pixel"),
@@ -106,6 +109,7 @@ class TestScope:
     def test_within_it_nothing_changes(self, scope: Scope | None, bits_per_pixel: float | None) -> None:
         assert judge([self.person(9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.FAKE
         assert judge([self.person(-9.0)], 20, self.rule(scope), bits_per_pixel).label is Label.REAL
+        assert judge([self.person(9.0)], 20, self.rule(scope), bits_per_pixel).doubt is None
 
     def test_one_view_alone_has_to_be_surer(self) -> None:
         margin = self.rule(Scope(10.0, None, VIEWS, 1.5, views_margin=2.0))  # without it, FAKE begins at 3
@@ -125,6 +129,8 @@ class TestScope:
         assert judge([small, person(2, *[9.0] * 5)], 20, self.rule(Scope(40.0))).label is Label.FAKE
         fake = judge([small, person(2, *[9.0] * 5)], 20, self.rule(Scope(40.0)))
         assert fake.reasons[0].startswith("Person 2, the most suspicious of those who can be judged, scores 0.9999;")
+        assert [track.doubt is None for track in fake.tracks] == [False, True]
+        assert fake.doubt is None, "the verdict rests on person 2"
         judgement = judge([small, person(2, *[-9.0] * 5)], 20, self.rule(Scope(40.0)))
         assert judgement.label is Label.INCONCLUSIVE
         assert judgement.reasons[0].startswith("Person 1, the most suspicious of 2,")

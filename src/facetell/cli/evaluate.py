@@ -22,7 +22,8 @@ def evaluate(
     ] = None,
     json: JsonOption = None,
     submission: Annotated[
-        str | None, typer.Option(metavar="FILE.csv", help="Write filename,label; the label is P(fake).")
+        str | None,
+        typer.Option(metavar="FILE.csv", help="Write filename,label for each scored file; the label is P(fake)."),
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Compare with this detector on the same items.")

@@ -79,7 +79,7 @@ def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> str:
             x, (low, high) = scores[inside].mean(), shown["ci95"]
             axes.plot([x, x], [low, high], color=FAKE_COLOUR, linewidth=1.2)
             axes.plot(x, shown["value"], "o", color=FAKE_COLOUR, markersize=4)
-            axes.annotate(str(n), (x, high), fontsize=7, ha="center", va="bottom", color=OTHER_COLOUR)
+            axes.annotate(str(n), (x, high), fontsize=9, ha="center", va="bottom")  # the page colours it
     axes.set(xlim=(0, 1), ylim=(0, 1.05), aspect="equal")
     return _svg(figure)
 

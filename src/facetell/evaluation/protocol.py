@@ -170,13 +170,14 @@ def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) ->
 def submission_table(scored: Scored) -> pd.DataFrame:
     """Columns `filename` and `label`, which is P(fake), as in the DFDC challenge; unscored files are left out.
 
-    A file is known by its name alone, or by its whole path where two have one name.
+    A still of a video has that video's P(fake). A file is known by its name alone, or by its whole path where two have
+    one name.
     """
-    files = scored.videos.member.where(scored.videos.member != "", scored.videos.path)
+    items = scored.items[scored.items.reason == ""]
+    files = items.member.where(items.member != "", items.path)
     names = files.map(lambda file: Path(str(file)).name)
-    return pd.DataFrame(
-        {"filename": (names if names.is_unique else files).to_numpy(), "label": scored.videos.p_fake.to_numpy()}
-    )
+    labels = items.key.map(scored.videos.p_fake)
+    return pd.DataFrame({"filename": (names if names.is_unique else files).to_numpy(), "label": labels.to_numpy()})
 
 
 def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:

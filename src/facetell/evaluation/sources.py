@@ -165,8 +165,10 @@ def _listed(source: Path, options: Options, layout: str | None) -> Found:
         if _is_manifest(source) or cached.is_file():
             return Found(read_manifest(cached if source.is_dir() else source), notes=_unused(source, options))
     listing = read(source, options, layout)
+    gone = listing.missing
+    if not listing.items and not gone:
+        raise DataError(f"Nothing of {source} is left. {' '.join(listing.notes)}", "Rename its files.")
     if not listing.items:
-        gone = listing.missing
         raise DataError(
             f"None of the {len(gone)} files that {source} lists is there; the first is {gone[0]}.",
             "Is the list from another machine? Correct its paths.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from facetell.video import ReaderPool, shared_readers
 from facetell.video.sound import Samples, SoundWriter
 
 T = TypeVar("T", float, np.ndarray)
+Corners = tuple[tuple[int, int], tuple[int, int]]  # of a box: (left, top), (right, bottom)
 COMMENT = "annotated by facetell"
 VIDEO = ".mp4"
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -106,6 +107,8 @@ class _Painter:
         height, width = image.shape[:2]
         letters = max(11, round(min(height, width) / 40))
         line = max(2, round(min(height, width) / 300))
+        names: list[tuple[np.ndarray, Corners]] = []
+        moments: list[tuple[np.ndarray, Corners]] = []
         for track, before, after, share in self.faces(time_s):
             if track.label in SUSPECTED:
                 _lay_heat(image, before, after, share)
@@ -116,11 +119,16 @@ class _Painter:
             cv2.rectangle(image, *corners, (255, 255, 255), line + 2, cv2.LINE_AA)
             cv2.rectangle(image, *corners, tone, line, cv2.LINE_AA)
             where = f", strongest at the {plain(track.region)}" if track.region and track.label in SUSPECTED else ""
-            name = _tag(f"Person {track.id}  {track.label} {probability(track.p_fake)}{where}", tone, letters)
-            _stamp(image, name, corners[0][0], corners[0][1] - name.shape[0])
+            name = f"Person {track.id}  {track.label} {probability(track.p_fake)}{where}"
+            names.append((_tag(name, tone, letters), corners))
             if len(track.scores) > 1:
-                _stamp(image, _tag(f"now {probability(score.p_fake)}", tone, letters), corners[0][0], corners[1][1])
-        _stamp(image, _tag(self.caption, self.tone, letters), letters // 2, letters // 2)
+                moments.append((_tag(f"now {probability(score.p_fake)}", tone, letters), corners))
+        tags = _Tags(image)
+        tags.put(_tag(self.caption, self.tone, letters), [(letters // 2, letters // 2)])
+        for tag, corners in names:
+            tags.put(tag, _around(tag, corners))
+        for tag, corners in moments:
+            tags.put(tag, _around(tag, corners, below=True))
         return image
 
 
@@ -163,12 +171,41 @@ def _tag(text: str, tone: tuple[int, int, int], letters: int) -> np.ndarray:
     return np.asarray(tag)
 
 
-def _stamp(image: np.ndarray, tag: np.ndarray, x: int, y: int) -> None:
-    """Put a tag into the picture at (x, y), moved as far as it takes to be seen whole."""
-    height, width = min(tag.shape[0], image.shape[0]), min(tag.shape[1], image.shape[1])
-    y = min(max(y, 0), image.shape[0] - height)
-    x = min(max(x, 0), image.shape[1] - width)
-    image[y : y + height, x : x + width] = tag[:height, :width]
+def _around(tag: np.ndarray, corners: Corners, below: bool = False) -> list[tuple[int, int]]:
+    """Where a tag may stand at a box, (x, y), best first: above it, or else `below`, then within it; at its left side,
+    then at its right one.
+    """
+    (left, top), (right, bottom) = corners
+    height, width = tag.shape[:2]
+    rows = [bottom, top - height, bottom - height, top] if below else [top - height, bottom, top, bottom - height]
+    return [(x, y) for x in (left, right - width) for y in rows]
+
+
+class _Tags:
+    """Puts tags into a picture so that none covers another, where there is room."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._image = image
+        self._taken: list[tuple[int, int, int, int]] = []  # left, top, right, bottom
+
+    def put(self, tag: np.ndarray, places: Sequence[tuple[int, int]]) -> None:
+        """At the first of these places (x, y) that is free, or else the first; moved as far as it takes to be whole."""
+        height, width = (min(one, whole) for one, whole in zip(tag.shape[:2], self._image.shape[:2], strict=True))
+        areas = []
+        for x, y in places:
+            left = min(max(x, 0), self._image.shape[1] - width)
+            top = min(max(y, 0), self._image.shape[0] - height)
+            areas.append((left, top, left + width, top + height))
+        area = next(filter(self._is_free, areas), areas[0])
+        self._taken.append(area)
+        left, top, right, bottom = area
+        self._image[top:bottom, left:right] = tag[:height, :width]
+
+    def _is_free(self, area: tuple[int, int, int, int]) -> bool:
+        left, top, right, bottom = area
+        return all(
+            right <= taken[0] or taken[2] <= left or bottom <= taken[1] or taken[3] <= top for taken in self._taken
+        )
 
 
 # Writing ------------------------------------------------------------------------------------------------------------

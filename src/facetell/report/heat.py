@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from facetell.report.text import percent
 
 if TYPE_CHECKING:
     from facetell.detectors import DetectorCard
@@ -28,9 +31,31 @@ def glow(strength: np.ndarray) -> np.ndarray:
 
 
 def worth(card: DetectorCard) -> str:
-    """One sentence on how far the detector's heat map can be trusted; empty if it has none."""
+    """How far the detector's heat map can be trusted, in plain words; empty if it has none."""
     if card.heatmap is None:
         return ""
     if MEASURED not in card.metrics:
         return "How often its heat map is right has not been measured."
-    return f'How often its heat map is right has been measured: see "{MEASURED}" among its figures.'
+    named, right, own, fixed = (
+        _share(card.metrics[MEASURED], "pairs", name, "value")
+        for name in ("region_named", "region_right", "auc", "fixed_map")
+    )
+    said = []
+    if named is not None and right is not None:
+        said.append(
+            f"On fakes held beside their originals it named a part of the face in {percent(named)} of cases; "
+            f"{percent(right)} of those parts were altered."
+        )
+    if own is not None and fixed is not None:
+        said.append(
+            f"An altered pixel was hotter than an untouched one of the same face in {percent(own)} of cases; with one "
+            f"fixed map for every face, in {percent(fixed)}."
+        )
+    return " ".join(said) or f'How often its heat map is right has been measured: see "{MEASURED}" among its figures.'
+
+
+def _share(measured: object, *keys: str) -> float | None:
+    """The share under these keys of a card's figures, which are any JSON; None if there is none."""
+    for key in keys:
+        measured = measured.get(key) if isinstance(measured, Mapping) else None
+    return measured if isinstance(measured, float) and 0 <= measured <= 1 else None

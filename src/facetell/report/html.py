@@ -23,15 +23,17 @@ from facetell.report.heat import glow, worth
 from facetell.report.text import (
     MEANING,
     SUSPECTED,
-    UNUSABLE,
     about,
     clock,
     count,
+    is_still,
+    moments,
     percent,
     plain,
     probability,
     sampling,
     score_and_threshold,
+    unfounded,
     unprotected,
 )
 from facetell.report.timing import longest_gap, runs
@@ -143,10 +145,11 @@ def _hash(text: str) -> str:
 def _view(verdict: Verdict, key: str) -> dict[str, Any]:
     """What the template shows of one verdict; `key` begins the ids of its pictures."""
     scored = verdict.p_fake is not None
+    held = verdict.threshold is not None and not unfounded(verdict)
     p_fake, threshold = score_and_threshold(verdict)
     end_s = _end(verdict)
     gap = longest_gap(verdict.tracks)
-    people = [_person(track, f"{key}-{number}", end_s, gap) for number, track in enumerate(verdict.tracks)]
+    people = [_person(verdict, track, f"{key}-{number}", end_s, gap) for number, track in enumerate(verdict.tracks)]
     if scored:
         people.sort(key=lambda person: (person["counts"], person["rank"]), reverse=True)
     return {
@@ -158,9 +161,10 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
         "reasons": verdict.reasons,
         "error": verdict.error,
         "scored": scored,
+        "still": is_still(verdict),
         "p_fake": p_fake,
         "score_x": _x(verdict.p_fake or 0.0, 1.0),
-        "threshold": "" if verdict.threshold is None else threshold,
+        "threshold": threshold if held else "",
         "threshold_x": _x(verdict.threshold or 0.0, 1.0),
         "threshold_y": _y(verdict.threshold or 0.0),
         "threshold_anchor": _anchor(_x(verdict.threshold or 0.0, 1.0)),
@@ -184,22 +188,21 @@ def _view(verdict: Verdict, key: str) -> dict[str, Any]:
 
 
 def _lead(verdict: Verdict) -> str:
-    text = MEANING[verdict.label] if _counts(verdict) else UNUSABLE
+    text = unfounded(verdict) or MEANING[verdict.label]
     grounds = [track for track in verdict.tracks if track.counts and track.label is Label.FAKE]
     if grounds:
         worst = max(grounds, key=lambda track: track.p_fake)
-        text += f" The verdict rests on person {worst.id}, seen from {clock(worst.start_s)} to {clock(worst.end_s)}."
+        when = moments(worst, verdict)
+        seen = ("", ", seen at {}", ", seen from {} to {}")[len(when)].format(*when)
+        text += f" The verdict rests on person {worst.id}{seen}."
     return text
 
 
-def _counts(verdict: Verdict) -> bool:
-    """Whether anybody was seen well enough to decide, or there was nobody."""
-    return not verdict.tracks or any(track.counts for track in verdict.tracks)
-
-
 def _meaning(verdict: Verdict) -> str:
-    if verdict.p_fake is None or not _counts(verdict):
+    if verdict.p_fake is None:
         return ""
+    if unfounded(verdict):
+        return "Here it means nothing known: no share of fakes is claimed for it, and no threshold is held against it."
     text = (
         f"Of all videos with this score, {about(verdict.p_fake)} would be fake, if {percent(verdict.prior)} of all "
         "videos were."
@@ -211,6 +214,8 @@ def _meaning(verdict: Verdict) -> str:
 
 
 def _threshold_meaning(verdict: Verdict) -> str:
+    if unfounded(verdict):
+        return ""
     if verdict.threshold is None:
         return "This detector has no threshold for the rate that was asked for, so no video can be called FAKE by it."
     text = "A video is called FAKE at this P(fake) and above."
@@ -341,7 +346,7 @@ def _ticks(end_s: float) -> list[dict[str, Any]]:
     return [{**mark, "anchor": _anchor(mark["x"])} for mark in marks]
 
 
-def _person(track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, Any]:
+def _person(verdict: Verdict, track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, Any]:
     ids = {id(score): f"{key}-{number}" for number, score in enumerate(track.scores)}
     pictured = sorted((score for score in track.scores if score.crop is not None), key=lambda score: -score.p_fake)
     if len(pictured) >= 2 * _FACES:
@@ -349,16 +354,20 @@ def _person(track: TrackScore, key: str, end_s: float, gap: float) -> dict[str, 
     else:
         rows = [("Faces, the most suspicious first", pictured)] if pictured else []
     shown = {id(score) for _, faces in rows for score in faces}
-    once = track.start_s == track.end_s
+    remarks = [
+        " – ".join(moments(track, verdict)),
+        f"strongest at the {track.region}" if track.region and track.label in SUSPECTED else "",
+        "score means nothing known" if track.doubt and track.counts else "",
+        "" if track.counts else "too few usable faces to count",
+    ]
     return {
         "id": track.id,
         "label": track.label,
         "tone": track.label.lower(),
         "rank": track.p_fake,
         "p_fake": probability(track.p_fake),
-        "when": clock(track.start_s) if once else f"{clock(track.start_s)} – {clock(track.end_s)}",
         "counts": track.counts,
-        "region": track.region if track.label in SUSPECTED else None,
+        "remarks": " · ".join(remark for remark in remarks if remark),
         "chart": None if len(track.scores) < 2 else _chart(track, ids, end_s, gap),
         "rows": [{"title": title, "faces": [_face(score, ids[id(score)]) for score in faces]} for title, faces in rows],
         "others": [

@@ -60,6 +60,7 @@ def verdict_to_dict(verdict: Verdict) -> dict:
         "provisional": verdict.provisional,
         "prior": float(verdict.prior),
         "reasons": list(verdict.reasons),
+        "doubt": verdict.doubt,
         "sample": None if verdict.sample is None else _sample(verdict.sample),
         "coverage": _coverage(verdict.coverage),
         "tracks": [_track(track) for track in verdict.tracks],
@@ -150,6 +151,7 @@ def _track(track: TrackScore) -> dict:
         "logit": _finite(track.logit),
         "counts": bool(track.counts),
         "region": track.region,
+        "doubt": track.doubt,
         "scores": [_score(score) for score in track.scores],
     }
 
@@ -160,6 +162,7 @@ def _score(score: FaceScore) -> dict:
         "box": [round(float(value), 2) for value in score.box],
         "p_fake": _finite(score.p_fake),
         "logit": _finite(score.logit),
+        "parts": {name: _finite(logit) for name, logit in score.parts.items()},
         "quality": _finite(score.quality),
         "usable": bool(score.usable),
         "problems": list(score.problems),

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from facetell.report.text import (
     SUSPECTED,
-    clock,
     count,
     coverage,
+    is_still,
+    moments,
     percent,
     plain,
     probability,
@@ -64,7 +65,7 @@ def block(verdict: Verdict) -> RenderableType:
     lines: list[RenderableType] = [_headline(verdict)]
     if verdict.tracks:
         shown = sorted(verdict.tracks, key=lambda track: (track.counts, track.p_fake), reverse=True)[:_MOST_PEOPLE]
-        lines.append(_People(shown))
+        lines.append(_People(verdict, shown))
         if len(verdict.tracks) > len(shown):
             more = count(len(verdict.tracks) - len(shown), "more person", "more people")
             lines.append(Text(f"and {more}; the JSON, CSV and HTML reports have all", style="dim"))
@@ -108,17 +109,23 @@ def _headline(verdict: Verdict) -> Text:
 
 
 class _People:
-    """A table with one row per person; where it is too wide, without their curves, then also without their times."""
+    """A table with one row per person; where it is too wide, without their curves, then also without their times.
 
-    def __init__(self, tracks: Sequence[TrackScore]) -> None:
+    Of a still it has neither.
+    """
+
+    def __init__(self, verdict: Verdict, tracks: Sequence[TrackScore]) -> None:
         self._remarks = [Text(_remark(track), style="dim") for track in tracks]
         self._columns: list[list[Text]] = [
             [Text(f"Person {track.id}") for track in tracks],
             [_label(track.label) for track in tracks],
             [Text(probability(track.p_fake)) for track in tracks],
-            [Text(f"{clock(track.start_s)}–{clock(track.end_s)}") for track in tracks],
-            [_curve(track) for track in tracks],
         ]
+        if not is_still(verdict):
+            self._columns += [
+                [Text("–".join(moments(track, verdict))) for track in tracks],
+                [_curve(track) for track in tracks],
+            ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._table(options.max_width)
@@ -129,7 +136,9 @@ class _People:
     def _table(self, width: int) -> Table:
         widths = [max(cell.cell_len for cell in column) for column in self._columns]
         remark = _LEAST_REMARK if any(self._remarks) else 0
-        fitting = [shown for shown in (5, 4) if sum(widths[:shown]) + 2 * shown + remark <= width]
+        fitting = [
+            shown for shown in range(4, len(self._columns) + 1) if sum(widths[:shown]) + 2 * shown + remark <= width
+        ]
         shown = max(fitting, default=3)
         table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
         for least in widths[:shown]:
@@ -143,6 +152,8 @@ class _People:
 def _remark(track: TrackScore) -> str:
     if not track.counts:
         return "too few usable faces to count"
+    if track.doubt:
+        return "score means nothing known"
     if track.region and track.label in SUSPECTED:
         return f"strongest at the {plain(track.region)}"
     return ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from facetell.scanning.verdict import told_apart
-from facetell.types import Label, Sample, Verdict
+from facetell.types import Label, Sample, TrackScore, Verdict
 from facetell.video.plans import DEFAULT_PLAN
 
+_LEAST = 1e-8  # the smallest share, and remainder, that is said as a number
 _JOINERS = "\u200c\u200d"  # zero-width, part of ordinary Persian and Indic words and of emoji
 
 MEANING = {
@@ -19,6 +21,8 @@ MEANING = {
 }
 
 UNUSABLE = "Nobody in this file was seen well enough to say anything."
+
+BEYOND = "The score lies beyond what the detector was calibrated on and means nothing known."
 
 SUSPECTED = (Label.FAKE, Label.INCONCLUSIVE)  # whose heat map is pointed out
 
@@ -58,7 +62,7 @@ def score_and_threshold(verdict: Verdict) -> tuple[str, str]:
     ('0.938', '0.942')
     """
     said = probability(verdict.p_fake), probability(verdict.threshold)
-    if verdict.p_fake is None or verdict.threshold is None or said[0] != said[1]:
+    if verdict.p_fake is None or verdict.threshold is None or said[0] != said[1] or unfounded(verdict):
         return said
     score, threshold = told_apart(verdict.p_fake, verdict.threshold)
     return score, threshold
@@ -76,12 +80,24 @@ def about(share: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, as short as it can be said.
+    """A share as a percentage, as short as it can be said, never as none or all where it lies between.
 
-    >>> percent(0.01), percent(0.125), percent(0.0005)
-    ('1%', '12.5%', '0.05%')
+    >>> percent(0.01), percent(0.125), percent(0.0005), percent(1.0)
+    ('1%', '12.5%', '0.05%', '100%')
+    >>> percent(0.99999), percent(1e-7), percent(1e-12), percent(1 - 1e-12)
+    ('99.999%', '0.00001%', '<0.000001%', '>99.999999%')
     """
-    return f"{100 * share:.3g}%"
+    if 0 < share < _LEAST:
+        return f"<{_positional(100 * _LEAST)}%"
+    if 1 - _LEAST < share < 1:
+        return f">{_positional(100 * (1 - _LEAST), 8)}%"
+    digits = next((digits for digits in range(3, 9) if _positional(100 * share, digits) != "100"), 3)
+    return f"{_positional(100 * share, digits)}%"
+
+
+def _positional(number: float, digits: int = 3) -> str:
+    """A number with so many significant digits and no exponent."""
+    return f"{Decimal(f'{number:.{digits}g}'):f}"
 
 
 def clock(time_s: float) -> str:
@@ -95,6 +111,23 @@ def clock(time_s: float) -> str:
     hours, minutes = divmod(minutes, 60)
     seconds = f"{rest / 10:04.1f}"
     return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
+
+
+def moments(track: TrackScore, verdict: Verdict) -> list[str]:
+    """When a person was first and last seen; one moment where both are said alike, none in a still.
+
+    >>> person = TrackScore(1, Label.REAL, 0.0, 2.5, 0.1, -2.2, True, [])
+    >>> moments(person, Verdict("a.mp4", Label.REAL))
+    ['0:00.0', '0:02.5']
+    """
+    if is_still(verdict):
+        return []
+    return list(dict.fromkeys((clock(track.start_s), clock(track.end_s))))
+
+
+def is_still(verdict: Verdict) -> bool:
+    """Whether the file is known to be a single picture, in which times mean nothing."""
+    return verdict.video is not None and verdict.video.is_still
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -153,12 +186,27 @@ def unprotected(missing: Sequence[str]) -> str:
     return f"read without {', '.join(map(plain, missing))}, which this system does not offer" if missing else ""
 
 
+def unfounded(verdict: Verdict) -> str:
+    """Why a verdict's score means nothing known, so that no threshold is held against it; else empty.
+
+    >>> unfounded(Verdict("a", Label.INCONCLUSIVE, p_fake=0.95, doubt="The face is 40 pixels high."))
+    'The score lies beyond what the detector was calibrated on and means nothing known. The face is 40 pixels high.'
+    """
+    if verdict.tracks and not any(track.counts for track in verdict.tracks):
+        return UNUSABLE
+    return f"{BEYOND} {verdict.doubt}" if verdict.doubt else ""
+
+
 def threshold(verdict: Verdict) -> str:
-    """What FAKE took, in one sentence; empty where no threshold was used.
+    """What FAKE took, in one sentence, or that the score means nothing known; empty where no threshold was used.
 
     >>> threshold(Verdict("a", Label.REAL, threshold=0.81, false_positive_rate=0.01, provisional=True))
     'called FAKE from 0.81 up, which 1% of real videos reach (provisional)'
+    >>> threshold(Verdict("a", Label.INCONCLUSIVE, p_fake=0.95, threshold=0.81, doubt="The face is 40 pixels high."))
+    'a score that means nothing known'
     """
+    if unfounded(verdict):
+        return "a score that means nothing known"
     if verdict.threshold is None:
         return ""
     text = f"called FAKE from {score_and_threshold(verdict)[1]} up"

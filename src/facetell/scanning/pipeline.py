@@ -194,6 +194,7 @@ class Scanner:
         judgement = judge(people, tally.frames, self.rule, reader.info.bits_per_pixel, lost)
         verdict.p_fake, verdict.threshold = judgement.p_fake, judgement.threshold
         verdict.reasons, verdict.tracks = judgement.reasons, judgement.tracks
+        verdict.doubt = judgement.doubt
         verdict.label = judgement.label
 
     def _assessed(self, frame: Frame, found: Detection) -> Face:

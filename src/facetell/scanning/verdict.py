@@ -170,6 +170,7 @@ class Judgement:
     threshold: float | None
     reasons: tuple[str, ...]
     tracks: list[TrackScore]
+    doubt: str | None = None  # of the person whom it rests on
 
 
 def face_weights(logits: np.ndarray, qualities: np.ndarray, aggregation: Aggregation) -> np.ndarray:
@@ -272,6 +273,7 @@ def judge(
         threshold=None if band is None else rule.p_fake(band.fake_from),
         reasons=(*reasons, *loss),
         tracks=tracks,
+        doubt=most.doubt,
     )
 
 
@@ -327,6 +329,7 @@ def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt:
         counts=counting,
         scores=person.scores,
         region=person.region,
+        doubt=doubt or None,
     )
 
 

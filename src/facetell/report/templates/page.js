@@ -7,6 +7,15 @@ for (const slider of sliders) {
     for (const other of sliders) other.value = slider.value;
   });
 }
+// Print: what is folded away is printed too, and folded again.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  for (const part of opened) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of opened) part.open = false;
+});
 // Charts: the face nearest to the pointer, or the next one by arrow key, with its time, score and picture.
 for (const chart of document.querySelectorAll("[data-chart]")) {
   const plot = chart.querySelector(".plot");
