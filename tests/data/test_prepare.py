@@ -448,3 +448,12 @@ def test_a_transparent_crop_is_stored_as_a_scan_sees_it(tmp_path: Path) -> None:
     media.write_picture(tmp_path / "clear.png", clear)
     prepare(manifest_of([Item(str(tmp_path / "clear.png"), REAL, crop=True)]), tmp_path / "cache", workers=1)
     assert FaceCache.open(tmp_path / "cache").read(0).min() == 255
+
+
+def test_the_codec_of_a_crop_is_that_of_its_bytes(tmp_path: Path) -> None:
+    png = media.write_picture(tmp_path / "a.png", media.person(0)[:64, :64]).read_bytes()
+    for name, data in (("a.jpg", face_jpeg()), ("b.jpeg", face_jpeg(1)), ("c.jpg", png)):
+        (tmp_path / name).write_bytes(data)
+    items = [Item(str(tmp_path / name), REAL, crop=True) for name in ("a.jpg", "b.jpeg", "c.jpg")]
+    prepare(manifest_of(items), tmp_path / "cache", FEW, workers=1)
+    assert FaceCache.open(tmp_path / "cache").items.codec.tolist() == ["jpeg", "jpeg", "png"]
