@@ -544,13 +544,24 @@ def test_a_table_of_videos_keeps_fakes_and_their_originals_together(tmp_path: Pa
     assert [item.frame for item in read(tmp_path / "t.parquet").items] == [-1, -1, 7, 4]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_numbers_as_keys_pair_though_some_rows_lack_them(tmp_path: Path, suffix: str) -> None:
     files(tmp_path, "a.mp4", "b.mp4")
     rows = [{"path": "a.mp4", "label": 0, "video": 1}, {"path": "b.mp4", "label": 1, "video": 2, "original": 1}]
     as_text(tmp_path / "t.jsonl", *(json.dumps(row) for row in rows))
     pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     assert manifest_of(read(tmp_path / f"t.{suffix}").items).group.tolist() == ["1", "1"]
+
+
+def test_keys_that_are_no_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    files(tmp_path, "a.mp4", "1.0")
+    as_text(tmp_path / "t.csv", "path,label,video,group", "a.mp4,0,1.0,1.0", "1.0,1,2.0,take 2.0")
+    items = read(tmp_path / "t.csv").items
+    assert [(Path(item.path).name, item.video, item.group) for item in items] == [
+        ("a.mp4", "1", "1.0"),
+        ("1.0", "2", "take 2.0"),
+    ]
 
 
 def test_numbered_pictures_of_a_table_are_stills(tmp_path: Path) -> None:
@@ -576,6 +587,15 @@ def test_a_tars_own_name_says_nothing_of_its_pictures(tmp_path: Path) -> None:
     as_text(tmp_path / "t.csv", "path,member,label", "part_7.tar,a_3.jpg,REAL", "part_7.tar,b.jpg,REAL")
     items = read(tmp_path / "t.csv").items
     assert [(item.video, item.frame) for item in items] == [("part_7.tar/a", 3), ("part_7.tar/b", -1)]
+
+
+def test_a_row_of_a_tar_that_is_not_here_is_missing(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        add_member(tar, "a.jpg", b"x")
+    as_text(tmp_path / "t.csv", "path,member,label", "gone.tar,a.jpg,REAL", "s.tar,a.jpg,REAL", "s.tar,b.jpg,REAL")
+    listing = read(tmp_path / "t.csv")
+    assert [item.member for item in listing.items] == ["a.jpg"]
+    assert listing.missing == ["gone.tar a.jpg", "s.tar b.jpg"]
 
 
 @pytest.mark.parametrize("label", [0, 1])
