@@ -69,6 +69,43 @@ def test_dfdc_video_in_its_part_and_in_the_sample_stays_in_one_split(tmp_path: P
     assert (manifest.split.groupby(manifest.video).nunique() == 1).all()
 
 
+def test_dfdc_parts_that_are_links_keep_their_number(tmp_path: Path) -> None:
+    for number in (3, 4):
+        files(tmp_path, f"disk/{number}/v{number}.mp4", "set/x")
+        as_json(
+            tmp_path / f"disk/{number}/metadata.json", {f"v{number}.mp4": {"label": "REAL"}, "gone.mp4": {"label": 0}}
+        )
+        (tmp_path / f"set/dfdc_train_part_{number}").symlink_to(tmp_path / f"disk/{number}")
+    listing = read(tmp_path / "set")
+    assert {name: item.group for name, item in by_video(listing).items()} == {"v3": "part 3", "v4": "part 4"}
+    assert listing.missing == ["dfdc_train_part_3/gone.mp4", "dfdc_train_part_4/gone.mp4"]
+
+
+def test_dfdc_parts_that_lie_deeper_are_noted(tmp_path: Path) -> None:
+    for folder in ("dfdc_train_part_3", "more/dfdc_train_part_4", "more/dfdc_train_part_5"):
+        files(tmp_path, f"{folder}/{folder[-1]}.mp4", f"{folder}/._{folder[-1]}.mp4")
+        as_json(tmp_path / folder / "metadata.json", {f"{folder[-1]}.mp4": {"label": "REAL"}})
+    listing = read(tmp_path)
+    assert list(by_video(listing)) == ["3"]
+    assert listing.notes == [
+        "Left out, as they lie more than one folder down: 2 lists, more/dfdc_train_part_4/metadata.json first."
+    ]
+
+
+def test_dfdc_test_videos_are_found_in_linked_folders_and_taken_once(tmp_path: Path) -> None:
+    files(tmp_path, "disk/aaa.mp4", "set/old/deep/bbb.mp4", "set/test/bbb.mp4", "set/dfdc_train_part_3/ccc.mp4")
+    files(tmp_path, "set/test/ccc.mp4")
+    (tmp_path / "set/a").symlink_to(tmp_path / "disk")
+    as_json(tmp_path / "set/dfdc_train_part_3/metadata.json", {"ccc.mp4": {"label": "REAL"}})
+    as_text(tmp_path / "set/labels.csv", '"filename","label"', "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
+    listing = read(tmp_path / "set")
+    places = [(Path(item.path).relative_to(tmp_path / "set").as_posix(), item.split) for item in listing.items]
+    test = [("a/aaa.mp4", "test"), ("test/bbb.mp4", "test"), ("test/ccc.mp4", "test")]
+    assert places == [("dfdc_train_part_3/ccc.mp4", "train"), *test]
+    assert listing.missing == []
+    assert listing.notes == ["Here more than once: 2 videos of labels.csv; each is taken where it lies least deep."]
+
+
 def test_dfdc_test_set_has_one_for_fake(tmp_path: Path) -> None:
     files(tmp_path, "videos/aaa.mp4", "videos/bbb.mp4")
     as_text(tmp_path / "labels.csv", "filename,label", "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
@@ -120,7 +157,7 @@ def test_dfdc_face_crops_in_a_folder_with_a_missing_one(tmp_path: Path) -> None:
     files(tmp_path, "faces_224/a.jpg", "faces_224/unlisted.jpg")
     as_text(
         tmp_path / "metadata.csv",
-        "videoname,original_width,original_height,label,original",
+        '"videoname","original_width","original_height","label","original"',
         "a.mp4,1,1,FAKE,b.mp4",
         "b.mp4,1,1,REAL,",
     )
@@ -230,6 +267,25 @@ def test_faceforensics_official_splits_and_dfd(tmp_path: Path) -> None:
     assert dfd.original in items
 
 
+def test_faceforensics_files_in_other_places_are_noted(tmp_path: Path) -> None:
+    files(
+        ffpp(tmp_path),
+        "original_sequences/youtube/c23/videos/._071.mp4",
+        "original_sequences/youtube/c23/images/071/0000.png",
+        "original_sequences/youtube/c23/videos/README.txt",
+        "manipulated_sequences/NeuralTextures/c23/071_054.mp4",
+        "manipulated_sequences/Deepfakes/masks/images/071_054.png",
+    )
+    (tmp_path / "original_sequences/youtube/c23/videos/999.mp4").symlink_to(tmp_path / "gone.mp4")
+    listing = read(tmp_path)
+    assert len(listing.items) == 9
+    assert listing.notes[0] == (
+        "Left out, as it is the videos in */*/videos/ that count: 2 files, "
+        "original_sequences/youtube/c23/images/071/0000.png first."
+    )
+    assert listing.missing[0] == "original_sequences/youtube/c23/videos/999.mp4"
+
+
 def test_celeb_df_list_without_header_and_one_for_real(tmp_path: Path) -> None:
     files(
         tmp_path,
@@ -270,6 +326,14 @@ def test_both_people_of_a_fake_are_one_group_where_groups_are_left(tmp_path: Pat
     assert any("connect 4 of the 6 people" in note for note in listing.notes)
 
 
+def test_celeb_df_test_videos_of_another_suffix_are_test_videos(tmp_path: Path) -> None:
+    files(tmp_path, "Celeb-real/id0_0000.MP4", "Celeb-synthesis/id0_id1_0000.avi", "Celeb-real/._id0_0000.MP4")
+    as_text(tmp_path / "List_of_testing_videos.txt", "1 Celeb-real/id0_0000.mp4", "0 Celeb-synthesis/id0_id1_0000.mp4")
+    listing = read(tmp_path)
+    assert [item.split for item in listing.items] == ["test", "test"]
+    assert listing.missing == []
+
+
 def test_both_actors_of_dfd_are_one_group_where_groups_are_left(tmp_path: Path) -> None:
     reals = [f"original_sequences/actors/c23/videos/{k:02d}__walking.mp4" for k in range(1, 7)]
     files(tmp_path, *reals, "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__walking__ABCDEFGH.mp4")
@@ -292,10 +356,12 @@ def test_deepfake_timit_with_vidtimit_beside_it(tmp_path: Path) -> None:
         "higher_quality/fadg0/sa1-video-fram1.avi",
         "lower_quality/fadg0/sa1-video-fram1.avi",
         "lower_quality/fadg0/sa2-video-fram1.avi",
+        "lower_quality/fadg0/._sa2-video-fram1.avi",
         "VidTIMIT/fadg0/video/sa1/001",
         "VidTIMIT/fadg0/video/sa1/002",
         "VidTIMIT/fadg0/video/sa1/²",
         "VidTIMIT/fadg0/audio/sa1.wav",
+        "VidTIMIT/fadg0/._sa1.avi",
     )
     listing = read(tmp_path)
     fakes = [item for item in listing.items if item.label == FAKE]
@@ -365,6 +431,34 @@ def test_deepfakebench_lists_each_file_once_in_its_most_held_out_split(tmp_path:
     assert summarise(listing)["paired"] == 2, "both methods' fakes have the one original"
     assert manifest.group.tolist()[1:] == ["pair 000"] * 3
     assert listing.notes == ["Listed in several splits: 1 file; each is in the test split, else in val."]
+
+
+def test_deepfakebench_names_of_dfd_and_uadfv_tell_originals_and_people(tmp_path: Path) -> None:
+    labels = {
+        "DeepFakeDetection": {
+            "DFD_real": [f"{k:02d}__walk" for k in range(1, 7)],
+            "DFD_fake": ["01_02__walk__YVGY8LOK"],
+        },
+        "UADFV": {"UADFV_Real": ["0047", "0048"], "UADFV_Fake": ["0047_fake"]},
+    }
+    for dataset, names_of in labels.items():
+        content = {}
+        for label, names in names_of.items():
+            files(tmp_path, *(f"{dataset}/{name}/000.png" for name in names))
+            videos = {name: {"label": label, "frames": [f"{dataset}/{name}/000.png"]} for name in names}
+            content[label] = {"test": videos}
+        as_json(tmp_path / f"{dataset}.json", {dataset: content})
+    listing = read(tmp_path)
+    items = by_video(listing)
+    fake = items["DeepFakeDetection/DFD_fake/01_02__walk__YVGY8LOK"]
+    assert fake.original == "DeepFakeDetection/DFD_real/01__walk"
+    people = {name: items[f"DeepFakeDetection/DFD_real/{name}__walk"].group for name in ("01", "02", "03")}
+    assert fake.group == people["01"] == people["02"] != people["03"]
+    assert items["UADFV/UADFV_Fake/0047_fake"].original == "UADFV/UADFV_Real/0047"
+    assert summarise(listing)["paired"] == 2
+    manifest, _ = assign_splits(manifest_of(listing.items), {"train": 0.5, "test": 0.5}, resplit=True)
+    split = manifest.set_index("video").split
+    assert split["UADFV/UADFV_Fake/0047_fake"] == split["UADFV/UADFV_Real/0047"]
 
 
 def test_deepfakebench_frames_may_not_leave_the_folder(tmp_path: Path) -> None:
@@ -502,6 +596,15 @@ def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
     beside = read(tmp_path, Options(label=FAKE))  # the folder that holds both
     assert [item.member for item in beside.items] == ["", "", "", "a/one.jpg", "a/two.jpg"]
     assert beside.missing == ["a/gone.jpg"]
+
+
+@pytest.mark.parametrize("lines", [("file;person", "a.jpg;Eve"), ("File,Person", "a.jpg,Eve")])
+def test_a_list_that_tells_no_persons_is_noted(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    files(tmp_path, "set/a.jpg")
+    as_text(tmp_path / "set/persons.csv", *lines)
+    listing = read(tmp_path / "set", Options(label=REAL))
+    assert [item.group for item in listing.items] == [""]
+    assert listing.notes == ["persons.csv tells no persons: it has no columns file and person, parted by commas."]
 
 
 def test_a_label_for_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
