@@ -488,6 +488,37 @@ def test_plain_folders_pair_by_stem_method_and_source(tmp_path: Path) -> None:
     assert still.group == items["real/015", 2].group
 
 
+def test_plain_names_of_several_parts_pair(tmp_path: Path) -> None:
+    files(tmp_path, *(f"real/video_{k}.mp4" for k in range(1, 13)), "real/1.mp4")
+    files(tmp_path, *(f"fake/video_{k}_fake.mp4" for k in range(1, 13)))
+    items = by_video(read(tmp_path))
+    for k in range(1, 13):
+        fake = items[f"fake/video_{k}_fake"]
+        assert fake.original == f"real/video_{k}", "the longest part"
+        assert fake.group == items[f"real/video_{k}"].group
+    assert items["fake/video_12_fake"].group != items["fake/video_11_fake"].group
+    assert items["real/1"].group != items["fake/video_2_fake"].group
+    assert items["fake/video_1_fake"].group == "1", "the real video 1 may be the one that video_1 is named for"
+
+
+def test_plain_names_as_in_celeb_df_and_dfd_tell_originals_and_people(tmp_path: Path) -> None:
+    files(tmp_path, *(f"real/id{k}_000{take}.mp4" for k in range(20) for take in (0, 1)), "fake/id0_id10_0000.mp4")
+    files(tmp_path, *(f"real/{k:02d}__walk.mp4" for k in range(1, 7)), "fake/01_02__walk__YVGY8LOK.mp4")
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert items["fake/id0_id10_0000"].original == "real/id0_0000"
+    celebs = {items[f"real/id{k}_000{take}"].group for k in (0, 10) for take in (0, 1)}
+    assert celebs == {items["fake/id0_id10_0000"].group}
+    assert items["real/id1_0000"].group == items["real/id1_0001"].group != items["fake/id0_id10_0000"].group
+    assert items["fake/01_02__walk__YVGY8LOK"].original == "real/01__walk"
+    assert len({items[f"real/{k}__walk"].group for k in ("01", "02", "03")}) == 2
+    assert listing.notes == []
+    files(tmp_path, *(f"fake/id{k}_id{k + 1}_0000.mp4" for k in range(19)))
+    listing = read(tmp_path)
+    assert by_video(listing)["real/id5_0001"].group == by_video(listing)["fake/id5_id6_0000"].group == "id5"
+    assert any("connect 20 of the 26 people" in note for note in listing.notes)
+
+
 def test_plain_folders_with_regular_expressions(tmp_path: Path) -> None:
     files(tmp_path, "real/annA-1.png", "real/annB-1.png", "fake/annC-7.png")
     items = read(tmp_path, Options(video_regex=r"^(\w+)-", group_regex=r"^([a-z]+)", crop=True)).items
@@ -522,8 +553,29 @@ def test_linked_folders_are_looked_into_and_hidden_files_are_not(tmp_path: Path)
     assert [item.video for item in read(tmp_path / "set").items] == ["fake/b", "fake/swap/x", "real/a"]
 
 
+def test_links_to_nothing_are_missing(tmp_path: Path) -> None:
+    files(tmp_path, "real/a.jpg", "fake/swap/b.jpg")
+    for name in ("real/c.mp4", "fake/swap/d.jpg", "fake/e.txt", "fake/._f.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    listing = read(tmp_path)
+    assert sorted(by_video(listing)) == ["fake/swap/b", "real/a"]
+    assert listing.missing == ["fake/swap/d.jpg", "real/c.mp4"]
+    assert read(tmp_path / "fake", Options(label=FAKE)).missing == ["swap/d.jpg"]
+
+
+def test_hidden_folders_of_a_tar_and_hidden_lists_are_passed_over(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("a.jpg", ".trash/b.jpg", "c/.d/e.jpg"):
+            add_member(tar, name, b"x")
+    for name in ("._s.tar", "._s.csv"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    listing = read(tmp_path, Options(label=REAL))
+    assert [item.member for item in listing.items] == ["a.jpg"]
+    assert listing.notes == []
+
+
 def test_files_of_other_suffixes_and_closed_folders_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files(tmp_path, "real/a.jpg", "real/b.jfif", "real/c.gif", "real/list.csv", "real/closed/d.jpg")
+    files(tmp_path, "real/a.jpg", "real/b.jfif", "real/c.gif", "real/list.txt", "real/closed/d.jpg")
     scandir = os.scandir
 
     def closed(folder: str) -> object:
@@ -783,6 +835,31 @@ def test_numbered_pictures_taken_as_stills_of_one_video_are_noted(tmp_path: Path
     assert read(tmp_path, Options(video_regex="(.+)")).notes == []
     assert len(read(tmp_path / "real", Options(label=FAKE)).notes) == 1
     assert read(tmp_path / "fake", Options(label=FAKE)).notes == []
+
+
+def test_folders_of_numbered_pictures_are_methods_and_noted(tmp_path: Path) -> None:
+    methods = ("Deepfakes", "Face2Face", "FaceSwap")
+    files(tmp_path, *(f"fake/{method}/{k:04d}.jpg" for method in methods for k in range(6)))
+    files(tmp_path, *(f"real/{k:04d}.jpg" for k in range(6)))
+    listing = read(tmp_path)
+    (note,) = listing.notes
+    assert note.startswith("18 FAKE pictures are taken as stills of 3 videos; --video-regex")
+    assert {item.method for item in listing.items if item.label == FAKE} == set(methods)
+    assert len(read(tmp_path / "fake", Options(label=FAKE)).notes) == 1
+    each = read(tmp_path, Options(video_regex="(.+)"))
+    assert len({item.video for item in each.items}) == 24
+    assert {item.method for item in each.items if item.label == FAKE} == set(methods)
+    assert each.notes == []
+
+
+def test_folders_of_a_videos_stills_are_no_methods(tmp_path: Path) -> None:
+    names = [f"{folder}/clip{k}/{frame:04d}.jpg" for folder in ("real", "fake") for k in range(3) for frame in range(9)]
+    files(tmp_path, *names)
+    listing = read(tmp_path)
+    assert {item.method for item in listing.items if item.label == FAKE} == {"unknown"}
+    assert listing.notes == []
+    files(tmp_path, *(f"fake/other{k}/{frame:04d}.jpg" for k in range(3) for frame in range(9)))
+    assert {item.method for item in read(tmp_path).items if item.label == FAKE} == {"unknown"}, "real/ has such, too"
 
 
 def hostile_tar(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:
