@@ -555,12 +555,12 @@ def test_linked_folders_are_looked_into_and_hidden_files_are_not(tmp_path: Path)
 
 def test_links_to_nothing_are_missing(tmp_path: Path) -> None:
     files(tmp_path, "real/a.jpg", "fake/swap/b.jpg")
-    for name in ("real/c.mp4", "fake/swap/d.jpg", "fake/e.txt", "fake/._f.jpg"):
+    for name in ("real/c.mp4", "fake/swap/d.jpg", "fake/Deepfakes", "fake/._f.jpg"):
         (tmp_path / name).symlink_to(tmp_path / "gone")
     listing = read(tmp_path)
     assert sorted(by_video(listing)) == ["fake/swap/b", "real/a"]
-    assert listing.missing == ["fake/swap/d.jpg", "real/c.mp4"]
-    assert read(tmp_path / "fake", Options(label=FAKE)).missing == ["swap/d.jpg"]
+    assert listing.missing == ["fake/Deepfakes", "fake/swap/d.jpg", "real/c.mp4"]
+    assert read(tmp_path / "fake", Options(label=FAKE)).missing == ["Deepfakes", "swap/d.jpg"]
 
 
 def test_hidden_folders_of_a_tar_and_hidden_lists_are_passed_over(tmp_path: Path) -> None:

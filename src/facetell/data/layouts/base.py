@@ -83,7 +83,7 @@ class Layout:
 class Files:
     """The files of a folder or of an uncompressed tar, by their names relative to it; hidden ones left out.
 
-    `missing` names the pictures and videos that are links to nothing; `closed` has a sentence on each closed folder.
+    `missing` names the links to nothing, of a file or of a folder; `closed` has a sentence on each closed folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -107,7 +107,7 @@ class Files:
                 name = path.relative_to(self.root).as_posix()
                 if path.is_file():
                     yield name
-                elif not path.exists() and path.suffix.lower() in PICTURES | VIDEOS and not is_hidden(name):
+                elif not path.exists() and not is_hidden(name):
                     self.missing.append(name)
 
     def _refused(self, error: OSError) -> None:
