@@ -114,6 +114,26 @@ def test_stopped_anywhere_and_started_again_gives_the_same_cache(
         assert contents(folder) == whole
 
 
+def test_what_goes_on_after_bytes_that_nothing_vouches_for_lies_where_it_is_looked_for(tmp_path: Path) -> None:
+    fill(tmp_path / "whole", range(6))
+    fill(tmp_path / "stopped", range(3), finish=False)
+    with (tmp_path / "stopped" / "shards" / "00000.bin").open("ab") as shard:
+        shard.write(b"half a picture" * 1000)
+    with (tmp_path / "stopped" / "journal.jsonl").open("a") as journal:
+        journal.write('{"rows": [5], "fac')
+    fill(tmp_path / "stopped", range(6))  # the same writer cuts back and adds
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_faces_that_do_not_lie_end_to_end_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, range(6))
+    faces = FaceCache.open(tmp_path).faces
+    for row in (0, 7):
+        faces.assign(offset=faces.offset.where(faces.index != row, 5)).to_parquet(tmp_path / "faces.parquet")
+        with pytest.raises(CacheError, match="do not lie end to end"):
+            FaceCache.open(tmp_path)
+
+
 def test_journal_that_vouches_for_lost_bytes_is_not_trusted(tmp_path: Path) -> None:
     fill(tmp_path, range(3), finish=False)
     shard = tmp_path / "shards" / "00000.bin"

@@ -69,6 +69,43 @@ def test_dfdc_video_in_its_part_and_in_the_sample_stays_in_one_split(tmp_path: P
     assert (manifest.split.groupby(manifest.video).nunique() == 1).all()
 
 
+def test_dfdc_parts_that_are_links_keep_their_number(tmp_path: Path) -> None:
+    for number in (3, 4):
+        files(tmp_path, f"disk/{number}/v{number}.mp4", "set/x")
+        as_json(
+            tmp_path / f"disk/{number}/metadata.json", {f"v{number}.mp4": {"label": "REAL"}, "gone.mp4": {"label": 0}}
+        )
+        (tmp_path / f"set/dfdc_train_part_{number}").symlink_to(tmp_path / f"disk/{number}")
+    listing = read(tmp_path / "set")
+    assert {name: item.group for name, item in by_video(listing).items()} == {"v3": "part 3", "v4": "part 4"}
+    assert listing.missing == ["dfdc_train_part_3/gone.mp4", "dfdc_train_part_4/gone.mp4"]
+
+
+def test_dfdc_parts_that_lie_deeper_are_noted(tmp_path: Path) -> None:
+    for folder in ("dfdc_train_part_3", "more/dfdc_train_part_4", "more/dfdc_train_part_5"):
+        files(tmp_path, f"{folder}/{folder[-1]}.mp4", f"{folder}/._{folder[-1]}.mp4")
+        as_json(tmp_path / folder / "metadata.json", {f"{folder[-1]}.mp4": {"label": "REAL"}})
+    listing = read(tmp_path)
+    assert list(by_video(listing)) == ["3"]
+    assert listing.notes == [
+        "Left out, as they lie more than one folder down: 2 lists, more/dfdc_train_part_4/metadata.json first."
+    ]
+
+
+def test_dfdc_test_videos_are_found_in_linked_folders_and_taken_once(tmp_path: Path) -> None:
+    files(tmp_path, "disk/aaa.mp4", "set/old/deep/bbb.mp4", "set/test/bbb.mp4", "set/dfdc_train_part_3/ccc.mp4")
+    files(tmp_path, "set/test/ccc.mp4")
+    (tmp_path / "set/a").symlink_to(tmp_path / "disk")
+    as_json(tmp_path / "set/dfdc_train_part_3/metadata.json", {"ccc.mp4": {"label": "REAL"}})
+    as_text(tmp_path / "set/labels.csv", '"filename","label"', "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
+    listing = read(tmp_path / "set")
+    places = [(Path(item.path).relative_to(tmp_path / "set").as_posix(), item.split) for item in listing.items]
+    test = [("a/aaa.mp4", "test"), ("test/bbb.mp4", "test"), ("test/ccc.mp4", "test")]
+    assert places == [("dfdc_train_part_3/ccc.mp4", "train"), *test]
+    assert listing.missing == []
+    assert listing.notes == ["Here more than once: 2 videos of labels.csv; each is taken where it lies least deep."]
+
+
 def test_dfdc_test_set_has_one_for_fake(tmp_path: Path) -> None:
     files(tmp_path, "videos/aaa.mp4", "videos/bbb.mp4")
     as_text(tmp_path / "labels.csv", "filename,label", "aaa.mp4,1", "bbb.mp4,0", "ccc.mp4,0")
@@ -120,7 +157,7 @@ def test_dfdc_face_crops_in_a_folder_with_a_missing_one(tmp_path: Path) -> None:
     files(tmp_path, "faces_224/a.jpg", "faces_224/unlisted.jpg")
     as_text(
         tmp_path / "metadata.csv",
-        "videoname,original_width,original_height,label,original",
+        '"videoname","original_width","original_height","label","original"',
         "a.mp4,1,1,FAKE,b.mp4",
         "b.mp4,1,1,REAL,",
     )
@@ -230,6 +267,25 @@ def test_faceforensics_official_splits_and_dfd(tmp_path: Path) -> None:
     assert dfd.original in items
 
 
+def test_faceforensics_files_in_other_places_are_noted(tmp_path: Path) -> None:
+    files(
+        ffpp(tmp_path),
+        "original_sequences/youtube/c23/videos/._071.mp4",
+        "original_sequences/youtube/c23/images/071/0000.png",
+        "original_sequences/youtube/c23/videos/README.txt",
+        "manipulated_sequences/NeuralTextures/c23/071_054.mp4",
+        "manipulated_sequences/Deepfakes/masks/images/071_054.png",
+    )
+    (tmp_path / "original_sequences/youtube/c23/videos/999.mp4").symlink_to(tmp_path / "gone.mp4")
+    listing = read(tmp_path)
+    assert len(listing.items) == 9
+    assert listing.notes[0] == (
+        "Left out, as it is the videos in */*/videos/ that count: 2 files, "
+        "original_sequences/youtube/c23/images/071/0000.png first."
+    )
+    assert listing.missing[0] == "original_sequences/youtube/c23/videos/999.mp4"
+
+
 def test_celeb_df_list_without_header_and_one_for_real(tmp_path: Path) -> None:
     files(
         tmp_path,
@@ -270,6 +326,14 @@ def test_both_people_of_a_fake_are_one_group_where_groups_are_left(tmp_path: Pat
     assert any("connect 4 of the 6 people" in note for note in listing.notes)
 
 
+def test_celeb_df_test_videos_of_another_suffix_are_test_videos(tmp_path: Path) -> None:
+    files(tmp_path, "Celeb-real/id0_0000.MP4", "Celeb-synthesis/id0_id1_0000.avi", "Celeb-real/._id0_0000.MP4")
+    as_text(tmp_path / "List_of_testing_videos.txt", "1 Celeb-real/id0_0000.mp4", "0 Celeb-synthesis/id0_id1_0000.mp4")
+    listing = read(tmp_path)
+    assert [item.split for item in listing.items] == ["test", "test"]
+    assert listing.missing == []
+
+
 def test_both_actors_of_dfd_are_one_group_where_groups_are_left(tmp_path: Path) -> None:
     reals = [f"original_sequences/actors/c23/videos/{k:02d}__walking.mp4" for k in range(1, 7)]
     files(tmp_path, *reals, "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__walking__ABCDEFGH.mp4")
@@ -292,10 +356,12 @@ def test_deepfake_timit_with_vidtimit_beside_it(tmp_path: Path) -> None:
         "higher_quality/fadg0/sa1-video-fram1.avi",
         "lower_quality/fadg0/sa1-video-fram1.avi",
         "lower_quality/fadg0/sa2-video-fram1.avi",
+        "lower_quality/fadg0/._sa2-video-fram1.avi",
         "VidTIMIT/fadg0/video/sa1/001",
         "VidTIMIT/fadg0/video/sa1/002",
         "VidTIMIT/fadg0/video/sa1/²",
         "VidTIMIT/fadg0/audio/sa1.wav",
+        "VidTIMIT/fadg0/._sa1.avi",
     )
     listing = read(tmp_path)
     fakes = [item for item in listing.items if item.label == FAKE]
@@ -367,6 +433,34 @@ def test_deepfakebench_lists_each_file_once_in_its_most_held_out_split(tmp_path:
     assert listing.notes == ["Listed in several splits: 1 file; each is in the test split, else in val."]
 
 
+def test_deepfakebench_names_of_dfd_and_uadfv_tell_originals_and_people(tmp_path: Path) -> None:
+    labels = {
+        "DeepFakeDetection": {
+            "DFD_real": [f"{k:02d}__walk" for k in range(1, 7)],
+            "DFD_fake": ["01_02__walk__YVGY8LOK"],
+        },
+        "UADFV": {"UADFV_Real": ["0047", "0048"], "UADFV_Fake": ["0047_fake"]},
+    }
+    for dataset, names_of in labels.items():
+        content = {}
+        for label, names in names_of.items():
+            files(tmp_path, *(f"{dataset}/{name}/000.png" for name in names))
+            videos = {name: {"label": label, "frames": [f"{dataset}/{name}/000.png"]} for name in names}
+            content[label] = {"test": videos}
+        as_json(tmp_path / f"{dataset}.json", {dataset: content})
+    listing = read(tmp_path)
+    items = by_video(listing)
+    fake = items["DeepFakeDetection/DFD_fake/01_02__walk__YVGY8LOK"]
+    assert fake.original == "DeepFakeDetection/DFD_real/01__walk"
+    people = {name: items[f"DeepFakeDetection/DFD_real/{name}__walk"].group for name in ("01", "02", "03")}
+    assert fake.group == people["01"] == people["02"] != people["03"]
+    assert items["UADFV/UADFV_Fake/0047_fake"].original == "UADFV/UADFV_Real/0047"
+    assert summarise(listing)["paired"] == 2
+    manifest, _ = assign_splits(manifest_of(listing.items), {"train": 0.5, "test": 0.5}, resplit=True)
+    split = manifest.set_index("video").split
+    assert split["UADFV/UADFV_Fake/0047_fake"] == split["UADFV/UADFV_Real/0047"]
+
+
 def test_deepfakebench_frames_may_not_leave_the_folder(tmp_path: Path) -> None:
     content = {"D": {"D_fake": {"test": {"v": {"label": "D_fake", "frames": ["../../etc/passwd"]}}}}}
     with pytest.raises(ManifestError, match="leaves the folder"):
@@ -392,6 +486,37 @@ def test_plain_folders_pair_by_stem_method_and_source(tmp_path: Path) -> None:
     still = items["fake/015_919", 0]
     assert (still.label, still.original) == (FAKE, "real/015")
     assert still.group == items["real/015", 2].group
+
+
+def test_plain_names_of_several_parts_pair(tmp_path: Path) -> None:
+    files(tmp_path, *(f"real/video_{k}.mp4" for k in range(1, 13)), "real/1.mp4")
+    files(tmp_path, *(f"fake/video_{k}_fake.mp4" for k in range(1, 13)))
+    items = by_video(read(tmp_path))
+    for k in range(1, 13):
+        fake = items[f"fake/video_{k}_fake"]
+        assert fake.original == f"real/video_{k}", "the longest part"
+        assert fake.group == items[f"real/video_{k}"].group
+    assert items["fake/video_12_fake"].group != items["fake/video_11_fake"].group
+    assert items["real/1"].group != items["fake/video_2_fake"].group
+    assert items["fake/video_1_fake"].group == "1", "the real video 1 may be the one that video_1 is named for"
+
+
+def test_plain_names_as_in_celeb_df_and_dfd_tell_originals_and_people(tmp_path: Path) -> None:
+    files(tmp_path, *(f"real/id{k}_000{take}.mp4" for k in range(20) for take in (0, 1)), "fake/id0_id10_0000.mp4")
+    files(tmp_path, *(f"real/{k:02d}__walk.mp4" for k in range(1, 7)), "fake/01_02__walk__YVGY8LOK.mp4")
+    listing = read(tmp_path)
+    items = by_video(listing)
+    assert items["fake/id0_id10_0000"].original == "real/id0_0000"
+    celebs = {items[f"real/id{k}_000{take}"].group for k in (0, 10) for take in (0, 1)}
+    assert celebs == {items["fake/id0_id10_0000"].group}
+    assert items["real/id1_0000"].group == items["real/id1_0001"].group != items["fake/id0_id10_0000"].group
+    assert items["fake/01_02__walk__YVGY8LOK"].original == "real/01__walk"
+    assert len({items[f"real/{k}__walk"].group for k in ("01", "02", "03")}) == 2
+    assert listing.notes == []
+    files(tmp_path, *(f"fake/id{k}_id{k + 1}_0000.mp4" for k in range(19)))
+    listing = read(tmp_path)
+    assert by_video(listing)["real/id5_0001"].group == by_video(listing)["fake/id5_id6_0000"].group == "id5"
+    assert any("connect 20 of the 26 people" in note for note in listing.notes)
 
 
 def test_plain_folders_with_regular_expressions(tmp_path: Path) -> None:
@@ -428,8 +553,29 @@ def test_linked_folders_are_looked_into_and_hidden_files_are_not(tmp_path: Path)
     assert [item.video for item in read(tmp_path / "set").items] == ["fake/b", "fake/swap/x", "real/a"]
 
 
+def test_links_to_nothing_are_missing(tmp_path: Path) -> None:
+    files(tmp_path, "real/a.jpg", "fake/swap/b.jpg")
+    for name in ("real/c.mp4", "fake/swap/d.jpg", "fake/Deepfakes", "fake/._f.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    listing = read(tmp_path)
+    assert sorted(by_video(listing)) == ["fake/swap/b", "real/a"]
+    assert listing.missing == ["fake/Deepfakes", "fake/swap/d.jpg", "real/c.mp4"]
+    assert read(tmp_path / "fake", Options(label=FAKE)).missing == ["Deepfakes", "swap/d.jpg"]
+
+
+def test_hidden_folders_of_a_tar_and_hidden_lists_are_passed_over(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("a.jpg", ".trash/b.jpg", "c/.d/e.jpg"):
+            add_member(tar, name, b"x")
+    for name in ("._s.tar", "._s.csv"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    listing = read(tmp_path, Options(label=REAL))
+    assert [item.member for item in listing.items] == ["a.jpg"]
+    assert listing.notes == []
+
+
 def test_files_of_other_suffixes_and_closed_folders_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files(tmp_path, "real/a.jpg", "real/b.jfif", "real/c.gif", "real/list.csv", "real/closed/d.jpg")
+    files(tmp_path, "real/a.jpg", "real/b.jfif", "real/c.gif", "real/list.txt", "real/closed/d.jpg")
     scandir = os.scandir
 
     def closed(folder: str) -> object:
@@ -504,6 +650,15 @@ def test_flat_folder_and_tar_take_the_label_given(tmp_path: Path) -> None:
     assert beside.missing == ["a/gone.jpg"]
 
 
+@pytest.mark.parametrize("lines", [("file;person", "a.jpg;Eve"), ("File,Person", "a.jpg,Eve")])
+def test_a_list_that_tells_no_persons_is_noted(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    files(tmp_path, "set/a.jpg")
+    as_text(tmp_path / "set/persons.csv", *lines)
+    listing = read(tmp_path / "set", Options(label=REAL))
+    assert [item.group for item in listing.items] == [""]
+    assert listing.notes == ["persons.csv tells no persons: it has no columns file and person, parted by commas."]
+
+
 def test_a_label_for_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     as_text(tmp_path / "t.csv", "path,label", "a.mp4,REAL")
     with pytest.raises(UsageError, match="--label is for folders and tars"):
@@ -544,13 +699,24 @@ def test_a_table_of_videos_keeps_fakes_and_their_originals_together(tmp_path: Pa
     assert [item.frame for item in read(tmp_path / "t.parquet").items] == [-1, -1, 7, 4]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_numbers_as_keys_pair_though_some_rows_lack_them(tmp_path: Path, suffix: str) -> None:
     files(tmp_path, "a.mp4", "b.mp4")
     rows = [{"path": "a.mp4", "label": 0, "video": 1}, {"path": "b.mp4", "label": 1, "video": 2, "original": 1}]
     as_text(tmp_path / "t.jsonl", *(json.dumps(row) for row in rows))
     pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     assert manifest_of(read(tmp_path / f"t.{suffix}").items).group.tolist() == ["1", "1"]
+
+
+def test_keys_that_are_no_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    files(tmp_path, "a.mp4", "1.0")
+    as_text(tmp_path / "t.csv", "path,label,video,group", "a.mp4,0,1.0,1.0", "1.0,1,2.0,take 2.0")
+    items = read(tmp_path / "t.csv").items
+    assert [(Path(item.path).name, item.video, item.group) for item in items] == [
+        ("a.mp4", "1", "1.0"),
+        ("1.0", "2", "take 2.0"),
+    ]
 
 
 def test_numbered_pictures_of_a_table_are_stills(tmp_path: Path) -> None:
@@ -576,6 +742,15 @@ def test_a_tars_own_name_says_nothing_of_its_pictures(tmp_path: Path) -> None:
     as_text(tmp_path / "t.csv", "path,member,label", "part_7.tar,a_3.jpg,REAL", "part_7.tar,b.jpg,REAL")
     items = read(tmp_path / "t.csv").items
     assert [(item.video, item.frame) for item in items] == [("part_7.tar/a", 3), ("part_7.tar/b", -1)]
+
+
+def test_a_row_of_a_tar_that_is_not_here_is_missing(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        add_member(tar, "a.jpg", b"x")
+    as_text(tmp_path / "t.csv", "path,member,label", "gone.tar,a.jpg,REAL", "s.tar,a.jpg,REAL", "s.tar,b.jpg,REAL")
+    listing = read(tmp_path / "t.csv")
+    assert [item.member for item in listing.items] == ["a.jpg"]
+    assert listing.missing == ["gone.tar a.jpg", "s.tar b.jpg"]
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -660,6 +835,31 @@ def test_numbered_pictures_taken_as_stills_of_one_video_are_noted(tmp_path: Path
     assert read(tmp_path, Options(video_regex="(.+)")).notes == []
     assert len(read(tmp_path / "real", Options(label=FAKE)).notes) == 1
     assert read(tmp_path / "fake", Options(label=FAKE)).notes == []
+
+
+def test_folders_of_numbered_pictures_are_methods_and_noted(tmp_path: Path) -> None:
+    methods = ("Deepfakes", "Face2Face", "FaceSwap")
+    files(tmp_path, *(f"fake/{method}/{k:04d}.jpg" for method in methods for k in range(6)))
+    files(tmp_path, *(f"real/{k:04d}.jpg" for k in range(6)))
+    listing = read(tmp_path)
+    (note,) = listing.notes
+    assert note.startswith("18 FAKE pictures are taken as stills of 3 videos; --video-regex")
+    assert {item.method for item in listing.items if item.label == FAKE} == set(methods)
+    assert len(read(tmp_path / "fake", Options(label=FAKE)).notes) == 1
+    each = read(tmp_path, Options(video_regex="(.+)"))
+    assert len({item.video for item in each.items}) == 24
+    assert {item.method for item in each.items if item.label == FAKE} == set(methods)
+    assert each.notes == []
+
+
+def test_folders_of_a_videos_stills_are_no_methods(tmp_path: Path) -> None:
+    names = [f"{folder}/clip{k}/{frame:04d}.jpg" for folder in ("real", "fake") for k in range(3) for frame in range(9)]
+    files(tmp_path, *names)
+    listing = read(tmp_path)
+    assert {item.method for item in listing.items if item.label == FAKE} == {"unknown"}
+    assert listing.notes == []
+    files(tmp_path, *(f"fake/other{k}/{frame:04d}.jpg" for k in range(3) for frame in range(9)))
+    assert {item.method for item in read(tmp_path).items if item.label == FAKE} == {"unknown"}, "real/ has such, too"
 
 
 def hostile_tar(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:

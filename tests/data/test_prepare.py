@@ -28,7 +28,7 @@ from facetell.data.tar import read_bytes
 from facetell.errors import CacheError, UsageError
 from facetell.faces.align import TEMPLATE, similarity
 from tests import media
-from tests.data.made import changed_mouth, face_jpeg, face_tar, video_pairs
+from tests.data.made import as_text, changed_mouth, face_jpeg, face_tar, files, video_pairs
 
 FEW = Settings(plan="uniform:3", size=128)
 
@@ -280,6 +280,29 @@ def test_command_line_inspects(tmp_path: Path) -> None:
     assert "no known layout" in run.output
 
 
+def test_an_official_split_that_leaks_is_inspected_before_its_manifest_is_refused(tmp_path: Path) -> None:
+    import json
+
+    files(tmp_path / "set", *(f"Celeb-real/id{k}_000{take}.mp4" for k in range(4) for take in (0, 1)))
+    as_text(tmp_path / "set/List_of_testing_videos.txt", "1 Celeb-real/id0_0000.mp4")
+    words = ["data", "inspect", str(tmp_path / "set"), "--json", "-", "--manifest", str(tmp_path / "m.csv")]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 2
+    assert json.loads(run.stdout)["items"] == 8
+    assert "layout celeb-df" in run.stderr
+    assert "facetell data prepare writes a --manifest without the training rows that leak" in run.stderr
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_command_line_prepares_with_a_note_on_fakes_without_their_original(tmp_path: Path) -> None:
+    root = video_pairs(tmp_path / "set", pairs=2)
+    (root / "real" / "v1.mp4").unlink()
+    words = ["data", "prepare", str(root), "-o", str(tmp_path / "c"), "--sample", "uniform:1", "--workers", "1"]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 0, run.output
+    assert "1 fake has no original here." in run.output
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "layout", "labels", "groups", "paired"),
@@ -448,3 +471,12 @@ def test_a_transparent_crop_is_stored_as_a_scan_sees_it(tmp_path: Path) -> None:
     media.write_picture(tmp_path / "clear.png", clear)
     prepare(manifest_of([Item(str(tmp_path / "clear.png"), REAL, crop=True)]), tmp_path / "cache", workers=1)
     assert FaceCache.open(tmp_path / "cache").read(0).min() == 255
+
+
+def test_the_codec_of_a_crop_is_that_of_its_bytes(tmp_path: Path) -> None:
+    png = media.write_picture(tmp_path / "a.png", media.person(0)[:64, :64]).read_bytes()
+    for name, data in (("a.jpg", face_jpeg()), ("b.jpeg", face_jpeg(1)), ("c.jpg", png)):
+        (tmp_path / name).write_bytes(data)
+    items = [Item(str(tmp_path / name), REAL, crop=True) for name in ("a.jpg", "b.jpeg", "c.jpg")]
+    prepare(manifest_of(items), tmp_path / "cache", FEW, workers=1)
+    assert FaceCache.open(tmp_path / "cache").items.codec.tolist() == ["jpeg", "jpeg", "png"]

@@ -22,14 +22,20 @@ def written(folder: Path, name: str, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("kind", "plain"), [(".jpg", True), (".png", True), (".webp", True), (".bmp", False)])
-def test_any_kind_of_picture(tmp_path: Path, kind: str, plain: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "plain", "codec"),
+    [(".jpg", True, "jpeg"), (".png", True, "png"), (".webp", True, "webp"), (".bmp", False, "bmp")],
+)
+def test_any_kind_of_picture(tmp_path: Path, kind: str, plain: bool, codec: str) -> None:
     path = written(tmp_path, f"a{kind}", kind)
     still = read_still(str(path), "", shared_readers())
     assert still.image.shape == GREY.shape
     assert np.abs(still.image.astype(int) - GREY).max() <= 2
     assert still.plain == plain
     assert still.encoded == path.read_bytes()
+    assert still.codec == codec
+    path.rename(tmp_path / "a.JPE")
+    assert read_still(str(tmp_path / "a.JPE"), "", shared_readers()).codec == codec, "whatever the name"
 
 
 def test_what_its_name_hides_is_read_apart(tmp_path: Path) -> None:

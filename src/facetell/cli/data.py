@@ -51,17 +51,25 @@ def inspect(
     from facetell.data.manifest import check_name, manifest_of, write_manifest
     from facetell.data.summary import summarise
     from facetell.data.terminal import summary_report
+    from facetell.errors import LeakError
 
     check_outputs([json, None if manifest is None else str(manifest)], [str(root)])
     if manifest is not None:
         check_name(manifest)
     listing = _listing(root, label, layout, crop, video_regex, group_regex)
     summary = summarise(listing)
-    if manifest is not None:
-        write_manifest(manifest_of(listing.items), manifest)
     if json is not None:
         write(dumps(summary, ensure_ascii=False, indent=1) + "\n", json)
     Console(stderr=json == "-").print(summary_report(summary, root), soft_wrap=True)
+    if manifest is not None:
+        try:
+            write_manifest(manifest_of(listing.items), manifest)
+        except LeakError as error:
+            raise LeakError(
+                error.message,
+                "facetell data prepare writes a --manifest without the training rows that leak, or, with --resplit, "
+                "with a split of its own.",
+            ) from error
 
 
 @app.command()
@@ -104,7 +112,7 @@ def prepare(
     from facetell.data.prepare import Settings
     from facetell.data.prepare import prepare as run
     from facetell.data.split import assign_splits, parse_fractions, write_paper_protocol
-    from facetell.data.summary import class_notes
+    from facetell.data.summary import class_notes, pair_notes
     from facetell.data.terminal import cache_report
     from facetell.errors import UsageError
     from facetell.video import shared_readers
@@ -122,7 +130,7 @@ def prepare(
     rows, notes = assign_splits(manifest_of(listing.items), fractions, seed, resplit=resplit)
     if listing.missing:
         notes.append(f"{len(listing.missing)} listed items are missing, {listing.missing[0]} first.")
-    for note in [*listing.notes, *class_notes(rows), *notes]:
+    for note in [*listing.notes, *class_notes(rows), *pair_notes(rows), *notes]:
         complain(note)
     if manifest is not None:
         write_manifest(rows, manifest)

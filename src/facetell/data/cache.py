@@ -184,8 +184,10 @@ class FaceCache:
         for name, table, columns in (("manifest", manifest, COLUMNS), ("faces", faces, FACES.names)):
             if absent := [column for column in columns if column not in table]:
                 raise _damaged(folder, f"{name}.parquet has no column {', '.join(absent)}")
-        ends = (faces.offset + faces.length + faces.diff_length).groupby(faces.shard).max()
-        for shard, end in ends.items():
+        ends = faces.offset + faces.length + faces.diff_length
+        if (faces.offset != ends.groupby(faces.shard).shift(fill_value=0)).any():
+            raise _damaged(folder, "its faces do not lie end to end")
+        for shard, end in ends.groupby(faces.shard).max().items():
             path = _shard_path(folder, int(shard))  # pyright: ignore[reportArgumentType]
             if not path.is_file() or path.stat().st_size < end:
                 raise _damaged(folder, f"{path.name} is shorter than it should be")
@@ -425,6 +427,7 @@ class CacheWriter:
         self._shard = shard
         self._bin = _shard_path(self.folder, shard).open("ab")
         self._bin.truncate(end)
+        self._bin.seek(end)  # or the next offset would be where the file ended before
         self._journal = (self.folder / "journal.jsonl").open("a")
         self._journal.truncate(trusted)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import nan
-from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
@@ -125,9 +124,9 @@ class Cutter:
             stored.score = found[0].score
         if place.points is not None:
             stored.eyes_px = _eyes(place.points)
-        codec = PurePosixPath(item.member or item.path).suffix.lower().lstrip(".")
         batch.faces.append(stored)
-        batch.items.append(StoredItem(number, width, height, codec, len(still.encoded), frames_with_face=len(found)))
+        size = len(still.encoded)
+        batch.items.append(StoredItem(number, width, height, still.codec, size, frames_with_face=len(found)))
         return Places(width, height, [0.0], [[place]])
 
     def _video(self, number: int, item: Item, source: Places | None, batch: Batch) -> Places:

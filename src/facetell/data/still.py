@@ -21,6 +21,7 @@ class Still:
     image: np.ndarray  # (H, W, 3) uint8 RGB, upright
     encoded: bytes  # the file's own
     plain: bool  # an opaque JPEG, PNG or WebP
+    codec: str  # by the bytes, whatever the name: "jpeg", "png", …
 
 
 def read_still(path: str, member: str, readers: ReaderPool) -> Still:
@@ -37,18 +38,20 @@ def read_still(path: str, member: str, readers: ReaderPool) -> Still:
     """
     data = read_bytes(path, member)
     size = stills.plain_size(data)
-    if size is None or _transparent(data):
-        with readers.open(open_file(path, member), "at:0") as reader:
-            (image,) = (frame.image.copy() for frame in reader)
-        return Still(image, data, False)
-    readers.limits.check_size(member or path, *size)
-    image = decode_picture(data)
-    if image is None:
-        raise NotVideoError(f"{member or path} is not a picture that can be decoded.")
-    return Still(image, data, True)
+    if size is not None:
+        codec, transparent = _kind(data)
+        if not transparent:
+            readers.limits.check_size(member or path, *size)
+            image = decode_picture(data)
+            if image is None:
+                raise NotVideoError(f"{member or path} is not a picture that can be decoded.")
+            return Still(image, data, True, codec)
+    with readers.open(open_file(path, member), "at:0") as reader:
+        (image,) = (frame.image.copy() for frame in reader)
+        return Still(image, data, False, reader.info.codec)
 
 
-def _transparent(data: bytes) -> bool:
-    """Whether a JPEG, PNG or WebP may be seen through: OpenCV shows what lies hidden there, the reader white."""
+def _kind(data: bytes) -> tuple[str, bool]:
+    """What a JPEG, PNG or WebP is, and whether it may be seen through: OpenCV shows what lies hidden there."""
     with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-        return image.has_transparency_data
+        return (image.format or "").lower(), image.has_transparency_data

@@ -10,7 +10,7 @@ import pandas as pd
 from facetell.data.layouts.base import Listing
 from facetell.data.manifest import FAKE, REAL, check_leaks, manifest_of
 from facetell.errors import LeakError
-from facetell.report.text import plain
+from facetell.report.text import count, plain
 
 
 def summarise(listing: Listing) -> dict[str, Any]:
@@ -25,17 +25,15 @@ def summarise(listing: Listing) -> dict[str, Any]:
     manifest = manifest_of(listing.items)
     columns = ["dataset", "label", "method", "split", "compression"]
     counts = manifest.assign(label=manifest.label.map({REAL: "REAL", FAKE: "FAKE"})).value_counts(columns, sort=False)
-    fakes = manifest[manifest.label == FAKE]
-    paired = (fakes.dataset + fakes.original).isin(manifest.dataset + manifest.video)
     return {
         "layout": listing.layout,
         "items": len(manifest),
         "groups": int(manifest.groupby("dataset").group.nunique().sum()),
         "videos": int(manifest.groupby("dataset").video.nunique().sum()),
-        "paired": int(paired.sum()),
+        "paired": int(_paired(manifest).sum()),
         "counts": [{**dict(zip(columns, key, strict=True)), "items": int(n)} for key, n in counts.items()],  # pyright: ignore
         "missing": [plain(name) for name in listing.missing],  # names may be any bytes, which no JSON can hold
-        "notes": [*map(plain, listing.notes), *class_notes(manifest), *_odd(manifest, fakes[~paired])],
+        "notes": [*map(plain, listing.notes), *class_notes(manifest), *pair_notes(manifest), *_odd(manifest)],
     }
 
 
@@ -45,14 +43,24 @@ def class_notes(manifest: pd.DataFrame) -> list[str]:
     return [f"There is no {name} item." for label, name in ((REAL, "REAL"), (FAKE, "FAKE")) if label not in labels]
 
 
-def _odd(manifest: pd.DataFrame, unpaired: pd.DataFrame) -> list[str]:
+def pair_notes(manifest: pd.DataFrame) -> list[str]:
+    """A sentence on the fakes whose original is not here, if there are any."""
+    alone = int((~_paired(manifest)).sum())
+    return [f"{count(alone, 'fake')} {'has' if alone == 1 else 'have'} no original here."] if alone else []
+
+
+def _paired(manifest: pd.DataFrame) -> pd.Series:
+    """Of each fake, whether its original is here."""
+    fakes = manifest[manifest.label == FAKE]
+    return (fakes.dataset + fakes.original).isin(manifest.dataset + manifest.video)
+
+
+def _odd(manifest: pd.DataFrame) -> list[str]:
     notes = []
     files = manifest.path[manifest.member == ""]
     empty = [path for path in files if os.path.isfile(path) and not os.path.getsize(path)]
     if empty:
         notes.append(f"{len(empty)} files are empty, {empty[0]} first.")
-    if len(unpaired):
-        notes.append(f"{len(unpaired)} fakes have no original here.")
     try:
         check_leaks(manifest)
     except LeakError as error:

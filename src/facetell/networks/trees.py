@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,12 +34,12 @@ class Trees(nn.Module):
         nodes: list[list[float]] = []  # feature, threshold, left, right, value
         roots, depths = zip(*(_add(nodes, tree["tree_structure"]) for tree in trees), strict=True)
         self.depth = max(depths)
-        feature, threshold, left, right, value = (torch.tensor(column) for column in zip(*nodes, strict=True))
+        feature, threshold, left, right, value = zip(*nodes, strict=True)
         self.register_buffer("roots", torch.tensor(roots))
         for name, column in (("feature", feature), ("left", left), ("right", right)):
-            self.register_buffer(name, column.long())
-        self.register_buffer("threshold", threshold.float())
-        self.register_buffer("value", value.float())
+            self.register_buffer(name, torch.tensor(column, dtype=torch.long))
+        self.register_buffer("threshold", torch.from_numpy(_rounded_down(np.array(threshold))))
+        self.register_buffer("value", torch.tensor(value, dtype=torch.float32))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, F) -> (N,) logits."""
@@ -47,6 +48,12 @@ class Trees(nn.Module):
             goes_left = features.gather(1, self.feature[node]) <= self.threshold[node]
             node = torch.where(goes_left, self.left[node], self.right[node])
         return self.value[node].sum(dim=1)
+
+
+def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
+    """The largest float32 that is not above each float64: the same float32 features are `<=` both."""
+    nearest = thresholds.astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
 def _add(nodes: list[list[float]], tree: Mapping[str, Any]) -> tuple[int, int]:

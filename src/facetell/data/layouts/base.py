@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,8 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", 
 TARGET_ONLY = "The group is the person in the picture; the one whose face was put there may stand in another split."
 LISTS = {".csv", ".json", ".jsonl", ".md", ".parquet", ".tar", ".txt"}  # of or about the data, and no item themselves
 NUMBER = r"[0-9]{1,9}"  # of a frame; longer ones are times or serial numbers
+CELEB_DF = re.compile(r"^(?P<target>id\d+)(_(?P<source>id\d+))?_(?P<take>\d+)$")
+DFD = re.compile(r"^(?P<target>\d+)(_(?P<source>\d+))?__(?P<scene>.+?)(__(?P<code>[A-Z0-9]{8}))?$")
 STILL_NUMBER = re.compile(rf"^(?P<video>.+?)[_/](?P<frame>{NUMBER})$")
 
 
@@ -78,26 +81,37 @@ class Layout:
 
 
 class Files:
-    """The files of a folder or of an uncompressed tar, by their names relative to it; hidden ones left out."""
+    """The files of a folder or of an uncompressed tar, by their names relative to it; hidden ones left out.
+
+    `missing` names the links to nothing, of a file or of a folder; `closed` has a sentence on each closed folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.is_tar = root.is_file()
-        self.closed: list[OSError] = []
+        self.closed: list[str] = []
+        self.missing: list[str] = []
         names = members(str(root)) if self.is_tar else self._walk()
-        self.names = sorted(name for name in names if not PurePosixPath(name).name.startswith("."))
+        self.names = sorted(name for name in names if not is_hidden(name))
 
     def _walk(self) -> Iterator[str]:
         """The files in the folder and below, linked folders included."""
         been = set(map(str, Path(os.path.realpath(self.root)).parents))  # links may lead upwards, or twice to a folder
-        for folder, folders, names in os.walk(self.root, onerror=self.closed.append, followlinks=True):
+        for folder, folders, names in os.walk(self.root, onerror=self._refused, followlinks=True):
             if (real := os.path.realpath(folder)) in been:
                 folders.clear()
                 continue
             been.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            paths = (Path(folder, name) for name in names)
-            yield from (path.relative_to(self.root).as_posix() for path in paths if path.is_file())
+            for path in (Path(folder, name) for name in sorted(names)):
+                name = path.relative_to(self.root).as_posix()
+                if path.is_file():
+                    yield name
+                elif not path.exists() and not is_hidden(name):
+                    self.missing.append(name)
+
+    def _refused(self, error: OSError) -> None:
+        self.closed.append(f"{error.filename} cannot be read: {error.strerror}.")
 
     def place(self, name: str) -> tuple[str, str]:
         """The manifest's `path` and `member` of a file."""
@@ -111,11 +125,25 @@ class Files:
     def notes(self) -> list[str]:
         """A sentence on the files that are neither pictures nor videos nor lists, and one on each closed folder."""
         others = sorted(set(self.names) - set(self.of(PICTURES | VIDEOS | LISTS)))
-        notes = [f"{error.filename} cannot be read: {error.strerror}." for error in self.closed]
-        if others:
-            files = count(len(others), "file")
-            notes.append(f"Left out for their suffix: {files} of {self.root.name}, {others[0]} first.")
-        return notes
+        if not others:
+            return self.closed
+        files = count(len(others), "file")
+        return [*self.closed, f"Left out for their suffix: {files} of {self.root.name}, {others[0]} first."]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a relative name, or a folder in it, begins with a dot, as the `._a.mp4` beside a.mp4 on macOS's disks."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in their order, less those of hidden names."""
+    return [path for path in sorted(paths) if not is_hidden(path.name)]
+
+
+def videos(paths: Iterable[Path]) -> list[Path]:
+    """The paths in their order that are named as videos, and not hidden."""
+    return [path for path in visible(paths) if path.suffix.lower() in VIDEOS]
 
 
 def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
@@ -131,8 +159,24 @@ def still(stem: str, video_regex: str | None = None) -> tuple[str, int]:
     return (default["video"], number) if default else (stem, -1)
 
 
-def still_notes(items: Sequence[Item]) -> list[str]:
+def lumps(pictures: Iterable[tuple[str, str]]) -> set[str]:
+    """Of pictures (name without suffix, video), the videos that are folders with more stills than there are folders.
+
+    Numbers alone do not tell a folder of one video's stills from one of a method's pictures; but the former are many.
+
+    >>> sorted(lumps((f"{method}/{k}", method) for method in "ab" for k in range(3)))
+    ['a', 'b']
+    >>> lumps((f"{clip}/{k}", clip) for clip in "abcd" for k in range(3))
+    set()
+    """
+    sizes = Counter(video for stem, video in pictures if PurePosixPath(stem).parts[:-1] == (video,))
+    return {video for video, size in sizes.items() if size > len(sizes)}
+
+
+def still_notes(items: Sequence[Item], lumped: Collection[str] = ()) -> list[str]:
     """A sentence for each class most of whose pictures are taken as stills of one video, as numbered files are.
+
+    `lumped` names videos of which the same holds together; see `lumps`.
 
     >>> numbered = [Item(f"{k}.jpg", REAL, video="real", frame=k) for k in range(3)]
     >>> still_notes([*numbered, Item("a.jpg", FAKE, video="a"), Item("b.jpg", FAKE, video="b")])
@@ -145,10 +189,11 @@ def still_notes(items: Sequence[Item]) -> list[str]:
             for item in items
             if item.label == label and PurePosixPath(item.member or item.path).suffix.lower() in PICTURES
         ]
-        videos = Counter(pictures)
-        if len(pictures) > 1 and max(videos.values()) > len(pictures) / 2:
+        sizes = Counter(pictures)
+        together = sum(size for video, size in sizes.items() if video in lumped)
+        if len(pictures) > 1 and max(together, *sizes.values()) > len(pictures) / 2:
             notes.append(
-                f"{len(pictures)} {name} pictures are taken as stills of {count(len(videos), 'video')}; "
+                f"{len(pictures)} {name} pictures are taken as stills of {count(len(sizes), 'video')}; "
                 "--video-regex says otherwise, '(.+)' that each is its own."
             )
     return notes
@@ -224,6 +269,21 @@ def identities(pairs: Iterable[tuple[str, str]], listing: Listing) -> dict[str, 
     return {name: name for name in joined}
 
 
+def swap(name: str) -> tuple[str, str, str] | None:
+    """Target, source and original of a video that is named as in Celeb-DF or DFD; a real one is its own original.
+
+    >>> swap("id0_id10_0003"), swap("01_02__walk__YVGY8LOK"), swap("01__walk"), swap("clip_1")
+    (('id0', 'id10', 'id0_0003'), ('01', '02', '01__walk'), ('01', '01', '01__walk'), None)
+    """
+    if match := CELEB_DF.match(name):
+        original = f"{match['target']}_{match['take']}"
+    elif match := DFD.match(name):
+        original = f"{match['target']}__{match['scene']}"
+    else:
+        return None
+    return match["target"], match["source"] or match["target"], original
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
@@ -252,6 +312,15 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> pd.DataFrame:
     if absent:
         raise DataError(f"{path} has no column {', '.join(absent)}.", f"It has: {', '.join(map(str, table))}.")
     return table
+
+
+def header(path: Path) -> list[str]:
+    """The names of a CSV file's columns, as its first line gives them; none where that is no CSV."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        try:
+            return next(csv.reader([file.readline(4096)]), [])
+        except csv.Error:
+            return []
 
 
 def label_of(word: object, where: str) -> int:

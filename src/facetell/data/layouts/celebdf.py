@@ -6,16 +6,14 @@ else the person in the picture is; in YouTube-real, where people are not known, 
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, identities, inside
+from facetell.data.layouts.base import CELEB_DF, Layout, Listing, Options, identities, inside, videos
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
 
 LABELS = {"celeb-real": REAL, "youtube-real": REAL, "celeb-synthesis": FAKE}
 LIST = "List_of_testing_videos.txt"
-NAME = re.compile(r"^(?P<target>id\d+)(_(?P<source>id\d+))?_(?P<take>\d+)$")
 VERSIONS = {100: "Celeb-DF v1", 518: "Celeb-DF v2"}  # by the length of the list
 
 
@@ -36,21 +34,16 @@ def _read(root: Path, options: Options) -> Listing:
     dataset = VERSIONS.get(len(test), "Celeb-DF")
     if not test:
         listing.notes.append(f"There is no {LIST}, so no official split.")
-    files = [
-        (key, folder, path)
-        for key, folder in _folders(root).items()
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in VIDEOS
-    ]
-    matches = filter(None, (NAME.match(path.stem) for *_, path in files))
+    files = [(key, folder, path) for key, folder in _folders(root).items() for path in videos(folder.iterdir())]
+    matches = filter(None, (CELEB_DF.match(path.stem) for *_, path in files))
     group_of = identities(((match["target"], match["source"] or match["target"]) for match in matches), listing)
     seen = set()
     for key, folder, path in files:
-        label, match = LABELS[key], NAME.match(path.stem)
-        listed = test.get((key, path.name))
+        label, match = LABELS[key], CELEB_DF.match(path.stem)
+        listed, _ = test.get((key, path.stem), (None, ""))
         if listed not in (None, label):
             raise ManifestError(f"{LIST} contradicts the folder of {folder.name}/{path.name}.", "In it, 1 is REAL.")
-        seen.add((key, path.name))
+        seen.add((key, path.stem))
         listing.items.append(
             Item(
                 path=str(path),
@@ -63,12 +56,15 @@ def _read(root: Path, options: Options) -> Listing:
                 video=f"{key}/{path.stem}",
             )
         )
-    listing.missing += [f"{folder}/{name}" for folder, name in test if (folder, name) not in seen]
+    listing.missing += [name for key, (_, name) in test.items() if key not in seen]
     return listing
 
 
-def _test_list(path: Path) -> dict[tuple[str, str], int]:
-    """(folder in lower case, file name) -> label, with 1 = FAKE as everywhere here; empty without the list."""
+def _test_list(path: Path) -> dict[tuple[str, str], tuple[int, str]]:
+    """(folder in lower case, file name without suffix, which a copy may have changed) -> (label, file); else empty.
+
+    In the label 1 is FAKE, as everywhere here.
+    """
     if not path.is_file():
         return {}
     found = {}
@@ -79,7 +75,8 @@ def _test_list(path: Path) -> dict[tuple[str, str], int]:
         folder, _, file = inside(name.strip(), f"{path.name}, line {number}").partition("/")
         if flag not in ("0", "1") or folder.lower() not in LABELS:
             raise ManifestError(f"{path.name}, line {number}: {line!r} is not “1 YouTube-real/00170.mp4”.")
-        found[folder.lower(), file] = REAL if flag == "1" else FAKE
+        label = REAL if flag == "1" else FAKE
+        found[folder.lower(), PurePosixPath(file).stem] = label, f"{folder.lower()}/{file}"
     return found
 
 

@@ -7,19 +7,32 @@ method, all with the same real videos. Frames are relative to the folder that ho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from facetell.data.layouts import celebdf, ffpp
-from facetell.data.layouts.base import NUMBER, TARGET_ONLY, Layout, Listing, Options, components, inside, read_json
+from facetell.data.layouts import ffpp
+from facetell.data.layouts.base import (
+    NUMBER,
+    Layout,
+    Listing,
+    Options,
+    components,
+    identities,
+    inside,
+    read_json,
+    swap,
+)
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import DataError, ManifestError
 from facetell.report.text import count
 
 LIST_NAMES = ("metadata.json", "dataset.json", *(f"{split}.json" for split in ffpp.SPLITS))  # of other layouts
 HELD_OUT = ("val", "test")  # in rising order; any other split is for training
+
+
+Row = tuple[str, str, str, str, str, list[Any]]  # data set, label, split, compression, video and frames
 
 
 def _recognises(root: Path, options: Options) -> bool:
@@ -38,8 +51,8 @@ def _fits(path: Path) -> bool:
         return False
 
 
-def _videos(path: Path) -> Iterator[tuple[str, str, str, str, str, list[Any]]]:
-    """Dataset, label, split, compression, video and frames."""
+def _videos(path: Path) -> Iterator[Row]:
+    """The rows of a list; see `Row`."""
     try:
         for dataset, labels in read_json(path).items():
             for label, splits in labels.items():
@@ -72,17 +85,16 @@ def _label(word: str, where: str) -> int:
 
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("deepfakebench", [])
-    two_people = False
     items: list[Item] = []
     lists = {path: list(_videos(path)) for path in _lists(root)}
     names = [name for rows in lists.values() for *_, name, _ in rows]
     group_of = components((match["target"], match["source"]) for name in names if (match := ffpp.PAIR.match(name)))
+    person_of = _people(lists.values(), listing)
     for path, rows in lists.items():
         reals = {name: word for _, word, *_, name, _ in rows if _label(word, f"{path.name}, {name}") == REAL}
         for dataset, word, split, compression, name, frames in rows:
             label = _label(word, f"{path.name}, {name}")
-            target, group = _origin(name, group_of)
-            two_people |= bool((match := celebdf.NAME.match(name)) and match["source"])
+            target, group = _origin(name, group_of, person_of[dataset])
             prefix = f"{dataset}/{compression}/" if compression else f"{dataset}/"
             for number, frame in enumerate(frames):
                 frame = inside(str(frame), f"{path.name}, {name}")
@@ -109,9 +121,16 @@ def _read(root: Path, options: Options) -> Listing:
     if repeated:
         files = count(repeated, "file")
         listing.notes.append(f"Listed in several splits: {files}; each is in the test split, else in val.")
-    if two_people:
-        listing.notes.append(TARGET_ONLY)
     return listing
+
+
+def _people(lists: Iterable[list[Row]], listing: Listing) -> dict[str, dict[str, str]]:
+    """Data set -> person in its names, as in Celeb-DF and DFD -> the person's group."""
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for dataset, *_, name, _ in (row for rows in lists for row in rows):
+        people = swap(name)
+        pairs.setdefault(dataset, []).extend([people[:2]] if people else [])
+    return {dataset: identities(found, listing) for dataset, found in pairs.items()}
 
 
 def _once(items: list[Item]) -> tuple[list[Item], int]:
@@ -130,13 +149,14 @@ def _held_out(split: str) -> int:
     return HELD_OUT.index(split) if split in HELD_OUT else -1
 
 
-def _origin(name: str, group_of: dict[str, str]) -> tuple[str, str]:
-    """The original's name and the group, where the data set's own names tell."""
+def _origin(name: str, group_of: dict[str, str], person_of: dict[str, str]) -> tuple[str, str]:
+    """The original's name and the group, where the data set's own names tell; UADFV's fake of `0047` is `0047_fake`."""
     if match := ffpp.PAIR.match(name):
         return match["target"], f"pair {group_of[match['target']]}"
-    if match := celebdf.NAME.match(name):
-        return f"{match['target']}_{match['take']}", match["target"]
-    return name, f"pair {group_of[name]}" if name in group_of else ""
+    if people := swap(name):
+        target, _, original = people
+        return original, person_of[target]
+    return name.removesuffix("_fake"), f"pair {group_of[name]}" if name in group_of else ""
 
 
 LAYOUT = Layout(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import NUMBER, TARGET_ONLY, VIDEOS, Layout, Listing, Options
+from facetell.data.layouts.base import NUMBER, TARGET_ONLY, Layout, Listing, Options, videos
 from facetell.data.manifest import FAKE, REAL, Item
 
 QUALITIES = ("lower_quality", "higher_quality")
@@ -24,9 +24,9 @@ def _read(root: Path, options: Options) -> Listing:
     listing = Listing("deepfake-timit", [])
     root = root.resolve()
     for quality in QUALITIES:
-        for path in sorted((root / quality).glob("*/*")):
+        for path in videos((root / quality).glob("*/*")):
             match = FAKE_NAME.match(path.stem)
-            if path.suffix.lower() not in VIDEOS or match is None:
+            if match is None:
                 continue
             person = path.parent.name
             listing.items.append(
@@ -52,7 +52,7 @@ def _read(root: Path, options: Options) -> Listing:
 
 
 def _real(folder: Path) -> list[Item]:
-    videos = [(path, path.parent.name, path.stem, -1) for path in folder.glob("*/*") if path.suffix.lower() in VIDEOS]
+    clips = [(path, path.parent.name, path.stem, -1) for path in videos(folder.glob("*/*"))]
     stills = [
         (path, path.parts[-4], path.parent.name, int(path.stem))
         for path in folder.glob("*/video/*/*")
@@ -67,7 +67,7 @@ def _real(folder: Path) -> list[Item]:
             video=f"{person}/{clip}",
             frame=frame,
         )
-        for path, person, clip, frame in sorted(videos + stills)
+        for path, person, clip, frame in sorted(clips + stills)
     ]
 
 

@@ -8,11 +8,25 @@ sample taken from them.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, inside, label_of, read_csv, read_json
+from facetell.data.layouts.base import (
+    VIDEOS,
+    Files,
+    Layout,
+    Listing,
+    Options,
+    header,
+    inside,
+    label_of,
+    read_csv,
+    read_json,
+    videos,
+)
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
+from facetell.report.text import count
 
 PART = re.compile(r"dfdc_train_part_(\d+)$")
 
@@ -26,10 +40,7 @@ def _lists(root: Path) -> list[Path]:
 
 
 def _is_test_list(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline(256).strip().lower().split(",")[:2] == ["filename", "label"]
+    return path.is_file() and [name.lower() for name in header(path)[:2]] == ["filename", "label"]
 
 
 def _read(root: Path, options: Options) -> Listing:
@@ -37,15 +48,21 @@ def _read(root: Path, options: Options) -> Listing:
     tested = _is_test_list(root / "labels.csv")
     for path in _lists(root):
         _read_part(path, listing, split="train" if tested else "")
+    files = Files(root)
+    listing.notes += files.closed
+    deeper = [name for name in files.names if name.count("/") > 1 and PurePosixPath(name).name == "metadata.json"]
+    if deeper:
+        lists = count(len(deeper), "list")
+        listing.notes.append(f"Left out, as they lie more than one folder down: {lists}, {deeper[0]} first.")
     if tested:
-        _read_test(root, listing)
+        _read_test(files, listing)
     return listing
 
 
 def _read_part(path: Path, listing: Listing, split: str) -> None:
-    folder = path.parent.resolve()
+    folder, called = path.parent.resolve(), path.parent.absolute().name  # a part may be a link to a folder of any name
     rows = read_json(path)
-    part = PART.search(folder.name)
+    part = PART.search(called) or PART.search(folder.name)
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
         raise ManifestError(f"{path} is no DFDC list.", 'It has to read {"name.mp4": {"label": "FAKE", …}, …}.')
     for name, row in rows.items():
@@ -53,7 +70,7 @@ def _read_part(path: Path, listing: Listing, split: str) -> None:
         file = folder / inside(name, str(path))
         original = row.get("original")
         if not file.is_file():
-            listing.missing.append(f"{folder.name}/{name}")
+            listing.missing.append(f"{called}/{name}")
             continue
         listing.items.append(
             Item(
@@ -67,28 +84,40 @@ def _read_part(path: Path, listing: Listing, split: str) -> None:
                 video=file.stem,
             )
         )
-    unlisted = [path.name for path in folder.iterdir() if path.suffix.lower() in VIDEOS and path.name not in rows]
+    unlisted = [path.name for path in videos(folder.iterdir()) if path.name not in rows]
     if unlisted:
-        listing.notes.append(f"{len(unlisted)} videos of {folder.name} stand in no list, {min(unlisted)} first.")
+        listing.notes.append(f"{len(unlisted)} videos of {called} stand in no list, {unlisted[0]} first.")
 
 
-def _read_test(root: Path, listing: Listing) -> None:
-    files = {path.name: path for path in sorted(root.resolve().rglob("*")) if path.suffix.lower() in VIDEOS}
-    for number, row in enumerate(read_csv(root / "labels.csv", ("filename", "label")).to_dict("records"), start=2):
+def _read_test(files: Files, listing: Listing) -> None:
+    trained = {item.path for item in listing.items}
+    places = [Path(files.place(name)[0]) for name in files.of(VIDEOS)]
+    places.sort(key=lambda place: (str(place) in trained, len(place.parts)))
+    first = {place.name: place for place in reversed(places)}
+    copies = Counter(place.name for place in places)
+    several = 0
+    for number, row in enumerate(
+        read_csv(files.root / "labels.csv", ("filename", "label")).to_dict("records"), start=2
+    ):
         name = inside(row["filename"], f"labels.csv, line {number}")
         label = label_of(row["label"], f"labels.csv, line {number}")
-        if name not in files:
+        if name not in first:
             listing.missing.append(name)
             continue
+        several += copies[name] > 1
         listing.items.append(
             Item(
-                path=str(files[name]),
+                path=str(first[name]),
                 label=label,
                 dataset="DFDC",
                 method="" if label == REAL else "DFDC",
                 split="test",
-                video=files[name].stem,
+                video=first[name].stem,
             )
+        )
+    if several:
+        listing.notes.append(
+            f"Here more than once: {count(several, 'video')} of labels.csv; each is taken where it lies least deep."
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import Files, Layout, Listing, Options, label_of, read_csv
+from facetell.data.layouts.base import Files, Layout, Listing, Options, header, label_of, read_csv
 from facetell.data.manifest import REAL, Item
 from facetell.errors import DataError, ManifestError
 from facetell.report.text import count
@@ -33,10 +33,7 @@ def _sources(root: Path) -> list[tuple[Path, Path]]:
 
 
 def _has_columns(table: Path) -> bool:
-    if not table.is_file():
-        return False
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        return set(NEEDED) <= set(file.readline(4096).strip().split(","))
+    return table.is_file() and set(NEEDED) <= set(header(table))
 
 
 def _read(root: Path, options: Options) -> Listing:

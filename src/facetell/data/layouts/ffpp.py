@@ -8,14 +8,25 @@ of a fake are one group where that leaves groups to split, else the target is.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from facetell.data.layouts.base import VIDEOS, Layout, Listing, Options, components, identities, read_json
+from facetell.data.layouts.base import (
+    DFD,
+    PICTURES,
+    VIDEOS,
+    Files,
+    Layout,
+    Listing,
+    Options,
+    components,
+    identities,
+    read_json,
+)
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
+from facetell.report.text import count
 
 PAIR = re.compile(r"^(?P<target>\d{3})_(?P<source>\d{3})$")
-DFD = re.compile(r"^(?P<target>\d+)(_(?P<source>\d+))?__(?P<scene>.+?)(__(?P<code>[A-Z0-9]{8}))?$")
 DFD_FOLDERS = ("actors", "DeepFakeDetection")
 MASKS = "masks"  # stands where a compression does: videos of what was altered, not of faces
 SPLITS = ("train", "val", "test")
@@ -29,9 +40,22 @@ def _recognises(root: Path, options: Options) -> bool:
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("ffpp", [])
     files = []
+    others = []
     for label, folder in ((REAL, "original_sequences"), (FAKE, "manipulated_sequences")):
-        found = sorted((root.resolve() / folder).glob("*/*/videos/*"))
-        files += [(label, path) for path in found if path.suffix.lower() in VIDEOS and path.parts[-3] != MASKS]
+        if not (root / folder).is_dir():
+            continue
+        found = Files(root.resolve() / folder)
+        listing.notes += found.closed
+        listing.missing += [f"{folder}/{name}" for name in found.missing]
+        for name in found.of(VIDEOS | PICTURES):
+            path = PurePosixPath(name)
+            if len(path.parts) == 4 and path.parts[2] == "videos" and path.suffix.lower() in VIDEOS:
+                files += [(label, found.root / name)] * (path.parts[1] != MASKS)
+            elif MASKS not in path.parts:
+                others.append(f"{folder}/{name}")
+    if others:
+        left = count(len(others), "file")
+        listing.notes.append(f"Left out, as it is the videos in */*/videos/ that count: {left}, {others[0]} first.")
     split_of, pairs = _official(root)
     names = {path.stem for _, path in files}
     pairs += [(match["target"], match["source"]) for name in names if (match := PAIR.match(name))]

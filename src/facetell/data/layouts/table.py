@@ -25,11 +25,12 @@ from facetell.data.layouts.base import (
     still,
     still_notes,
 )
-from facetell.data.manifest import COLUMNS, Item, as_text, read_parquet
+from facetell.data.manifest import COLUMNS, TEXT, Item, as_text, read_parquet
 from facetell.data.tar import members
 from facetell.errors import DataError, ManifestError, UsageError
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+KEYS = {*TEXT} - {"path", "member"}
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
 
 
@@ -38,14 +39,18 @@ def _recognises(root: Path, options: Options) -> bool:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """The table with every cell a string, empty ones "".
+    """The table with every cell a string, empty ones ""; whole numbers as keys without the `.0` that a gap gives them.
 
     Raises:
         DataError: it cannot be read, or a line of it is broken.
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return read_csv(path)
+        table = read_csv(path)
+        for column in KEYS & set(table):
+            if table[column].str.fullmatch(r"-?\d+\.0|").all():
+                table[column] = table[column].str.removesuffix(".0")
+        return table
     if suffix == ".jsonl":
         rows = []
         for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
@@ -79,11 +84,10 @@ def _read(root: Path, options: Options) -> Listing:
         listing.notes.append(f"Columns that facetell does not use: {', '.join(unknown)}.")
     for number, row in enumerate(table.to_dict("records"), start=1):
         item = _item({str(key): value for key, value in row.items()}, root, f"{root.name}, row {number}", options)
-        exists = item.member in members(item.path) if item.member else Path(item.path).is_file()
-        if exists:
+        if Path(item.path).is_file() and (not item.member or item.member in members(item.path)):
             listing.items.append(item)
         else:
-            listing.missing.append(row["path"])
+            listing.missing.append(f"{row['path']} {item.member}".rstrip())
     if options.video_regex is None and "video" not in table:
         listing.notes += still_notes(listing.items)
     return listing
