@@ -319,6 +319,26 @@ def test_odd_sizes_are_evened(tmp_path):
     assert (probe(tmp_path / "x.mp4").width, probe(tmp_path / "x.mp4").height) == (34, 32)
 
 
+@pytest.mark.parametrize("size", [(320, 180), (1280, 720)])
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "h264"), (".mov", "h264"), (".mkv", "h264"), (".mp4", "h265")])
+def test_colours_come_back_whatever_the_size(tmp_path, size, suffix, codec):
+    """Small videos are read as BT.601 where they do not say what they are, HD as BT.709."""
+    path = tmp_path / f"x{suffix}"
+    for colour in ((200, 60, 40), (30, 90, 220), 128):
+        shape = (size[1], size[0]) if isinstance(colour, int) else (size[1], size[0], 3)
+        with output.clip_writer(path, size, Fraction(25), "note", codec, crf=2) as writer:
+            for number in range(4):
+                writer.write(np.broadcast_to(colour, shape).astype(np.uint8), number / 25)
+        assert np.abs(images(path).mean((0, 1, 2)) - colour).max() < 4
+
+
+def test_a_degraded_hd_video_keeps_its_colours(tmp_path):
+    frames = [np.full((720, 1280, 3), (200, 60, 40), np.uint8)] * 3
+    source = media.write_video(tmp_path / "hd.mp4", frames)
+    clips.degrade_file(source, tmp_path / "out.mp4", "double")
+    assert np.abs(images(tmp_path / "out.mp4").mean((0, 1, 2)) - images(source).mean((0, 1, 2))).max() < 5
+
+
 def test_the_command_line(clip, photo, donor, tmp_path):
     run = CliRunner().invoke
     out = str(tmp_path / "out.png")
