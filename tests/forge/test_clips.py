@@ -103,24 +103,24 @@ def test_frames_without_the_face_are_counted_and_left(tmp_path):
     frames = [*media.portrait_frames(8), *[np.full((240, 320, 3), 90, np.uint8)] * 4, *media.portrait_frames(4)]
     source = media.write_video(tmp_path / "gap.mp4", frames)
     for verb in (
-        lambda out: clips.blend_file(source, out, family="jaw", seed=2, mark=False),
+        lambda out: clips.blend_file(source, out, family="jaw", seed=37, mark=False),
         lambda out: clips.swap_file(source, out, source, mark=False),
     ):
         report = verb(tmp_path / "out.mp4")
         assert (report.frames, report.forged, report.gaps) == (16, 12, {"no face": 4})
+        assert np.abs(images(tmp_path / "out.mp4") - images(source))[8:12].max() < 5  # what the encoder alone does
         (tmp_path / "out.mp4").unlink()
 
 
-def test_stills_round_trip_without_loss_outside_the_mask(photo, tmp_path):
+@pytest.mark.parametrize("family", ["lower", "face"])
+def test_stills_round_trip_without_loss_outside_the_mask(photo, tmp_path, family):
     out, mask = tmp_path / "out.png", tmp_path / "mask.png"
-    seeds = {}
-    for seed in range(6):  # until the pasted copy, not the background, carries the mismatch
-        clips.blend_file(photo, out, family="lower", seed=seed, mask=mask, mark=False, force=True)
+    for seed in range(6):
+        clips.blend_file(photo, out, family=family, seed=seed, mask=mask, mark=False, force=True)
         untouched = images(mask)[0, ..., 0] == 0
         difference = np.abs(images(out) - images(photo)).max(3)[0]
-        seeds[seed] = difference[untouched].max()
         assert difference.max() > 6
-    assert min(seeds.values()) <= 1  # a grey level of 1/255 of the mask may round to 0
+        assert difference[untouched].max() <= 1  # a grey level of 1/255 of the mask may round to 0
 
 
 def test_the_same_seed_gives_the_same_file(photo, tmp_path):
