@@ -103,9 +103,9 @@ class ClipWriter:
 
     def write(self, image: np.ndarray, time_s: float) -> None:
         """Add one frame, (H, W, 3) uint8 RGB or (H, W) grey; an odd last row or column is left out."""
-        even = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
-        coloured = even if image.ndim == 3 else cv2.cvtColor(even, cv2.COLOR_GRAY2RGB)
-        frame = av.VideoFrame.from_ndarray(coloured, format="rgb24").reformat(
+        even = image[: self._stream.height, : self._stream.width]
+        rgb = np.ascontiguousarray(even if image.ndim == 3 else np.repeat(even[..., None], 3, axis=2))
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )  # the encoder itself would take BT.601, in which no player reads an untagged HD video
         self._last = max(self._last + 1, round(time_s / _CLOCK))
