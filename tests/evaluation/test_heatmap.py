@@ -133,6 +133,14 @@ def test_what_lies_beyond_the_picture_is_not_judged() -> None:
     assert set(np.unique(seen.truth)) == {-1, 1}
 
 
+def test_no_part_of_a_crop_on_which_nothing_was_altered_is_right() -> None:
+    look = module._Look(manifest_of([Item("a.png", REAL)]), load_detector())
+    seen = look._seen(0, "pair", dim(), np.zeros(dim().shape[:2], bool))
+    heat = np.zeros((16, 16), np.float32)
+    heat[12, 8] = 0.9
+    assert look._right(seen, heat) is False
+
+
 def test_nothing_to_measure(tmp_path: Path, bright: Path) -> None:
     blank = media.write_picture(tmp_path / "blank.png", np.full((64, 64, 3), 90, np.uint8))
     rows = manifest_of([Item(str(blank), REAL)])

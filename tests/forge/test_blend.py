@@ -57,12 +57,21 @@ def test_all_families_occur_and_inner_ones_as_often_as_asked(face):
 
 def test_inner_families_bend_the_features_and_often_keep_the_colour():
     rng = np.random.default_rng(0)
-    drawn = [blend.SelfBlend.draw(rng, "eyes") for _ in range(200)]
-    assert 0.35 < np.mean([one.colour is None for one in drawn]) < 0.65
+    drawn = [blend.SelfBlend.draw(rng, "eyes") for _ in range(1000)]
+    assert 0.58 < np.mean([one.colour is None for one in drawn]) < 0.72  # 65 %, as docs/forge.md says
     longest = [np.linalg.norm(one.warp[1:5, 1:5], axis=2).max() for one in drawn if one.warp is not None]
-    assert len(longest) == 200
+    assert len(longest) == 1000
     assert min(longest) >= 0.99
     assert max(longest) <= 4.01
+
+
+def test_a_clips_mismatch_is_on_the_pasted_copy_alone(face):
+    image, points = face
+    for seed in range(12):
+        clip = blend.ClipBlend(image, points, np.random.default_rng(seed))
+        forged = clip.apply(image, points, 0.0)
+        assert np.array_equal(forged.fake[forged.mask == 0], image[forged.mask == 0])
+        assert np.array_equal(clip.apply(image, None, 0.0).fake, image)
 
 
 def test_a_blend_follows_the_face_through_a_clip(face):

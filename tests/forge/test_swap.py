@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facetell.errors import ForgeError
-from facetell.forge.swap import swap
+from facetell.forge.swap import _fetch, swap
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,18 @@ def test_a_face_at_the_border_is_refused(face, donor):
     cut = image[:, 90:]
     with pytest.raises(ForgeError, match="cut off"):
         swap(np.ascontiguousarray(cut), points - np.array([90, 0]), donor[0], donor[1])
+
+
+def test_a_larger_donor_comes_to_the_same_place(face):
+    """The face in four times its size, swapped into itself, does not move."""
+    image, points = face
+    large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    for other, places in ((image, points), (large, ((points + 0.5) * 4 - 0.5).astype(np.float32))):
+        fetched = _fetch(other, places, points, image.shape[:2])
+        middle = np.s_[60:200, 70:180]  # of the face; away from the border, which the fetching reflects
+        one, two = (cv2.cvtColor(p[middle], cv2.COLOR_RGB2GRAY).astype(float) for p in (image, fetched))
+        window = cv2.createHanningWindow(one.shape[::-1], cv2.CV_64F)
+        assert np.abs(cv2.phaseCorrelate(one, two, window)[0]).max() < 0.05
 
 
 def test_a_seamless_swap_with_oneself_changes_nothing(face):

@@ -151,9 +151,10 @@ def test_minutes_end_the_training_with_the_schedule_run_down(tmp_path):
 
 
 def test_nan_is_an_error_and_good_checkpoints_stay(tmp_path):
-    with pytest.raises(TrainingError, match="not a number any more at step 21"):
+    with pytest.raises(TrainingError, match=r"not a number any more at step 21.* best\.ckpt, if there is one, is good"):
         fit(Toy(explode_at=20), RECIPE, [], tmp_path)
     assert read_checkpoint(tmp_path / "last-00000020.ckpt")["facetell"]["step"] == 20
+    assert read_checkpoint(tmp_path / "best.ckpt")["facetell"]["step"] <= 14
 
 
 def test_answers_that_are_no_numbers_are_named_before_they_are_measured(tmp_path, monkeypatch):
@@ -298,6 +299,24 @@ def test_a_mean_does_not_replace_a_trainings_checkpoint(tmp_path):
     with pytest.raises(TrainingError, match="already holds checkpoints"):
         average(Toy(), [tmp_path / "best.ckpt"] * 2, [], tmp_path)
     assert (tmp_path / "best.ckpt").read_bytes() == before
+
+
+def test_a_mean_is_not_resumed(tmp_path):
+    fit(Toy(), RECIPE, [], tmp_path)
+    average(Toy(), [tmp_path / "best.ckpt", tmp_path / "last-00000030.ckpt"], [], tmp_path / "mean")
+    before = (tmp_path / "mean" / "best.ckpt").read_bytes()
+    with pytest.raises(TrainingError, match="is of no training that can be resumed"):
+        fit(Toy(), RECIPE, [], tmp_path / "mean", resume=True)
+    assert [path.read_bytes() for path in (tmp_path / "mean").iterdir()] == [before]
+
+
+def test_a_training_killed_before_its_first_checkpoint_to_resume_from_begins_anew(tmp_path):
+    rare = replace(RECIPE, checkpoint_minutes=60.0)
+    whole = fit(Toy(), rare, [], tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        fit(Toy(interrupt_at=10), rare, [], tmp_path / "cut")
+    assert [path.name for path in (tmp_path / "cut").glob("*.ckpt")] == ["best.ckpt"]
+    assert torch.equal(weights(whole), weights(fit(Toy(), rare, [], tmp_path / "cut", resume=True)))
 
 
 def test_a_mean_on_a_full_disk_is_named(tmp_path):

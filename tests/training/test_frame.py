@@ -21,6 +21,7 @@ from facetell.data.prepare import prepare
 from facetell.detectors import Detector, load_detector
 from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
+from facetell.forge.blend import Forged
 from facetell.networks.frame import PARTS, mask_vote
 from facetell.training.checkpoint import read_checkpoint, summary, write_checkpoint
 from facetell.training.fit import Run, average, fit
@@ -138,6 +139,35 @@ def test_a_pair_differs_where_its_mask_is(cache: FaceCache):
         cells = cv2.resize(changed, (4, 4), interpolation=cv2.INTER_AREA)
         assert cells[mask > 0.5].min() > cells[mask == 0].max()
     assert (batch["masks"][:4] == 0).all()
+
+
+def test_the_mask_is_reflected_beyond_the_border_as_the_picture_is(cache: FaceCache, monkeypatch):
+    made = pairs(cache, strength=(0.0, 0.0), h264=0.0, kinds=(0.0, 0.0, 1.0))
+    picture, points = made._read(int(made.reals[0]))
+    altered = Forged(picture, 255 - picture, np.ones(picture.shape[:2], np.float32), "whole")
+    aside = points + np.float32(picture.shape[0] / 2)  # half of the crop lies beyond the picture
+    monkeypatch.setattr(made, "_labelled", lambda *_: (altered, aside, True))
+    assert (made[0]["masks"][4:] == 1).all()
+
+
+def test_the_background_of_a_wide_look_is_refused():
+    assert FrameRecipe(background="green").wide is False
+    for background in ("mean", "green"):
+        with pytest.raises(RecipeError, match=r"do not go together.* Set wide=false"):
+            load_recipe("default", FrameRecipe, [f"background={background}"])
+        load_recipe("default", FrameRecipe, [f"background={background}", "wide=false"])
+
+
+def test_the_networks_of_the_default_detector_can_be_joined_again(cache: FaceCache, tmp_path: Path):
+    """As docs/training.md says it."""
+    second = "--network 2 --set backbone=tf_efficientnet_lite2 --set mirror=false --set wide=false"
+    votes = ["--set", 'votes=["blend","mask"]']
+    for name, words in (("main", []), ("second", [*second.split(), *votes])):
+        said = CliRunner().invoke(app, ["models", "unpack", "frame", "-o", str(tmp_path / f"{name}.ckpt"), *words])
+        assert said.exit_code == 0, said.output
+    run = ensemble([tmp_path / "main.ckpt", tmp_path / "second.ckpt"], [cache], tmp_path / "both")
+    card, shipped = TASK.card(run, [cache]), load_detector("frame").card
+    assert (card.input_size, card.geometry) == (shipped.input_size, shipped.geometry)
 
 
 def test_a_cache_without_pairs_says_what_to_do(cache: FaceCache):
@@ -422,9 +452,11 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
     start = replace(folded, start=str(tmp_path / "1.ckpt"))
     torch.testing.assert_close(TASK.module(start).state_dict(), read_checkpoint(tmp_path / "1.ckpt")["state_dict"])
     for changes, says in (
-        ([], "is not a tf_efficientnet_lite0 with folded norms"),
+        ([], "size = 224 contradicts the card"),
+        (["--set", "size=64"], "is not a tf_efficientnet_lite0 with folded norms"),
+        (["--set", "size=64", "--set", "scale=1.06"], "scale = 1.06 contradicts the card"),
         (["--network", "3"], "holds 2 networks"),
-        (["--set", "fold=false"], "fold = false is impossible"),
+        (["--set", "size=64", "--set", "fold=false"], "fold = false is impossible"),
     ):
         said = CliRunner().invoke(app, ["models", "unpack", str(file), "-o", str(tmp_path / "no.ckpt"), *changes])
         assert said.exit_code == 2
@@ -434,7 +466,9 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
         if tensor.name == "network.networks.0.head.1.weight_scale":
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.ones(7, np.float32), tensor.name))
     onnx.save(model, small)
-    said = CliRunner().invoke(app, ["models", "unpack", str(small), "-o", str(tmp_path / "no.ckpt")])
+    said = CliRunner().invoke(
+        app, ["models", "unpack", str(small), "-o", str(tmp_path / "no.ckpt"), "--set", "size=64"]
+    )
     assert said.exit_code == 2
     assert "The weights in" in said.output
     assert not (tmp_path / "no.ckpt").exists()

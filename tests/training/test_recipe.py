@@ -21,7 +21,7 @@ class Wide(Recipe):
 
 def write(folder, text):
     path = folder / "mine.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -35,6 +35,24 @@ def test_a_file_with_overrides(tmp_path):
 def test_toml_comes_back_equal(tmp_path):
     recipe = Wide(seed=5, widths=(7, 8), sizes=(0.5,), flip=False, learning_rate=1e-5)
     assert load_recipe(write(tmp_path, to_toml(recipe)), Wide) == recipe
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"checkpoint_minutes": float("inf"), "sizes": (0.5, float("-inf"), 1e22)},
+        {"monitor": '\U0001f600 ä "\\ \x7f \t \n \x00'},
+        {"sizes": ()},
+    ],
+)
+def test_what_json_writes_otherwise_comes_back_too(tmp_path, values):
+    recipe = Wide(**values)
+    assert load_recipe(write(tmp_path, to_toml(recipe)), Wide) == recipe
+
+
+def test_a_name_that_is_no_utf_8_is_refused():
+    with pytest.raises(RecipeError, match=r"monitor = 'a.udcff' is no text"):
+        make_recipe({"monitor": "a\udcff"}, Recipe)
 
 
 @pytest.mark.parametrize(

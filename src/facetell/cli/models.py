@@ -85,7 +85,8 @@ def unpack(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.ckpt", help="The checkpoint to write.")],
     network: Annotated[int, typer.Option(min=1, help="Which of its networks, as its card names them.")] = 1,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe `default`.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Over the recipe `default`; its scale is the card's."),
     ] = None,
 ) -> None:
     """Write one network of a detector file as a checkpoint. Train on from it, average it, or join it anew."""

@@ -238,7 +238,7 @@ class _Look:
             return None
         cells = cv2.resize((one.truth == 1).astype(np.float32), heat.shape[::-1], interpolation=cv2.INTER_AREA)
         share = {part: cells[parts == part].mean() for part in np.unique(parts)}
-        return bool(share[region] >= RIGHT * max(share.values()))
+        return bool(share[region] >= RIGHT * max(share.values()) > 0)  # 0: nothing on the crop was altered
 
 
 @dataclass(frozen=True, eq=False, slots=True)

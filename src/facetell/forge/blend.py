@@ -54,13 +54,16 @@ class SelfBlend:
     side: int = 0  # pixels of the square it draws
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, family: str, strength: float = 1.0) -> SelfBlend:
-        """A random blend of this family; `strength` scales its colour mismatch and its warps."""
+    def draw(cls, rng: np.random.Generator, family: str, strength: float = 1.0, face_only: bool = False) -> SelfBlend:
+        """A random blend of this family; `strength` scales its colour mismatch and its warps.
+
+        With `face_only` the mismatch is never on the background, so that nothing changes outside the mask.
+        """
         inner = family in masks.INNER
-        matched = rng.random() < _MATCHED and strength == 1  # in colour and place; what is left is the detail
+        matched = rng.random() < _MATCHED and strength == 1  # in colour, whole faces in place too; detail is left
         recolours = (rng.random() < (0.5 if inner else 0.9) and not matched) or strength > 2
         still = matched or (rng.random() < 0.15 and not inner)
-        alters_face = rng.random() < 0.6 or matched
+        alters_face = rng.random() < 0.6 or matched or face_only
         altered = 1.0 if matched else 0.7 if inner else 0.85
         coarser = rng.random() < _FACE_COARSER  # what is pasted, beside what it is pasted into
         return cls(
@@ -87,7 +90,7 @@ class SelfBlend:
     def apply(self, image: np.ndarray, points: np.ndarray) -> Forged:
         """The pair for one picture and the five points of the face in it."""
         here, local = masks.window(points, image.shape[:2])
-        real = self.twin(image)
+        real = image if self.alters_face else self._mismatched(image)
         face = image[here] if self.painter is None else self.painter.redraw(image[here], local, self.side)
         face = self._mismatched(face) if self.alters_face else face
 
@@ -100,10 +103,6 @@ class SelfBlend:
         mask[here] = self._mask(local, move, face.shape[:2])
         fake[here] = paste(face, real[here], mask[here])
         return Forged(real, fake, mask, self.family)
-
-    def twin(self, image: np.ndarray) -> np.ndarray:
-        """The real one of the pair: the picture, or its copy with the mismatch if the background carries that."""
-        return image if self.alters_face else self._mismatched(image)
 
     def drifted(self, other: SelfBlend, phase: float) -> SelfBlend:
         """This blend with its rim on the way to another's, for clips: `phase` in radians, 0 is this blend itself."""
@@ -176,7 +175,12 @@ def self_blend(
 
 
 def draw_visible(
-    image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str, painter: Painter | None = None
+    image: np.ndarray,
+    points: np.ndarray,
+    rng: np.random.Generator,
+    family: str,
+    painter: Painter | None = None,
+    face_only: bool = False,
 ) -> tuple[SelfBlend, Forged]:
     """A blend of this family that shows on this picture, stronger with every try, and what it makes of it.
 
@@ -184,7 +188,7 @@ def draw_visible(
         ForgeError: no visible blend came of a few tries: the region lies outside the picture.
     """
     for attempt in range(_TRIES):
-        drawn = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt)
+        drawn = SelfBlend.draw(rng, family, strength=1 + 0.5 * attempt, face_only=face_only)
         if painter is not None:
             drawn = drawn.redrawn(rng, painter)
         forged = drawn.apply(image, points)
@@ -198,6 +202,8 @@ def draw_visible(
 
 class ClipBlend:
     """One blend for all frames of a clip: the same mask, mismatch and warp throughout, and a rim that drifts slowly.
+
+    The mismatch is on the pasted copy: where the mask is 0, every frame stays as it is.
 
     Args:
         image: (H, W, 3) uint8 RGB, a frame on which the blend must show.
@@ -221,7 +227,7 @@ class ClipBlend:
         if family is None:
             families = (*masks.WHOLE, *masks.INNER)
             family = families[rng.integers(len(families))]
-        self._blend, _ = draw_visible(image, checked(image, points), rng, family)
+        self._blend, _ = draw_visible(image, checked(image, points), rng, family, face_only=True)
         self._other = SelfBlend.draw(rng, family)
         self._period_s = rng.uniform(3, 8)
 
@@ -230,10 +236,9 @@ class ClipBlend:
         return self._blend.family
 
     def apply(self, image: np.ndarray, points: np.ndarray | None, time_s: float) -> Forged:
-        """The pair for one frame; without points, the background's own change only, and an empty mask."""
+        """The pair for one frame; without points, the frame as it is and an empty mask."""
         if points is None:
-            twin = self._blend.twin(image)
-            return Forged(twin, twin, np.zeros(image.shape[:2], np.float32), self.family)
+            return Forged(image, image, np.zeros(image.shape[:2], np.float32), self.family)
         phase = 0.5 * np.sin(2 * np.pi * time_s / self._period_s)
         return self._blend.drifted(self._other, phase).apply(image, checked(image, points))
 

@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -102,8 +103,11 @@ class ClipWriter:
 
     def write(self, image: np.ndarray, time_s: float) -> None:
         """Add one frame, (H, W, 3) uint8 RGB or (H, W) grey; an odd last row or column is left out."""
-        even = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
-        frame = av.VideoFrame.from_ndarray(even, format="rgb24" if image.ndim == 3 else "gray")
+        even = image[: self._stream.height, : self._stream.width]
+        rgb = np.ascontiguousarray(even if image.ndim == 3 else np.repeat(even[..., None], 3, axis=2))
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )  # the encoder itself would take BT.601, in which no player reads an untagged HD video
         self._last = max(self._last + 1, round(time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
         self._sound.write_until(time_s)
@@ -145,10 +149,13 @@ def clip_writer(
             options["x265-params"] = "log-level=error"
         stream: Any = out.add_stream(ENCODERS[codec], rate=rate or 25, options=options)
         stream.width, stream.height, stream.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
-        stream.codec_context.time_base = _CLOCK
+        context = stream.codec_context
+        context.time_base = _CLOCK
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         stream.thread_type = "FRAME"  # slices would cost quality at the same rate
         if codec == "h265" and path.suffix.lower() != ".mkv":
-            stream.codec_context.codec_tag = "hvc1"  # what players of MP4 look for
+            context.codec_tag = "hvc1"  # what players of MP4 look for
         writer = ClipWriter(out, stream, sound)
         yield writer
         writer.end()

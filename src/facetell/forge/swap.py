@@ -66,7 +66,7 @@ def _fetch(donor: np.ndarray, donor_points: np.ndarray, points: np.ndarray, shap
     shrink = abs(masks.similarity(points)[0]) / abs(masks.similarity(donor_points)[0])
     if shrink < 0.75:  # a larger donor is averaged down first, or fetching would alias
         donor = cv2.resize(donor, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        donor_points = donor_points * shrink
+        donor_points = (donor_points + 0.5) * shrink - 0.5  # pixel centres, not corners, lie at whole numbers
     known = np.column_stack([points, np.ones(5)])
     affine, *_ = np.linalg.lstsq(known, donor_points, rcond=None)
     left_over = donor_points - known @ affine

@@ -1,6 +1,8 @@
 """What lies around the face, recoloured: a fixed layer before any network that looks at crops cut by landmarks.
 
-Such a crop has the face always in the same place, so one ellipse tells face from background, in training and in a scan.
+In a scan such a crop has the face always in the same place, so one ellipse tells face from background. Trainings of
+single faces shake their crops, and the ellipse stays where it is: there its rim cuts off some of the face or leaves
+some of the background.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ from facetell.training.module import Module
 from facetell.training.recipe import Recipe
 
 DRAWN_EVERY = 30.0  # seconds, at least, between two pictures of the curves: drawing takes as long as some steps
+_DIVERGED = (  # a last-<step>.ckpt may hold weights that its own step has spoilt; those of best.ckpt were validated
+    "Begin anew with a lower learning_rate, or with clip_norm. What is in best.ckpt, if there is one, is good."
+)
 
 
 class Budget(Callback):
@@ -97,7 +100,7 @@ class Curves(Callback):
         if not math.isfinite(float(outputs["loss"])):
             raise TrainingError(
                 f"The loss is not a number any more at step {trainer.global_step}.",
-                "Lower learning_rate, or set clip_norm; the checkpoints before this step are good.",
+                _DIVERGED,
             )
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -115,7 +118,7 @@ class Curves(Callback):
         if not all(np.isfinite(values).all() for values in joined.values()):
             raise TrainingError(
                 f"The network's answers are no numbers any more at step {trainer.global_step}.",
-                "Lower learning_rate, or set clip_norm; the checkpoints before this step are good.",
+                _DIVERGED,
             )
         self.metrics = {name: float(value) for name, value in pl_module.metrics(joined).items()}
         pl_module.log_dict({f"val_{name}": value for name, value in self.metrics.items()})

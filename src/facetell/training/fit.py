@@ -58,7 +58,7 @@ def fit(
 
     Args:
         out: folder for recipe.toml, curves.csv, curves.png, best.ckpt and last-<step>.ckpt.
-        resume: go on from the latest checkpoint in `out`, if there is one.
+        resume: go on from the latest last-<step>.ckpt in `out`, if there is one.
         max_minutes: end after so many minutes of training and validation, all resumptions together; the learning
             rate's schedule is planned for whichever ends first, this or `recipe.steps`.
         device: a Lightning accelerator: "auto", "cpu", "gpu", ….
@@ -67,7 +67,8 @@ def fit(
     Raises:
         LeakError: caches that together have a group, or an original and its fake, in both training and dev split.
         TrainingError: data without both classes, a loss that is not a number, a checkpoint that is corrupt or of
-            another recipe or other data, a folder that already holds a training that is not to be resumed.
+            another recipe or other data, a folder that already holds a training that is not to be resumed, or a
+            finished best.ckpt alone, as `average` writes it.
         RecipeError: `recipe.monitor` is no metric of the task.
         UsageError: no time to train, no such device, or an option that a task which trains itself does not use.
         OutputError: `out` cannot be made, or a file cannot be written.
@@ -85,6 +86,8 @@ def fit(
     if not resume:
         _check_no_training(out, "Resume it with --resume, or choose another folder.")
     latest = latest_in(out)
+    if resume and latest is None:
+        _check_not_finished(out / "best.ckpt")
     state = read_checkpoint(latest, recipe) if latest is not None else None
     digest = _digest(caches)
     begun_on = state["facetell"].get("data") if state is not None else None  # older ones do not say
@@ -129,6 +132,15 @@ def _check_no_training(out: Path, advice: str) -> None:
     """Nothing, if there is no checkpoint in the folder, be it of a training that was killed or of `average`."""
     if any(out.glob("*.ckpt")):
         raise TrainingError(f"{out} already holds checkpoints; best.ckpt would be replaced.", advice)
+
+
+def _check_not_finished(best: Path) -> None:
+    """Nothing, if there is no best.ckpt, or that of a training that was killed before its first last-<step>.ckpt."""
+    if best.exists() and read_checkpoint(best)["facetell"]["finished"]:
+        raise TrainingError(
+            f"{best} is of no training that can be resumed, such as a mean of checkpoints; it would be replaced.",
+            f"Choose another folder. `facetell train frame` can begin with its weights: --set start={best}.",
+        )
 
 
 def _without_weights(task: Task, recipe: Any) -> Module:

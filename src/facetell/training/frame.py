@@ -70,7 +70,7 @@ class FrameRecipe(Recipe):
     tune: Literal["all", "norms"] = "all"
     fold: bool = False  # put the batch norms into the convolutions and train without them
     input: Literal["rgb", "residual"] = "rgb"  # residual: the grey face minus its blur, a noise pattern classifier
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
+    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face; needs wide = false
     size: Annotated[int, Range(32, 512)] = 192
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
     drop: Annotated[float, Range(0, 0.9)] = 0.2
@@ -102,6 +102,11 @@ class FrameRecipe(Recipe):
     def __post_init__(self) -> None:
         if not self.version:  # the card would refuse it, when the training is over
             raise RecipeError("version must not be empty.")
+        if self.wide and self.background != "keep":  # one ellipse cannot fit a face in two sizes
+            raise RecipeError(
+                f"background = {self.background!r} and wide = true do not go together: a wide look's face is smaller.",
+                "Set wide=false, or background=keep.",
+            )
 
 
 class FrameModule(Module):

@@ -164,7 +164,9 @@ class TrainingPairs:
         matrix = self._matrix(points, rng)
         size = self.recipe.size
         crops = [warp(image, matrix, size) for image in pair]
-        mask = cv2.warpAffine(forged.mask, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        border = cv2.BORDER_REFLECT_101  # as that of the pictures: what is reflected was altered, too
+        mask = cv2.warpAffine(forged.mask, matrix, (size, size), flags=flags, borderMode=border)
         cells = cv2.resize(mask, (size // MASK_STRIDE, size // MASK_STRIDE), interpolation=cv2.INTER_AREA)
         if not known:
             cells[:] = np.nan

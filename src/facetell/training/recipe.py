@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import tomllib
 import typing
 from collections.abc import Sequence
@@ -126,9 +128,20 @@ def to_toml(recipe: CommonRecipe) -> str:
     >>> to_toml(Recipe(seed=3)).splitlines()[0]
     'seed = 3'
     """
-    import json  # JSON scalars and arrays of scalars are TOML
+    return "".join(f"{key} = {_written(value)}\n" for key, value in dataclasses.asdict(recipe).items())
 
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in dataclasses.asdict(recipe).items())
+
+def _written(value: Any) -> str:
+    """A value as TOML.
+
+    >>> _written((1.5, float("inf"), True, 'a "b"'))
+    '[1.5, inf, true, "a \\\\"b\\\\""]'
+    """
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, str):  # as JSON, but that TOML knows no surrogates and wants DEL escaped
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _check(key: str, value: Any, hint: Any, source: str) -> Any:
@@ -155,6 +168,8 @@ def _check(key: str, value: Any, hint: Any, source: str) -> Any:
         return float(value)
     if type(value) is not hint:
         raise RecipeError(f"{source}: {key} = {value!r} should be of type {hint.__name__}.")
+    if hint is str and re.search("[\ud800-\udfff]", value):  # of a file's name; recipe.toml could not hold it
+        raise RecipeError(f"{source}: {key} = {value!r} is no text in UTF-8.", "Give the file another name.")
     return value
 
 
