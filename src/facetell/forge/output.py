@@ -13,13 +13,13 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
 from facetell.forge.degrade import ENCODERS, Codec
+from facetell.video.colour import encodable, tag_colours
 from facetell.video.sound import Samples, SoundWriter
 
 AnyPath = str | os.PathLike[str]
@@ -104,10 +104,7 @@ class ClipWriter:
     def write(self, image: np.ndarray, time_s: float) -> None:
         """Add one frame, (H, W, 3) uint8 RGB or (H, W) grey; an odd last row or column is left out."""
         even = image[: self._stream.height, : self._stream.width]
-        rgb = np.ascontiguousarray(even if image.ndim == 3 else np.repeat(even[..., None], 3, axis=2))
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )  # the encoder itself would take BT.601, in which no player reads an untagged HD video
+        frame = encodable(even if image.ndim == 3 else np.repeat(even[..., None], 3, axis=2), self._stream)
         self._last = max(self._last + 1, round(time_s / _CLOCK))
         frame.pts, frame.time_base = self._last, _CLOCK
         self._sound.write_until(time_s)
@@ -149,13 +146,11 @@ def clip_writer(
             options["x265-params"] = "log-level=error"
         stream: Any = out.add_stream(ENCODERS[codec], rate=rate or 25, options=options)
         stream.width, stream.height, stream.pix_fmt = size[0] // 2 * 2, size[1] // 2 * 2, "yuv420p"
-        context = stream.codec_context
-        context.time_base = _CLOCK
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        stream.codec_context.time_base = _CLOCK
+        tag_colours(stream)
         stream.thread_type = "FRAME"  # slices would cost quality at the same rate
         if codec == "h265" and path.suffix.lower() != ".mkv":
-            context.codec_tag = "hvc1"  # what players of MP4 look for
+            stream.codec_context.codec_tag = "hvc1"  # what players of MP4 look for
         writer = ClipWriter(out, stream, sound)
         yield writer
         writer.end()

@@ -13,7 +13,6 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from facetell.errors import OutputError, UsageError
@@ -23,6 +22,7 @@ from facetell.report.text import SUSPECTED, plain, probability
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
 from facetell.video import ReaderPool, shared_readers
+from facetell.video.colour import encodable, tag_colours
 from facetell.video.sound import Samples, SoundWriter
 
 T = TypeVar("T", float, np.ndarray)
@@ -234,21 +234,17 @@ def _write_video(
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
         out.metadata["comment"] = COMMENT
         frame = next(frames)
-        height, width = _even(frame.image).shape[:2]
         stream = out.add_stream("libx264", rate=info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.time_base = _CLOCK
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        stream.height, stream.width = _even(frame.image).shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = _CLOCK
+        tag_colours(stream)
         pts = -1
         voice = SoundWriter(out, sound)
         while frame is not None:
             voice.write_until(frame.time_s)
-            image = np.ascontiguousarray(_even(painter.paint(frame.image, frame.time_s)))  # its size may change midway
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                width, height, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
+            image = _even(painter.paint(frame.image, frame.time_s))
+            picture = encodable(image, stream)  # its size may change midway
             pts = max(pts + 1, round(frame.time_s / _CLOCK))
             picture.pts, picture.time_base = pts, _CLOCK
             out.mux(stream.encode(picture))
