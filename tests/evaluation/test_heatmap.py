@@ -237,7 +237,7 @@ def test_calibrating_with_pairs_writes_it_into_the_card(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     card = load_detector(out).card
     assert card.metrics["heatmap"]["pairs"]["auc"]["value"] > 0.85
-    assert "has been measured" in worth(card)
+    assert "named a part of the face in" in worth(card)
     assert re.search(r"\| labelled pairs \| 1 \| 0\.[89]\d\d \|", out.with_suffix(".md").read_text())
     told = CliRunner().invoke(app, ["models", "--detector", str(out)])
     assert "has been measured" in " ".join(told.output.split())
