@@ -2,18 +2,19 @@
 PYTHON ?= python3
 CORE := .venv-core
 DEV := .venv
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile  # Python compiles what is used: a minute less
 SAMPLES := examples/portrait.mp4 examples/portrait-forged.mp4
 
 .PHONY: scan test lint format bench fuzz clean
 
 $(CORE)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CORE)
-	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(CORE)/bin/python $(INSTALL) --editable .
 	@touch $@
 
 $(DEV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(DEV)/bin/python $(INSTALL) --editable ".[dev]"
 	@touch $@
 
 scan: $(CORE)/.installed  # 1 means FAKE: an answer, no error

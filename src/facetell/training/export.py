@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def to_onnx(
     if sides:
         free |= {axis: sides * torch.export.Dim(name, min=1, max=256) for axis, name in ((2, "h"), (3, "w"))}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _out_of_place(network):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
@@ -99,3 +99,16 @@ def to_onnx(
         del part.metadata_props[:]  # stack traces with this machine's paths
     del model.graph.value_info[:]
     return model
+
+
+@contextlib.contextmanager
+def _out_of_place(network: nn.Module) -> Iterator[None]:
+    """Activations that write over their input are not translated as they are but taken apart: half of the time."""
+    changed: list[Any] = [module for module in network.modules() if getattr(module, "inplace", False)]
+    for module in changed:
+        module.inplace = False
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.inplace = True
