@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import av
 
-_SEI, _SLICES = 6, (1, 2, 5)  # types of NAL units
+_SEI, SLICES = 6, (1, 2, 5)  # types of NAL units
 _RECOVERY_POINT = 6  # a type of SEI message
 _MOST = 2**14  # bytes: how far to look for a packet's first slice
+_MOST_UNITS = 256  # of a packet; recordings have some dozens
 
 
 def only_sweeps(packet: av.Packet | bytes, extradata: bytes) -> bool:
@@ -20,8 +21,8 @@ def only_sweeps(packet: av.Packet | bytes, extradata: bytes) -> bool:
         packet: the bytes of an H.264 one.
         extradata: what the container says of the stream.
     """
-    for unit in _units(bytes(memoryview(packet)[:_MOST]), extradata):
-        if unit[0] & 0x1F in _SLICES:
+    for unit in units(bytes(memoryview(packet)[:_MOST]), extradata):
+        if unit[0] & 0x1F in SLICES:
             return False
         if unit[0] & 0x1F == _SEI:
             for kind, payload in _messages(unit[1:].replace(b"\0\0\3", b"\0\0")):
@@ -30,17 +31,22 @@ def only_sweeps(packet: av.Packet | bytes, extradata: bytes) -> bool:
     return False
 
 
-def _units(data: bytes, extradata: bytes) -> Iterator[bytes]:
-    """The NAL units, none empty: each behind its size (ISO/IEC 14496-15), or behind 0 0 1 (H.264, annex B)."""
+def units(data: bytes, extradata: bytes) -> Iterator[bytes]:
+    """The NAL units of a packet, none empty: each behind its size (ISO/IEC 14496-15), or behind 0 0 1 (H.264, annex B).
+
+    Of a packet with more than recordings have, the last may be left out or come as one.
+    """
     if extradata[:1] == b"\1" and len(extradata) > 4:
         width, at = (extradata[4] & 3) + 1, 0
-        while at + width < len(data):
+        for _ in range(_MOST_UNITS):
+            if at + width >= len(data):
+                return
             end = at + width + int.from_bytes(data[at : at + width], "big")
             if unit := data[at + width : end]:
                 yield unit
             at = end
     else:
-        yield from filter(None, data.split(b"\0\0\1")[1:])
+        yield from filter(None, data.split(b"\0\0\1", _MOST_UNITS)[1:])
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

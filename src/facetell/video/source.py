@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from facetell.errors import DamagedVideoError, InputError, LimitError, NotVideoError
-from facetell.video import costs, entry
+from facetell.video import costs, entry, fields
 from facetell.video.file import AGAIN, InputFile, opened
 from facetell.video.limits import DEFAULT_LIMITS, Limits
 
@@ -93,7 +93,7 @@ class Source:
         self.limits = limits
         self.corrupt_packets = 0
         self.lost = 0  # frames that did not come out of `decode` for damage to them or to others
-        self.empty_packets = 0  # frames that an AVI's header counts and that repeat the one before
+        self.empty_packets = 0  # what a header counts and is no frame: repeats in an AVI, second fields
         self.hidden = 0  # frames that an edit list cuts away
         self.restarts = 0  # how often the clock fell, once all packets were read
         self.head = b""  # the first packet, once it was read
@@ -127,7 +127,7 @@ class Source:
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = THREADS
         self._extradata = self.stream.codec_context.extradata or b""
-        self._packets = self._demuxed()
+        self._packets = self._framed()
         self._at = 0  # place in the table of the packet that comes next
         self._guessing = False
         self._held: list[av.VideoFrame] = []
@@ -219,8 +219,10 @@ class Source:
         )
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
+        counted = self.empty_packets
         self._seek(table, 0)
         self.corrupt_packets = self.lost = 0
+        self.empty_packets = counted
         return table, first
 
     def _is_key(self, packet: av.Packet) -> bool:
@@ -246,7 +248,7 @@ class Source:
             if place <= self._at:
                 self.rewind()
             return
-        packets = self._demuxed()
+        packets = self._framed()
         try:
             self.container.seek(int(table.pts[place]), stream=self.stream)
             packet = next(packets, None)
@@ -263,6 +265,22 @@ class Source:
         """Open the file anew, at its beginning."""
         self.container.close()
         self._open()
+
+    def _framed(self) -> Iterator[av.Packet]:
+        """The packets, each of a whole frame: two that hold one field each are joined."""
+        if self.stream.codec_context.name != "h264" or not fields.are_possible(self._extradata):
+            return self._demuxed()
+        return self._joined()
+
+    def _joined(self) -> Iterator[av.Packet]:
+        for first, second in fields.paired(self._demuxed(), self._extradata):
+            if second is None:
+                yield first
+            elif first.is_discard:  # a mark that a new packet cannot be given
+                yield from (first, second)
+            else:
+                self.empty_packets += 1
+                yield fields.joined(first, second)
 
     def _demuxed(self) -> Iterator[av.Packet]:
         try:
