@@ -219,7 +219,7 @@ class Source:
         )
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
-        counted = self.empty_packets
+        counted = self.empty_packets  # but not what is read once more
         self._seek(table, 0)
         self.corrupt_packets = self.lost = 0
         self.empty_packets = counted
