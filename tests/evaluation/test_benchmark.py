@@ -15,7 +15,7 @@ from facetell.cli import app
 from facetell.detectors import Detector
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation import benchmark as module
-from facetell.evaluation import markdown
+from facetell.evaluation import joining, markdown
 from facetell.evaluation.aggregation import mirrored
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import paired, paired_mean
@@ -110,7 +110,11 @@ def test_documents_get_their_tables_and_a_second_run_is_cheap(
     assert (tmp_path / "part.md").read_text() == part
 
 
-def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(folder: Path, tmp_path: Path) -> None:
+def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = []
+    monkeypatch.setattr(module, "joined", lambda videos, of, n: sources.append(of) or joined(videos, of, n))
     made.detector(tmp_path, name="knows.onnx", training_data="the second collection", version="5")
     networks.write(tmp_path, networks.brightness(gain=-1.0), name="other.onnx", training_data="others", version="5")
     both = f"{tmp_path / 'knows.onnx'},{tmp_path / 'other.onnx'}"
@@ -123,6 +127,8 @@ def test_a_network_is_measured_by_a_file_that_was_not_trained_on_the_set(folder:
     assert [result["cells"][name]["tiny 5"]["auc"] for name in (NASTY, "second")] == [1, 0]
     assert len(result["detectors"]["tiny 5"]["files"]) == 2
     assert result["joined"][0]["sets"].keys() == {NASTY, "second"}
+    assert "joined, fitted to other sources" in (tmp_path / "x.md").read_text()
+    assert sources == [{NASTY: NASTY, "second": "second", "photographs": ""}]
 
     arguments[arguments.index(both)] = str(tmp_path / "knows.onnx")
     assert CliRunner().invoke(app, arguments).exit_code == 0
@@ -186,7 +192,9 @@ def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path,
         ("set = ['x']", "names no data set"),
         ("[[set]]\nname = 'a'", "a set has no data"),
         ("[[set]]\nname = 'a'\ndata = 'x'", "'data' of a set must be of type list"),
+        ("[[set]]\nname = 'a'\ndata = []", "a set has no data"),
         ("[[set]]\nname = 'a'\ndata = ['x']\ncolour = 1", "'colour' of a set is not known"),
+        ("[[set]]\nname = 'a'\ndata = ['x']\nrobustness = -1", "'robustness' of a set must not be negative"),
     ],
 )
 def test_a_list_of_sets_that_cannot_be_read_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
@@ -207,15 +215,25 @@ def test_names_must_be_their_own(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"), [("No place.", "no place for"), ("<!-- benchmark: x -->\n<!-- end -->", "place for 'x'")]
+    ("text", "complaint"),
+    [
+        (b"No place.", "no place for"),
+        (b"<!-- benchmark: x -->\n<!-- end -->", "place for 'x'"),
+        (
+            b"<!-- benchmark: sets -->\nold\n\nMine.\n\n<!-- benchmark: cross -->\n<!-- end -->\n",
+            "does not say where its place for 'sets' ends",
+        ),
+        (b"\xff<!-- benchmark: sets -->\n<!-- end -->", "is not text in UTF-8"),
+    ],
 )
-def test_a_document_without_known_places_is_refused_before_the_work(
-    folder: Path, tmp_path: Path, text: str, complaint: str
+def test_a_document_that_cannot_be_filled_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, text: bytes, complaint: str
 ) -> None:
-    (tmp_path / "x.md").write_text(text)
+    (tmp_path / "x.md").write_bytes(text)
     outcome = call(folder, "-o", tmp_path / "x.md")
     assert outcome.exit_code == 2
-    assert complaint in outcome.stderr
+    assert complaint in " ".join(outcome.stderr.split())
+    assert (tmp_path / "x.md").read_bytes() == text
 
 
 def test_cells_of_tables_are_harmless() -> None:
@@ -253,6 +271,22 @@ def test_joining_helps_where_both_know_something_and_not_where_one_is_noise() ->
         assert both["mean"][way]["difference_ci95"][0] > 0.03
         assert abs(noise["mean"][way]["difference"]) < 0.02
     assert both["sets"]["x"]["known"]["n_real"] == 300
+
+
+def test_the_sibling_of_a_set_has_no_say_in_what_a_new_source_would_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "STRENGTHS", [1.0])
+    first, sibling, other = (drawn(40, seed, (1, 1)) for seed in range(3))
+    sources = {"first": "collection", "sibling": "collection", "other": ""}
+    three = joined({"first": first, "sibling": sibling, "other": other}, sources, n_boot=0)
+    alone = joined({"first": first, "other": other}, sources, n_boot=0)
+    assert three["sets"]["first"]["new"] == alone["sets"]["first"]["new"]
+    assert "new" not in joined({"first": first, "sibling": sibling}, sources, n_boot=0)["mean"]
+
+
+def test_a_person_has_one_group_in_all_sets_of_a_source() -> None:
+    first, sibling = (joining._table(drawn(40, seed, (1, 1)), "collection") for seed in range(2))
+    assert set(first.dataset) != set(sibling.dataset)
+    assert set(first.group) == set(sibling.group)
 
 
 def test_a_joint_score_of_noise_gains_nothing_on_groups_it_did_not_see() -> None:

@@ -462,6 +462,106 @@ def test_where_a_detector_or_its_page_cannot_be_written_is_said_at_once(
     assert complaint in result.stderr
 
 
+class Fit:
+    """Stands in for the fit, and keeps what it was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.given: list[tuple[DetectorCard, dict[str, Scored], dict[str, Scored]]] = []
+        monkeypatch.setattr("facetell.evaluation.calibration.calibrate", self)
+
+    def __call__(self, card: DetectorCard, scored: dict, reals: dict, **_: object) -> DetectorCard:
+        self.given.append((card, scored, reals))
+        return card
+
+
+def test_calibrating_anew_is_calibrating_as_if_for_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people of whom the old calibration, flat where they lie, would let the first decide, not the brighter one."""
+    picture = media.side_by_side([0, 1])
+    picture[:, : picture.shape[1] // 2] //= 2
+    picture = media.write_picture(tmp_path / "two.png", picture)
+    pd.DataFrame({"path": [str(picture)], "label": 0}).to_csv(tmp_path / "dev.csv", index=False)
+    old = {
+        "calibration": Calibration("isotonic", x=(-9.0, -8.5), y=(-1.0, 2.0)),
+        "thresholds": (Threshold(0.05, 1.0, 60, "made up"),),
+        "scope": Scope(face_height=1.0),
+    }
+    fit = Fit(monkeypatch)
+    for detector in (made.detector(tmp_path), made.detector(tmp_path, name="old.onnx", **old)):
+        asked = ["calibrate", detector, "--data", tmp_path / "dev.csv", "--condition", "JPEG 50"]
+        asked += ["--scores", tmp_path / "scores", "-o", tmp_path / "x.onnx", "-q"]
+        result = CliRunner().invoke(app, [str(word) for word in asked])
+        assert result.exit_code == 0, result.output
+    (card, first, _), (again, second, _) = fit.given
+    assert card == again
+    for condition in ("clean", "JPEG 50"):
+        assert first[condition].videos.logit.tolist() == second[condition].videos.logit.tolist()
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """A folder with a detector, `dev.csv` of the data set "made", and `sets.toml` with the real faces "mine/faces"."""
+    made.detector(tmp_path)
+    picture = str(media.write_picture(tmp_path / "real.png", made.portrait(0)))
+    pd.DataFrame({"path": [picture], "label": 0, "dataset": "made"}).to_csv(tmp_path / "dev.csv", index=False)
+    for name in ("street.v1", "street.v2", "a/x/faces", "b/x/faces", "mine/faces"):
+        (tmp_path / name).mkdir(parents=True)
+        media.write_picture(tmp_path / name / "real.png", made.portrait(0))
+    for name, table in (("sets", "mine/faces"), ("same", "made")):
+        text = f"[[set]]\nname = '{table}'\ndata = ['mine/faces']\nlabel = 'REAL'\n"
+        (tmp_path / f"{name}.toml").write_text(text)
+    return tmp_path
+
+
+def asked(folder: Path, words: str):
+    """`facetell calibrate` with these words, FOLDER/ before each that is a path there."""
+    given = [str(folder / word) if (folder / word).exists() else word for word in words.split()]
+    more = ["-o", str(folder / "out.onnx"), "-q", "--condition", "JPEG 50"]
+    return CliRunner().invoke(app, ["calibrate", str(folder / "tiny.onnx"), *given, *more])
+
+
+def test_sources_of_real_faces_are_known_by_their_whole_names(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Fit(monkeypatch)
+    result = asked(listed, "--data dev.csv --reals street.v1 --reals street.v2")
+    assert result.exit_code == 0, result.output
+    names = [f"{listed.name}/street.v{number} ({kind})" for number in (1, 2) for kind in ("clean", "JPEG 50")]
+    assert list(fit.given[0][2]) == names
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("--data dev.csv --reals a/x/faces --reals b/x/faces", "x/faces"),
+        ("--data dev.csv --reals a/x/faces --reals nowhere/x/faces.tar", "x/faces"),
+        ("--data dev.csv --reals mine/faces --sets sets.toml", "mine/faces"),
+        ("--data dev.csv --sets same.toml", "made"),
+    ],
+)
+def test_two_sources_of_real_faces_of_one_name_are_refused(listed: Path, words: str, name: str) -> None:
+    result = asked(listed, words)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert f"Two sources of real faces are called {name}." in said
+    assert "Rename one" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--sets sets.toml --split dev", "no --data for --split"),
+        ("--data dev.csv --root a", "there is no --sets"),
+        ("--data dev.csv --sets sets.toml --json sets.toml", "is itself to be read"),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(listed: Path, words: str, complaint: str) -> None:
+    before = (listed / "sets.toml").read_text()
+    result = asked(listed, words)
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.stderr.split())
+    assert (listed / "sets.toml").read_text() == before
+
+
 def test_a_version_has_to_be_said(tmp_path: Path) -> None:
     asked = [str(made.detector(tmp_path)), "--version", "", "--data", str(tmp_path), "-o", str(tmp_path / "x.onnx")]
     result = CliRunner().invoke(app, ["calibrate", *asked])

@@ -18,6 +18,7 @@ from facetell.detectors import Threshold, load_detector
 from facetell.errors import UsageError
 from facetell.evaluation import heatmap as module
 from facetell.evaluation.heatmap import heatmap, histograms, pixel_auc
+from facetell.evaluation.terminal import heatmap_rows
 from facetell.faces.detect import FaceDetector
 from facetell.forge import masks
 from facetell.report.card import card_page
@@ -139,6 +140,18 @@ def test_no_part_of_a_crop_on_which_nothing_was_altered_is_right() -> None:
     heat = np.zeros((16, 16), np.float32)
     heat[12, 8] = 0.9
     assert look._right(seen, heat) is False
+
+
+@pytest.mark.parametrize(("altered", "known"), [([False], False), ([False, True, True], True)])
+def test_faces_without_an_altered_pixel_leave_no_number_that_json_lacks(altered: list[bool], known: bool) -> None:
+    heat = np.random.default_rng(0).random((7, 7), np.float32)
+    truths = [np.repeat(np.array([some] * 40 + [0] * 56, np.int8), module.GRID).reshape(96, 96) for some in altered]
+    cases = [module.Case(row, "pair", heat, truth, None) for row, truth in enumerate(truths)]
+    numbers = module._numbers(cases, heat, np.arange(len(cases)), 200)
+    assert (numbers["auc_pooled"] is not None, numbers["auc_pooled_ci95"] is not None) == (known, known)
+    json.dumps(numbers, allow_nan=False)
+    row = heatmap_rows({"pairs": numbers, "blends": None, "families": {}})[0]
+    assert (row[4] != "–") == known
 
 
 def test_nothing_to_measure(tmp_path: Path, bright: Path) -> None:

@@ -164,6 +164,8 @@ def test_a_submission_tells_files_of_one_name_apart(scored: Scored) -> None:
         scored, items=scored.items.assign(path=["real/a.mp4", "fake/a.mp4"] * (len(scored.items) // 2), member="")
     )
     assert set(submission_table(twice).filename) == {"real/a.mp4", "fake/a.mp4"}
+    inside = replace(scored, items=twice.items.assign(path=["a.tar", "b.tar"] * (len(scored.items) // 2), member="x/1"))
+    assert set(submission_table(inside).filename) == {"a.tar/x/1", "b.tar/x/1"}
 
 
 def test_a_submission_has_every_still_that_was_scored_with_its_videos_score(scored: Scored) -> None:

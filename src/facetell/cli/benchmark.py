@@ -66,7 +66,7 @@ def benchmark(
     chosen = read_sets(sets)
     for document in out:  # before long work: that every place in it is known
         if document.exists():
-            markdown.check(document.read_text(encoding="utf-8"), str(document))
+            markdown.check(_text(document), str(document))
     contenders = [Contender(tuple(Scanner(each, device=device) for each in files.split(","))) for files in detector]
     store = None if scores is None else Store(scores)
     found = {one.name: one.find(folder) for one in chosen}
@@ -82,7 +82,16 @@ def benchmark(
     for document in out:
         links = {path.stem.removeprefix("benchmark-"): markdown.address(path, document) for path in drawn}
         content = markdown.blocks(result, links)
-        text = document.read_text(encoding="utf-8") if document.exists() else markdown.template(content)
+        text = _text(document) if document.exists() else markdown.template(content)
         write(markdown.filled(text, content, str(document)), str(document))
     if json is not None:
         write(dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
+
+
+def _text(document: Path) -> str:
+    from facetell.errors import DataError
+
+    try:
+        return document.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{document} is not text in UTF-8.", "Save it in UTF-8, or give --out another name.") from error

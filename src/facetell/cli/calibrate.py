@@ -85,13 +85,13 @@ def calibrate(
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
-    from facetell.detectors import load_detector, pack
+    from facetell.detectors import Calibration, load_detector, pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
-    from facetell.evaluation.sources import find, read_sets
+    from facetell.evaluation.sources import find, read_sets, refuse_twice
     from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import calibration
     from facetell.files import sha256_of
@@ -103,19 +103,25 @@ def calibrate(
     if out in ("", STDOUT):
         raise UsageError(f"A detector cannot be written to {out!r}.", "Give --out the path of a file.")
     page = os.path.splitext(out)[0] + ".md"
-    check_outputs([out, page, json], [str(path) for path in (*(data or []), *(reals or []), *(pairs or []))])
+    inputs = (*(data or []), *(reals or []), *(pairs or []), *([sets] if sets else []))
+    check_outputs([out, page, json], [str(path) for path in inputs])
+    if split is not None and not data:
+        raise UsageError("There is no --data for --split to choose from.", "In SETS.toml each set names its split.")
+    if root is not None and sets is None:
+        raise UsageError("--root says where the files of --sets are, and there is no --sets.", "Leave it out.")
     if unknown := [name for name in condition if name not in SUITE]:
         raise UsageError(f"There is no degradation {unknown[0]!r}.", f"There are: {', '.join(SUITE)}.")
     if version == "":
         raise UsageError("--version is empty.", "Give the new file a version, or leave the option out.")
     uncalibrated = load_detector(detector)
-    uncalibrated.card = replace(uncalibrated.card, aggregation=aggregation)
+    uncalibrated.card = replace(  # whom a video rests on must not depend on an earlier calibration
+        uncalibrated.card, aggregation=aggregation, calibration=Calibration(), thresholds=(), scope=None
+    )
     if version is not None:
         uncalibrated.card = replace(uncalibrated.card, version=version)
     if flicker is not None:
         uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
-    rates = [each.false_positive_rate for each in uncalibrated.card.thresholds if each.logit is not None]
-    scanner = Scanner(uncalibrated, sample, fpr=max(rates, default=0.01))  # raw scores alone are used
+    scanner = Scanner(uncalibrated, sample)
     of_pairs = find(pairs) if pairs else None
     paired = None if of_pairs is None else of_pairs.manifest
     if paired is not None:
@@ -140,10 +146,14 @@ def calibrate(
     from pandas import concat  # here, for without it the modules above name what to install
 
     development = concat([found.manifest for found in labelled], ignore_index=True)
+    of_reals = [(_source(path), path) for path in reals or []]
+    refuse_twice(  # of two, one would have no say
+        [*real, *(name for name, _ in of_reals), *development.dataset[development.label == 0].unique()],
+        "sources of real faces",
+        "Rename one, or name it in SETS.toml: --reals are called by the last two parts of their paths.",
+    )
     stills = {name: listed[name] for name in real}
-    for path in reals or []:
-        source = "/".join(path.resolve().with_suffix("").parts[-2:])
-        stills[source] = find([path], Options(label=0))
+    stills |= {name: find([path], Options(label=0)) for name, path in of_reals}
     for found in (*([of_pairs] if of_pairs else []), *labelled, *stills.values()):
         complain_of_gaps(found.missing, found.notes)
     manifests = {name: found.manifest for name, found in stills.items()}
@@ -171,6 +181,14 @@ def calibrate(
         write(dumps(card.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
         Console(stderr=json == STDOUT).print(calibration(card))
+
+
+def _source(path: Path) -> str:
+    """What `--reals` PATH is called: the last two parts of the path, without what only says its kind."""
+    from facetell.data.layouts.table import SUFFIXES
+
+    path = path.resolve()
+    return "/".join((path.with_suffix("") if path.suffix.lower() in (".tar", *SUFFIXES) else path).parts[-2:])
 
 
 def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:

@@ -129,7 +129,10 @@ def benchmark(
             contenders[0],
             run,
         ),
-        "joined": [_joined({name: scored[name] for name in labelled}, some, n_boot) for some in _companies(contenders)],
+        "joined": [
+            _joined({name: scored[name] for name in labelled}, {one.name: one.source for one in sets}, some, n_boot)
+            for some in _companies(contenders)
+        ],
     }
 
 
@@ -249,9 +252,11 @@ def _views(
     return views(scanner.detector.card, list(development.values()), seen, blended)
 
 
-def _joined(scored: Mapping[str, Mapping[str, Scored]], some: Sequence[str], n_boot: int) -> dict[str, Any]:
+def _joined(
+    scored: Mapping[str, Mapping[str, Scored]], sources: Mapping[str, str], some: Sequence[str], n_boot: int
+) -> dict[str, Any]:
     able = {name: of for name, of in scored.items() if of.keys() >= set(some)}
-    study = joined({name: {d: _measurable(of[d]) for d in some} for name, of in able.items()}, n_boot)
+    study = joined({name: {d: _measurable(of[d]) for d in some} for name, of in able.items()}, sources, n_boot)
     return study | {"detectors": list(some), "left_out": [name for name in scored if name not in study["sets"]]}
 
 

@@ -80,7 +80,7 @@ def heatmap(
         of each face's own pixel AUC, `fixed_map`, what the mean of all maps, laid over every face, would reach,
         `region_named`, the share of faces of which the map names a part, and `region_right`, how many of those parts
         were altered, each a value with interval and n; `auc_pooled`, over the pixels of all faces together, with
-        `auc_pooled_ci95`.
+        `auc_pooled_ci95`, both None where all of these pixels were altered, or none.
         `skipped`: reason -> stills; `resampled_by`; `altered_at`, the threshold of a pair's truth.
         Only `none`, the reason, where no face could be altered in a known place.
 
@@ -260,10 +260,10 @@ def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boo
     truths = np.stack([case.truth for case in cases])
     altered, untouched = histograms(np.stack([case.heat for case in cases]), truths)
     group = np.unique(groups, return_inverse=True)[1]
-    drawn = [
-        pixel_auc(weights @ altered, weights @ untouched)
-        for weights in resamples(group, n_boot if group.max() else 0, np.random.default_rng(SEED))
-    ]
+    draws = resamples(group, n_boot if group.max() else 0, np.random.default_rng(SEED))
+    drawn = np.concatenate([*(pixel_auc(weights @ altered, weights @ untouched) for weights in draws), np.empty(0)])
+    drawn = drawn[np.isfinite(drawn)]  # a resample may hold no altered pixel, or no untouched one
+    pooled = float(pixel_auc(altered.sum(0), untouched.sum(0)))
     own, of_fixed = pixel_auc(altered, untouched), pixel_auc(*histograms(np.stack([fixed] * len(cases)), truths))
     named = np.array([case.right is not None for case in cases])
     ranked = np.isfinite(own)  # a crop that was altered everywhere, or nowhere, ranks nothing
@@ -271,8 +271,8 @@ def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boo
         "n": len(cases),
         "auc": mean(own[ranked], groups[ranked], n_boot),
         "fixed_map": mean(of_fixed[ranked], groups[ranked], n_boot),
-        "auc_pooled": float(pixel_auc(altered.sum(0), untouched.sum(0))),
-        "auc_pooled_ci95": np.quantile(np.concatenate(drawn), (0.025, 0.975)).tolist() if drawn else None,
+        "auc_pooled": pooled if np.isfinite(pooled) else None,
+        "auc_pooled_ci95": np.quantile(drawn, (0.025, 0.975)).tolist() if len(drawn) else None,
         "region_named": mean(named, groups, n_boot),
         "region_right": mean([case.right for case in cases if case.right is not None], groups[named], n_boot),
     }

@@ -22,40 +22,51 @@ CLASS_GROUPS = 3  # of each class: one to judge by, and two that its regularisat
 STRENGTHS = np.logspace(-3, 1, 5)  # of regularisation, chosen within the fitting folds
 
 
-def joined(videos: Mapping[str, Mapping[str, pd.DataFrame]], n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+def joined(
+    videos: Mapping[str, Mapping[str, pd.DataFrame]],
+    sources: Mapping[str, str] | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
     """A logistic regression on the detectors' raw logits, held against the first detector alone.
 
     It is fitted to some groups of every set and judged on the others, its regularisation chosen by a further split of
-    the fitting groups; every class of every set weighs the same. For each set it is also fitted to the other sets
-    alone, which is what a new source would meet.
+    the fitting groups; every class of every set weighs the same. For each set it is also fitted to the sets of other
+    sources alone, which is what a new source would meet.
 
     Args:
         videos: set -> detector -> labelled videos, as `Scored.videos`. Those that every detector could score count; a
             set that has fewer than FOLDS groups, or a class in fewer than CLASS_GROUPS, is left out.
+        sources: set -> the collection it is from. Groups of one name in sets of one source are one group. A set
+            without a source is one of its own.
         n_boot: resamples for the intervals.
         seed: of the resampling.
 
     Returns:
         `detectors`; `sets`, set -> `known` and `new`, each as from `metrics.paired` with the joined detectors as A and
         the first alone as B; `mean`, of the sets' differences, as from `metrics.paired_mean`, for either; `left_out`.
+        There is no `new` where all sets are of one source.
     """
     detectors = list(next(iter(videos.values()))) if videos else []
-    tables = {name: _table(of) for name, of in videos.items()}
+    sources = sources or {}
+    tables = {name: _table(of, sources.get(name, "")) for name, of in videos.items()}
     able = {name: rows for name, rows in tables.items() if _is_able(rows)}
     result: dict[str, Any] = {"detectors": detectors, "left_out": sorted(tables.keys() - able.keys())}
     result |= {"sets": {}, "mean": None}
     if not able:
         return result
-    table = pd.concat([rows.assign(set=name) for name, rows in able.items()], ignore_index=True)
+    named = [rows.assign(set=name, source=sources.get(name) or name) for name, rows in able.items()]
+    table = pd.concat(named, ignore_index=True)
     features, label = table[detectors].to_numpy(), table.label.to_numpy()
     known, new = np.empty(len(table)), np.full(len(table), np.nan)
     for seen, unseen in folds(label, table.group.to_numpy(), FOLDS):
         known[unseen] = _fit(table.iloc[seen], detectors).predict_proba(features[unseen])[:, 1]
-    for name in able if len(able) > 1 else ():
-        here = (table.set == name).to_numpy()
+    origins = table.source.unique()
+    for source in origins if len(origins) > 1 else ():
+        here = (table.source == source).to_numpy()
         new[here] = _fit(table[~here], detectors).predict_proba(features[here])[:, 1]
     alone = 1 / (1 + np.exp(-features[:, 0]))
-    ways = {"known": known} | ({"new": new} if len(able) > 1 else {})
+    ways = {"known": known} | ({"new": new} if len(origins) > 1 else {})
     for name in able:
         here = (table.set == name).to_numpy()
         y, groups = label[here], table.group[here]
@@ -76,7 +87,7 @@ def _is_able(rows: pd.DataFrame) -> bool:
     return len(of_class) == 2 and of_class.min() >= CLASS_GROUPS and rows.group.nunique() >= FOLDS
 
 
-def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _table(of: Mapping[str, pd.DataFrame], source: str) -> pd.DataFrame:
     """One row per video that all detectors could score: their logits, its label and its group.
 
     Videos are told apart by their labels: their keys number those that one detector was given, and another was given
@@ -84,7 +95,8 @@ def _table(of: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     logits = [videos.set_index(list(LABELS)).logit.rename(name) for name, videos in of.items()]
     rows = pd.concat(logits, axis=1, join="inner").reset_index()
-    return rows.assign(group=rows.dataset + resampling_unit(rows)[1])
+    named = rows.assign(dataset=source) if source else rows  # so a group has one name in all sets of its source
+    return rows.assign(group=resampling_unit(named)[1])
 
 
 def _fit(rows: pd.DataFrame, detectors: list[str]) -> GridSearchCV:

@@ -17,7 +17,8 @@ from facetell.errors import DataError
 from facetell.evaluation import plots, terminal
 from facetell.evaluation.page import frames_figure, robustness_figure
 
-PLACE = re.compile(r"(<!-- benchmark: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+OPENING = "<!-- benchmark:"
+PLACE = re.compile(rf"({OPENING} ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SHOWN = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)  # shares undecided that the table of the curve states
 NONE = "–"
 
@@ -40,16 +41,21 @@ def filled(text: str, content: Mapping[str, str], name: str) -> str:
         DataError: as `check`.
     """
     check(text, name)
-    return PLACE.sub(lambda match: f"{match[1]}{content.get(match[2], 'Not measured.')}\n{match[3]}", text)
+    return PLACE.sub(lambda match: f"{match[1]}{content.get(match[2], 'Not measured.')}\n{match[4]}", text)
 
 
 def check(text: str, name: str) -> None:
     """Nothing, if a document has places and knows them all.
 
     Raises:
-        DataError: a place that no benchmark fills, or none at all.
+        DataError: a place that no benchmark fills, or that has no end before the next one begins; or none at all.
     """
-    wanted = [match[1] for match in PLACE.findall(text)]
+    places = PLACE.findall(text)
+    if endless := [match[1] for match in places if OPENING in match[2]]:
+        raise DataError(
+            f"{name} does not say where its place for {endless[0]!r} ends.", "Write <!-- end --> before the next place."
+        )
+    wanted = [match[1] for match in places]
     if not wanted:
         raise DataError(f"{name} has no place for a table.", "Mark one: <!-- benchmark: sets -->, <!-- end -->.")
     if unknown := [place for place in wanted if place not in TABLES and not place.startswith("figure-")]:
@@ -228,7 +234,7 @@ def _joined(result: Mapping[str, Any]) -> str:
             cells = [f"{compared[way]['auc_a']:.3f}, {terminal.gain(compared[way])}" for way in ways]
             rows.append((name, f"{known['n_real']} + {known['n_fake']}", f"{known['auc_b']:.3f}", *cells))
         rows.append(("mean", "", "", *(terminal.gain(study["mean"][way]) for way in ways)))
-        columns = ("set", "n", "the first alone", "joined", "joined, fitted to the other sets")[: 3 + len(ways)]
+        columns = ("set", "n", "the first alone", "joined", "joined, fitted to other sources")[: 3 + len(ways)]
         head = " + ".join(map(_cell, study["detectors"]))
         if study["left_out"]:
             head += f"; without {_cell(', '.join(study['left_out']))}, of which they could not all score enough groups"

@@ -171,10 +171,10 @@ def submission_table(scored: Scored) -> pd.DataFrame:
     """Columns `filename` and `label`, which is P(fake), as in the DFDC challenge; unscored files are left out.
 
     A still of a video has that video's P(fake). A file is known by its name alone, or by its whole path where two have
-    one name.
+    one name: for one inside a tar, the tar's path and then its own.
     """
     items = scored.items[scored.items.reason == ""]
-    files = items.member.where(items.member != "", items.path)
+    files = items.path.where(items.member == "", items.path + "/" + items.member)
     names = files.map(lambda file: Path(str(file)).name)
     labels = items.key.map(scored.videos.p_fake)
     return pd.DataFrame({"filename": (names if names.is_unique else files).to_numpy(), "label": labels.to_numpy()})

@@ -90,7 +90,8 @@ def read_sets(path: Path) -> list[DataSet]:
 
     Raises:
         FileMissingError: no such file.
-        DataError: not TOML, no set, a key that is unknown, missing or of the wrong type, a name that stands twice.
+        DataError: not TOML, no set, a key that is unknown, missing, empty, negative or of the wrong type.
+        UsageError: a name that stands twice.
     """
     try:
         with open(path, "rb") as file:
@@ -108,8 +109,10 @@ def read_sets(path: Path) -> list[DataSet]:
             if key not in known or type(value) is not known[key]:
                 what = "is not known" if key not in known else f"must be of type {known[key].__name__}"
                 raise DataError(f"{path}: the key {key!r} of a set {what}.", f"There are: {', '.join(known)}.")
-        if missing := {"name", "data"} - table.keys():
+        if missing := {key for key in ("name", "data") if not table.get(key)}:
             raise DataError(f"{path}: a set has no {min(missing)}.")
+        if table.get("robustness", 0) < 0:
+            raise DataError(f"{path}: the key 'robustness' of a set must not be negative.")
     sets = [DataSet(**{**table, "data": tuple(map(str, table["data"]))}) for table in tables]
     refuse_twice([one.name for one in sets], f"sets of {path}")
     return sets
@@ -195,11 +198,11 @@ def _is_manifest(path: Path) -> bool:
     return tuple(schema.names) == COLUMNS and pa.types.is_integer(schema.field("label").type)
 
 
-def refuse_twice(names: Sequence[str], what: str) -> None:
+def refuse_twice(names: Sequence[str], what: str, advice: str = "Each needs a name of its own.") -> None:
     """Nothing, if all names differ.
 
     Raises:
         UsageError: naming the one that stands twice.
     """
     if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"Two {what} are called {min(twice)}.", "Each needs a name of its own.")
+        raise UsageError(f"Two {what} are called {min(twice)}.", advice)

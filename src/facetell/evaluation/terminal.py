@@ -280,7 +280,7 @@ def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
             str(numbers["n"]),
             _valued(numbers["auc"]),
             _valued(numbers["fixed_map"]),
-            plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
+            _valued({"value": numbers["auc_pooled"], "ci95": numbers["auc_pooled_ci95"]}),
             *(_valued(numbers[name]) for name in ("region_named", "region_right")),
         )
         for what, numbers in rows.items()
