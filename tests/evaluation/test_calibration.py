@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,25 @@ def test_a_small_source_that_is_hard_raises_the_thresholds_of_smaller_rates() ->
     assert one.logit is not None
     assert one.logit >= five.logit
     assert "raised to that of a larger rate" in one.source
+
+
+def test_where_a_set_names_few_groups_its_videos_count() -> None:
+    y, logits = drawn(400)
+    street = scored(np.zeros(400, int), np.full(400, -20.0), "street")
+    for people, counted in ((9, 400), (10, 100)):  # 100: groups of the fitting half of the development data
+        street.videos["group"] = [f"p{k % people}" for k in range(400)]
+        found = calibrate(card(), {"clean": scored(y, logits)}, {"street": street}, n_boot=0, rates=(0.005,))
+        assert found.thresholds[0].n_real == counted
+
+
+def test_a_group_that_one_condition_loses_changes_no_unit() -> None:
+    y, logits = drawn(160)
+    whole, less = scored(y, logits), scored(y, logits)
+    for one in (whole, less):
+        one.videos["group"] = [f"p{k // 16}" for k in range(160)]
+    less = replace(less, videos=less.videos[less.videos.group != "p9"])
+    found = calibrate(card(), {"clean": whole, "CRF 32": less}, {}, n_boot=0, rates=(0.05,))
+    assert found.thresholds[0].source == "needs 60 real groups of one source; the largest has 5"
 
 
 def test_where_every_high_score_is_real_nothing_is_called_fake() -> None:

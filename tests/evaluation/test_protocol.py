@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from facetell.detectors import Calibration, Threshold
 from facetell.errors import DataError
 from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
-from facetell.evaluation.scoring import Scored, score
+from facetell.evaluation.scoring import LABELS, Scored, score
 from facetell.evaluation.sources import find
 from facetell.scanning import Scanner, pipeline
 from tests import media
@@ -202,6 +203,22 @@ def test_a_video_goes_through_the_scan(portrait_clip: Path, scanner: Scanner) ->
     assert scored.videos.p_fake.iat[0] == pytest.approx(verdict.p_fake)
     assert scored.videos.verdict.iat[0] == verdict.label
     assert len(scored.faces) == verdict.coverage.frames_with_face
+
+
+def test_video_files_of_one_video_are_not_pooled_as_its_stills_are(
+    portrait_clip: Path, scanner: Scanner, tmp_path: Path
+) -> None:
+    paths = [portrait_clip, Path(shutil.copy(portrait_clip, tmp_path / "v.mov"))]
+    paths += [media.write_picture(tmp_path / f"v_{k}.png", made.portrait(0)) for k in range(2)]
+    rows = [Item(str(path), 0, video="v", frame=frame) for path, frame in zip(paths, (-1, -1, 0, 1), strict=True)]
+    scored = score(manifest_of(rows), scanner)
+    whole = len(score(manifest_of([Item(str(portrait_clip), 0)]), scanner).faces)
+    assert scored.videos.faces.tolist() == [whole, whole, 2]
+    assert scored.faces.groupby("item").size().tolist() == [whole, whole, 1, 1]
+    assert summary(scored, scanner, n_boot=0)["data"]["real_videos"] == 3
+    assert not scored.videos.duplicated(list(LABELS)).any()
+    unit, family = protocol.resampling_unit(scored.videos)
+    assert family.nunique() == 1, unit
 
 
 def test_a_detector_of_clips_sees_the_stills_of_a_video_as_one_run(manifest: pd.DataFrame, tmp_path: Path) -> None:

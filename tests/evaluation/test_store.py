@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from facetell.evaluation.store import Seen, Store, fingerprint
 from facetell.faces import Geometry
 from facetell.scanning import Scanner
 from facetell.types import FaceScore
+from tests import media
 from tests.detectors import networks
 from tests.evaluation import made
 
@@ -132,6 +134,17 @@ def test_a_clip_detector_keeps_whole_videos(
     assert len(looked_at) > asked
 
 
+def test_a_clip_detector_keeps_equal_stills_of_a_video_apart(folder: Path, tmp_path: Path) -> None:
+    """A frozen picture is scored with what stands beside it, each time other."""
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=2)
+    scanner, store = Scanner(networks.write(folder, network, name="clip.onnx", kind="clip", frames=2)), Store(tmp_path)
+    paths = [media.write_picture(tmp_path / f"{k}.png", made.portrait(0, 0.4 * (k == 2))) for k in range(3)]
+    rows = manifest_of([Item(str(path), 0, video="v", frame=k) for k, path in enumerate(paths)])
+    first, second = (score(rows, scanner, store=store).faces.logit.tolist() for _ in range(2))
+    assert second == first
+    assert first[0] != first[1]
+
+
 def test_errors_are_met_anew(folder: Path, tmp_path: Path) -> None:
     scanner, store = Scanner(made.detector(folder)), Store(tmp_path / "store")
     late = tmp_path / "late.png"
@@ -159,6 +172,19 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scores.sqlite").write_text("this is no database, however long it is made to be" * 20)
     with pytest.raises(DataError, match="holds no scores"):
         Store(tmp_path)
+
+
+def test_a_damaged_copy_that_cannot_be_written_is_named(
+    portrait_clip: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, scanner = manifest_of([Item(str(portrait_clip), 0)]), Scanner(made.detector(folder))
+    store = Store(tmp_path)
+    (tmp_path / "damaged").rmdir()
+    with pytest.raises(OutputError, match=r"cannot keep scores.*Is the disk full"):
+        score(manifest, scanner, damage=SUITE["half size"], store=store)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"no room for temporary files.*TMPDIR"):
+        score(manifest, scanner, damage=SUITE["half size"])
 
 
 def test_a_damaged_store_is_named_when_it_is_used(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def calibrate(
             chance.
     """
     table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
-    fits = halves(table.group.to_numpy(), table.dataset.to_numpy(), seed)
+    table = _with_units(table)  # here, not for every condition: each may lose other videos
+    fits = halves((table.dataset + ":" + table.group).to_numpy(), table.dataset.to_numpy(), seed)
     for name, part in (("first", table[fits]), ("second", table[~fits])):
         real, fake = (part.unit[part.label == label].nunique() for label in (0, 1))
         if min(real, fake) < CLASS_GROUPS or part.unit.nunique() < FOLDS:
@@ -76,7 +77,7 @@ def calibrate(
                 "Give more groups, of both classes.",
             )
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
-    photographs = {source: table_of(scored, source) for source, scored in reals.items()}
+    photographs = {source: _with_units(table_of(scored, source)) for source, scored in reals.items()}
     if mixed := [source for source, rows in photographs.items() if rows.label.any()]:
         raise DataError(f"{mixed[0]} holds fakes; thresholds are read off real faces.", "Give it as development data.")
     everything = [*[rows for _, rows in table.groupby("source")], *photographs.values()]
@@ -195,7 +196,7 @@ def threshold_at(
     Args:
         rate: of false positives.
         reals: source -> calibrated logits of real videos.
-        groups: source -> independent groups among them.
+        groups: source -> groups among them; originals, or videos, where a data set gives too few.
         development: source -> labels and calibrated logits of the fitting half.
         bound: where "clearly real" ends; see `real_below`.
         floor: the threshold of the next larger rate, on which sources decide that are too small for this one.
@@ -408,7 +409,7 @@ def _margin(reals: Mapping[str, pd.DataFrame]) -> float | None:
 
 
 def table_of(scored: Scored, condition: str) -> pd.DataFrame:
-    """What is needed of every video: among it the group that halves keep whole, and the unit of resampling.
+    """What is needed of every video: among it the group that halves keep whole.
 
     Raises:
         DataError: no video could be scored.
@@ -417,7 +418,6 @@ def table_of(scored: Scored, condition: str) -> pd.DataFrame:
     if videos.empty:
         reasons = ", ".join(f"{number} {reason}" for reason, number in _coverage(scored)["unscored"].items())
         raise DataError(f"No video of {condition!r} could be scored: {reasons or 'there is none'}.")
-    units = [resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")]
     return pd.DataFrame(
         {
             "dataset": videos.dataset,
@@ -425,13 +425,17 @@ def table_of(scored: Scored, condition: str) -> pd.DataFrame:
             "condition": condition,
             "label": videos.label.astype(int),
             "logit": videos.logit.astype(float),
-            "group": videos.dataset + ":" + videos.group,
-            "unit": pd.concat(units),
+            **{name: videos[name] for name in ("group", "original", "video")},
             "height": videos.height.astype(float),
             "bits_per_pixel": videos.bits_per_pixel.astype(float),
             "parts": videos.parts,
         }
     )
+
+
+def _with_units(table: pd.DataFrame) -> pd.DataFrame:
+    """With the `unit` that is counted, resampled and kept whole by folds: see `resampling_unit`, for each data set."""
+    return table.assign(unit=pd.concat([resampling_unit(rows)[1] for _, rows in table.groupby("dataset")]))
 
 
 def _able(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

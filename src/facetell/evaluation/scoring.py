@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -20,7 +21,7 @@ from facetell.data.manifest import validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError, UsageError
+from facetell.errors import DataError, FileMissingError, ForgeError, InputError, OutputError, UsageError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -67,6 +68,8 @@ class Scored:
 
     Attributes:
         items: the manifest, with `key` (the video an item is, or belongs to) and `reason` (why it has no score, or "").
+            A video file that shares its `video` with another item has its path in its place, and as `original`, where
+            it names none, that `video`.
         faces: one row per frame with a face, the most suspicious usable one of it: `item` (row of `items`), `key`,
             `label`, `time_s`, raw `logit`, calibrated `p_fake`, `weight` by quality, `usable`, `height` of its box, px.
         videos: one row per video with a score, indexed by `key`: the manifest's columns, the raw `logit`, calibrated
@@ -95,7 +98,8 @@ def score(
 
     Videos go through `scanner.scan`. Pictures go through the same steps in batches: find faces, gate, cut, score and
     judge. Of a row with `crop` only the largest face counts. Stills of one video are judged together as one person's
-    track, from the most suspicious face of each (the largest, for a detector of clips).
+    track, from the most suspicious face of each (the largest, for a detector of clips). A video file is judged alone,
+    whatever else has its `video`.
 
     Args:
         manifest: as in `facetell.data.manifest`; rows with `member` are read inside their tar.
@@ -108,9 +112,10 @@ def score(
     Raises:
         ManifestError: the manifest is not sound.
         DataError: it has several files and none of them is there.
+        OutputError: a damaged video has no room, in the store or among the system's temporary files.
     """
     began = time.perf_counter()
-    items = validate(manifest)
+    items = _parted(validate(manifest))
     items["key"] = items.groupby(list(LABELS), sort=False).ngroup()
     look = _Look(items, scanner, damage, store)
     seen: dict[int, Seen] = {}
@@ -150,6 +155,19 @@ def is_picture(name: str) -> bool:
 
 def _name(items: pd.DataFrame, row: int) -> str:
     return str(items.member.iat[row] or items.path.iat[row])
+
+
+def _parted(items: pd.DataFrame) -> pd.DataFrame:
+    """The items, each video file with a `video` of its own, as only stills of one are pooled.
+
+    With the one it had as its original, it stays in its family; see `protocol.resampling_unit`.
+    """
+    still = np.array([is_picture(_name(items, row)) for row in range(len(items))], bool)
+    shared = items.duplicated(list(LABELS), keep=False) & ~still
+    family = items.original.where(items.original != "", items.video)
+    return items.assign(
+        video=items.video.where(~shared, items.path + items.member), original=items.original.where(~shared, family)
+    )
 
 
 def _batches(items: pd.DataFrame) -> Iterator[list[int]]:
@@ -209,7 +227,7 @@ class _Look:
                 how = bool(self.items.crop.iat[row])
                 if self.scanner.detector.card.kind != "frame":  # judged in a run with the video's other stills
                     run = [other for other in digests if self.videos[other] == self.videos[row]]
-                    how = [(self.numbers[other], digests[other]) for other in run]
+                    how = [(self.numbers[other], digests[other], other == row) for other in run]  # bytes may recur
             keys[row] = key_of(STEPS, self.detector, done, how, digest)
         return keys
 
@@ -271,12 +289,12 @@ class _Look:
         if self.items.member.iat[row]:
             return Seen(reason="video inside a tar")
         path = Path(str(self.items.path.iat[row]))
-        with tempfile.TemporaryDirectory() as folder:
+        with _temporary_folder() as folder:
             try:
                 if self.damage and self.store:
                     path = self.store.damaged(path, digest, self.damage)
                 elif self.damage:
-                    path = self.damage.video(path, Path(folder))
+                    path = self.damage.video(path, folder)
             except (InputError, ForgeError, UsageError) as error:  # the item's fault; a full disk's OutputError is not
                 return Seen(reason=type(error).__name__)
             verdict = self.scanner.scan(path)
@@ -288,6 +306,18 @@ class _Look:
         bits = verdict.video.bits_per_pixel if verdict.video else None
         seen = verdict.coverage
         return Seen([track.scores for track in verdict.tracks], "", seen.frames_sampled + seen.frames_lost, bits)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise OutputError(
+            f"There is no room for temporary files: {error}.", "Free some space, or set TMPDIR to another folder."
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:

@@ -28,9 +28,9 @@ from facetell.types import FaceScore
 if TYPE_CHECKING:
     from facetell.evaluation.scoring import Damage
 
-STEPS = 4
-"""To be raised with every change of what reading, finding, gating, tracking or cutting faces gives, and of how damage
-is done: old scores and copies must not be taken for new ones."""
+STEPS = 5
+"""To be raised with every change of what reading, finding, gating, tracking or cutting faces gives, of how damage is
+done, and of what a key holds: old scores and copies must not be taken for new ones."""
 AT_ONCE = 500  # keys in one question; SQLite allows 999
 
 
@@ -107,10 +107,11 @@ class Store:
         Raises:
             InputError: the video cannot be read.
             ForgeError: it cannot be damaged so.
+            OutputError: the disk is full, or the folder cannot be written to.
         """
         copy = self.folder / "damaged" / f"{key_of(STEPS, digest, damage.description)}.mp4"
         if not copy.is_file():
-            with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
+            with self._named(), tempfile.TemporaryDirectory(dir=copy.parent) as folder:
                 damage.video(path, Path(folder)).replace(copy)
         return copy
 
