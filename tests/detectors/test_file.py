@@ -6,7 +6,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from facetell.detectors import load_detector, pack, shipped, zoo
-from facetell.detectors.file import read_detector_file
+from facetell.detectors.detector import BATCH
+from facetell.detectors.file import CROPS_AT_ONCE, read_detector_file
 from facetell.errors import (
     AlteredDetectorError,
     DetectorFileError,
@@ -148,6 +149,57 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         helper.make_node("ReduceMean", ["some"], ["logit"], keepdims=0),
         weights=[array("half", 0.5), array("yes", True, np.bool_)],
     )
+    doublings = [
+        *(helper.make_node("Concat", [f"x{i}"] * 2, [f"x{i + 1}"], axis=0) for i in range(20)),
+        helper.make_node("ReduceMean", ["x20"], ["logit"], keepdims=0),
+    ]
+    number = [  # a one that only a run tells
+        helper.make_node("ReduceMean", ["crops"], ["mean"], keepdims=0),
+        helper.make_node("Clip", ["mean", "one", "one"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["whole", "axis"], ["number"]),
+    ]
+    weights = [array("one", 1.0), array("axis", [0], np.int64), array("last", [-1], np.int64)]
+    reshaped = logit(
+        *number,
+        helper.make_node("Mul", ["number", "last"], ["shape"]),
+        helper.make_node("Reshape", ["crops", "shape"], ["x0"], name="flat"),
+        *doublings,
+        weights=weights,
+    )
+    sliced = logit(
+        *number,
+        helper.make_node("Slice", ["crops", "axis", "number"], ["x0"], name="part"),
+        *doublings,
+        weights=weights,
+    )
+    wrapping = logit(  # as 32 bits, 2**32 is 0
+        helper.make_node("Cast", ["many"], ["short"], to=TensorProto.INT32),
+        helper.make_node("Cast", ["short"], ["long"], to=TensorProto.INT64),
+        helper.make_node("Sub", ["more", "long"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=[array("many", [2**32], np.int64), array("more", [2**32 + 1], np.int64)],
+    )
+    paired = logit(  # nothing, of one crop
+        helper.make_node("Shape", ["crops"], ["n"], start=0, end=1),
+        helper.make_node("Sub", ["n", "one"], ["rest"]),
+        helper.make_node("Mul", ["rest", "many"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=[array("one", [1], np.int64), array("many", [10**10], np.int64)],
+    )
+    silent = logit(
+        helper.make_node("ReduceMean", ["crops", "sides"], ["means"], keepdims=0),
+        helper.make_node("Normalizer", ["means"], ["x0"], domain="ai.onnx.ml"),
+        *doublings,
+        weights=[array("sides", [2, 3], np.int64)],
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)],
+    )
+    sparse = brightness()
+    sparse.graph.sparse_initializer.append(
+        helper.make_sparse_tensor(array("much", [1.0]), array("places", [0], np.int64), [10**6, 10**6])
+    )
     dice = logit(helper.make_node("RandomNormalLike", ["crops"], ["logit"]))
     unknown = logit(helper.make_node("NoSuchOperator", ["crops"], ["logit"]))
     return {
@@ -158,9 +210,15 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         "own function": (function, "defines functions"),
         "memory bomb": (bomb, "makes a tensor of 1000000000000000 numbers"),
         "memory bomb with free sides": (doubled, "makes a tensor of [0-9]{9,} numbers"),
-        "window of a computed size": (window, r"cannot be known before it runs \(HannWindow\)"),
-        "computed size": (computed, r"cannot be known before it runs \(ConstantOfShape\)"),
-        "range to a computed number": (counted, r"cannot be known before it runs \(Range\)"),
+        "window of a computed size": (window, r"cannot be known before it runs \(HannWindow, node 'huge'\)"),
+        "computed size": (computed, r"cannot be known before it runs \(ConstantOfShape, node 'huge'\)"),
+        "range to a computed number": (counted, r"cannot be known before it runs \(Range, node 'huge'\)"),
+        "reshaped to a computed size": (reshaped, r"cannot be known before it runs \(Reshape, node 'flat'\)"),
+        "slice of a computed size": (sliced, r"cannot be known before it runs \(Slice, node 'part'\)"),
+        "size that wraps around": (wrapping, r"cannot be known before it runs \(ConstantOfShape, node 'huge'\)"),
+        "memory bomb from two crops on": (paired, "makes a tensor of 10000000000 numbers"),
+        "operator without a known shape": (silent, r"cannot be known before it runs \(Normalizer, node 'x0'\)"),
+        "sparse weights": (sparse, "keeps weights as sparse tensors"),
         "memory bomb as an output": (given, "makes a tensor of 900000000 numbers"),
         "size by the picture": (shown, "depends on the picture"),
         "random": (dice, "draws random numbers"),
@@ -175,6 +233,31 @@ def test_hostile_networks_are_refused_before_they_run(tmp_path: Path, kind: str)
     network.metadata_props.add(key="facetell", value=card().to_json())
     with pytest.raises(DetectorFileError, match=complaint):
         load_detector(bare(tmp_path, network))
+
+
+def test_sizes_may_be_computed_from_sizes(tmp_path: Path) -> None:
+    network = logit(
+        helper.make_node("Shape", ["crops"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["n"]),
+        helper.make_node("Range", ["zero", "n", "one"], ["counted"]),
+        helper.make_node("Gather", ["crops", "counted"], ["same"], axis=0),
+        helper.make_node("Slice", ["shape", "axis", "two"], ["front"]),
+        helper.make_node("Constant", [], ["rest"], value_ints=[-1]),
+        helper.make_node("Concat", ["front", "rest"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["same", "wanted"], ["flat"]),
+        helper.make_node("MeanVarianceNormalization", ["flat"], ["normal"], axes=[2]),
+        helper.make_node("ReduceMean", ["normal", "axes"], ["logit"], keepdims=0),
+        weights=[
+            *(array(name, value, np.int64) for name, value in (("first", 0), ("zero", 0), ("one", 1))),
+            *(array(name, value, np.int64) for name, value in (("axis", [0]), ("two", [2]), ("axes", [1, 2]))),
+        ],
+    )
+    crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    assert load_detector(write(tmp_path, network)).score(crops).logits == pytest.approx(0, abs=1e-5)
+
+
+def test_sizes_are_checked_for_every_number_of_crops_that_a_network_is_given() -> None:
+    assert tuple(range(1, BATCH + 1)) == CROPS_AT_ONCE
 
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x08", b"\x00" * 1000])

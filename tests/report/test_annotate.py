@@ -269,6 +269,12 @@ def test_a_heat_map_that_reaches_beyond_the_picture() -> None:
     assert (marked(Label.FAKE, scores)[60 + 105, 40 + 45] == 128).all()
 
 
+def test_not_all_tags_ever_drawn_are_kept() -> None:
+    for letters in range(11, 200):
+        _tag("", RED, letters)
+    assert _tag.cache_info().currsize <= 128
+
+
 def times_whole(image: np.ndarray, text: str, tone: tuple[int, int, int] = RED) -> int:
     """In how many places of a picture this tag stands with nothing over it."""
     tag = _tag(text, tone, 11)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import onnx
 import onnxruntime as ort
@@ -16,6 +15,7 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
 from facetell.detectors.card import METADATA_KEY, DetectorCard
+from facetell.detectors.sizes import network_shapes, shape_of
 from facetell.errors import DetectorFileError, UnknownDetectorError, UsageError
 from facetell.files import replacing
 
@@ -25,28 +25,8 @@ MAX_TENSOR = 2**28  # elements of one tensor between layers, for one crop
 STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 SHOWN = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}  # as large as what the picture shows makes them
-GROWING = {
-    "AffineGrid",
-    "BlackmanWindow",
-    "CenterCropPad",
-    "Col2Im",
-    "ConstantOfShape",
-    "DFT",
-    "Expand",
-    "HammingWindow",
-    "HannWindow",
-    "MaxUnpool",
-    "MelWeightMatrix",
-    "OneHot",
-    "Pad",
-    "Range",
-    "Resize",
-    "Tile",
-    "Upsample",
-}
-PICKING = {"Cast", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"}  # of sizes, they make none larger
 INPUT = "crops"
-Shape: TypeAlias = tuple[int | str, ...]
+CROPS_AT_ONCE = (1, 2)  # as `Detector` gives them to a network: whole batches, and what is left
 RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of their own
     state.Fail,
     state.InvalidArgument,
@@ -82,6 +62,7 @@ def read_network(path: str | os.PathLike[str]) -> NetworkFile:
     """
     model, content = _parse(Path(path))
     _check_plain(model, str(path))
+    _check_sizes(model, (1,), str(path), known=False)
     return NetworkFile(Path(path), content)
 
 
@@ -105,8 +86,8 @@ def read_detector_file(path: str | os.PathLike[str], *, published: bool = False)
         )
     card = DetectorCard.from_json(cards[0], source=f"The card of {path}")
     if not published:
-        _check_sizes(model, _check_plain(model, str(path), card), str(path))
-    _check(model, card, str(path))
+        _check_network(model, card, str(path))
+    _check_card(model, card, str(path))
     return DetectorFile(Path(path), content, hashlib.sha256(content).hexdigest(), card)
 
 
@@ -122,12 +103,12 @@ def pack(onnx_path: str | os.PathLike[str], card: DetectorCard, out_path: str | 
         OutputError: `out_path` cannot be written.
     """
     model, _ = _parse(Path(onnx_path))
-    _check_sizes(model, _check_plain(model, str(onnx_path), card), str(onnx_path))
+    _check_network(model, card, str(onnx_path))
     others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
     model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
-    _check(model, card, str(onnx_path))
+    _check_card(model, card, str(onnx_path))
     with replacing(out_path) as part:
         part.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -182,12 +163,15 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return model, content
 
 
-def _check_plain(model: onnx.ModelProto, path: str, card: DetectorCard | None = None) -> dict[str, Shape]:
-    """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice.
+def _check_network(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
+    """It is plain, and of a known and sane size for as many crops as it will ever be given at once."""
+    _check_plain(model, path)
+    for crops in CROPS_AT_ONCE:
+        _check_sizes(model, (crops, *_item(card)), path)
 
-    Returns:
-        The shapes of its tensors for one crop as the card has it, as far as they can be known.
-    """
+
+def _check_plain(model: onnx.ModelProto, path: str) -> None:
+    """Only standard operators in one straight graph, all numbers inside: nothing to fetch, no loops, no dice."""
     if model.functions or model.training_info:
         raise DetectorFileError(f"{path} defines functions or training steps of its own.", "Export it for inference.")
     domains = {entry.domain for entry in model.opset_import} | {node.domain for node in model.graph.node}
@@ -197,6 +181,8 @@ def _check_plain(model: onnx.ModelProto, path: str, card: DetectorCard | None = 
         )
     if len(model.graph.node) > MAX_NODES:
         raise DetectorFileError(f"{path} has more than {MAX_NODES} operators.")
+    if model.graph.sparse_initializer:  # small in the file, made whole when it is loaded
+        raise DetectorFileError(f"{path} keeps weights as sparse tensors.", "Save them as plain ones.")
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise DetectorFileError(f"{path} keeps its weights in another file.", "Save the model as a single file.")
@@ -209,76 +195,30 @@ def _check_plain(model: onnx.ModelProto, path: str, card: DetectorCard | None = 
             raise DetectorFileError(f"{path} makes tensors of a size that depends on the picture ({node.op_type}).")
     try:
         onnx.checker.check_model(model)
-        shapes = _shapes_of_one(model, (1,) if card is None else (1, *_item(card)))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
-    for name, shape in shapes.items():
-        elements = math.prod(size for size in shape if isinstance(size, int) and size > 0)
-        if elements > MAX_TENSOR:
-            raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
-    return shapes
 
 
-def _check_sizes(model: onnx.ModelProto, shapes: dict[str, Shape], path: str) -> None:
-    """A detector's crops are of one size, so that of whatever it makes of them can be known before it runs."""
-    counting = _counting(model.graph)
-    for node in model.graph.node:
-        known = all(isinstance(size, int) for name in node.output for size in shapes.get(name, ("?",)))
-        if node.op_type in GROWING and not known and not counting.issuperset(node.output):
-            raise DetectorFileError(
-                f"{path} makes a tensor of a size that cannot be known before it runs ({node.op_type}).",
-                "Export it with fixed sizes.",
-            )
-
-
-def _shapes_of_one(model: onnx.ModelProto, crop: tuple[int, ...]) -> dict[str, Shape]:
-    """The shapes of tensors between layers and of outputs, for one crop; what the file itself says is no evidence.
-
-    Args:
-        crop: sizes of its input, the batch's first, where the file leaves them open.
-    """
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
-    weights = {tensor.name for tensor in single.graph.initializer}
-    for value in single.graph.input:
-        if value.name not in weights:
-            for dim, size in zip(value.type.tensor_type.shape.dim, crop, strict=False):
-                if not dim.HasField("dim_value"):
-                    dim.dim_value = size
-    del single.graph.value_info[:]
-    for value in single.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
-    return {value.name: _shape(value) for value in (*graph.value_info, *graph.output) if _has_shape(value)}
-
-
-def _has_shape(value: onnx.ValueInfoProto) -> bool:
-    return value.type.tensor_type.HasField("shape")
-
-
-def _counting(graph: onnx.GraphProto) -> set[str]:
-    """What ranges give that count from 0 to a tensor's size, as PyTorch's exporter writes them: no more than that."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    sizes, counting = set(), set()
-    for node in graph.node:
-        if node.op_type in ("Shape", "Size") or (node.op_type in PICKING and node.input[0] in sizes):
-            sizes.update(node.output)
-        elif node.op_type == "Range" and node.input[1] in sizes:
-            first, step = (weights.get(name) for name in (node.input[0], node.input[2]))
-            if first is not None and step is not None and (_number(first), _number(step)) == (0, 1):
-                counting.update(node.output)
-    return counting
-
-
-def _number(tensor: onnx.TensorProto) -> float:
-    values = onnx.numpy_helper.to_array(tensor)
-    return float(values) if values.size == 1 else math.nan
+def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known: bool = True) -> None:
+    """No tensor is absurdly large; and a detector's crops are of one size, so that all sizes must be `known` now."""
+    try:
+        for node, name, shape in network_shapes(model, inputs):
+            sizes = [size for size in shape or () if isinstance(size, int) and size >= 0]
+            if known and (shape is None or len(sizes) < len(shape)):
+                raise DetectorFileError(
+                    f"{path} makes a tensor of a size that cannot be known before it runs"
+                    f" ({node.op_type}, node {node.name or name!r}).",
+                    "Export it with fixed sizes; only the batch may be free.",
+                )
+            elements = math.prod(size for size in sizes if size)
+            if elements > MAX_TENSOR * inputs[0]:  # before the next is looked at, which may be made of it
+                raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
+    except (onnx.shape_inference.InferenceError, ValueError, IndexError, OverflowError) as error:
+        raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
@@ -286,7 +226,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from (sparse.values, sparse.indices)
 
 
-def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
+def _check_card(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
     """The network's inputs and outputs are those the card promises."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = {value.name: value for value in model.graph.input if value.name not in weights}
@@ -295,13 +235,15 @@ def _check(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
     if inputs[INPUT].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise DetectorFileError(f"The input of {path} is not float32.")
     wanted = (None, *_item(card))
-    shape = _shape(inputs[INPUT])
-    fits = len(shape) == len(wanted) and all(
-        isinstance(size, str) or size == want for size, want in zip(shape[1:], wanted[1:], strict=True)
+    shape = shape_of(inputs[INPUT].type)
+    fits = (
+        shape is not None
+        and len(shape) == len(wanted)
+        and all(isinstance(size, str) or size == want for size, want in zip(shape[1:], wanted[1:], strict=True))
     )
-    if not fits or isinstance(shape[0], int):
+    if shape is None or not fits or isinstance(shape[0], int):
         raise DetectorFileError(
-            f"The input of {path} has shape {_written(shape)}; its card asks for {_written(('N', *wanted[1:]))}."
+            f"The input of {path} has shape {_written(shape or ())}; its card asks for {_written(('N', *wanted[1:]))}."
         )
     outputs = {value.name for value in model.graph.output}
     for key, name in card.outputs.items():
@@ -316,11 +258,6 @@ def _item(card: DetectorCard) -> tuple[int, ...]:
     """The network's input for one crop or run of crops."""
     clip = () if card.kind == "frame" else (card.frames,)
     return (*clip, card.channels, card.input_size, card.input_size)
-
-
-def _shape(value: onnx.ValueInfoProto) -> Shape:
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
 
 
 def _written(shape: tuple[object, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -160,7 +160,7 @@ def _lay_heat(image: np.ndarray, before: FaceScore, after: FaceScore, share: flo
     )
 
 
-@cache
+@lru_cache(maxsize=128)  # of one video; a scan marks thousands
 def _tag(text: str, tone: tuple[int, int, int], letters: int) -> np.ndarray:
     """White words on a coloured ground: (h, w, 3) uint8; `letters` is the height of the writing in pixels."""
     font = ImageFont.load_default(letters)
