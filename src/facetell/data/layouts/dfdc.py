@@ -44,7 +44,9 @@ def _lists(root: Path) -> list[Path]:
     """
     lists = [path for path in sorted(root.glob("*/metadata.json")) if path.is_file()]
     if any(path.is_dir() and path / "metadata.json" not in lists for path in visible(root.iterdir())):
-        lists = [path for path in lists if _part(path.parent) or path.parent.resolve().name == SAMPLE]
+        lists = [
+            path for path in lists if _part(path.parent) or SAMPLE in (path.parent.name, path.parent.resolve().name)
+        ]
     return [root / "metadata.json", *lists] if (root / "metadata.json").is_file() else lists
 
 
