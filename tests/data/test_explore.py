@@ -70,6 +70,22 @@ def test_shortcut_within_pairs_only_is_flagged(tmp_path: Path) -> None:
     assert (size.pairs, size.flagged) == (0.0, True)
 
 
+def test_a_fake_is_held_against_the_original_of_its_own_compression(tmp_path: Path) -> None:
+    """Fakes are a little larger than originals, and anything at c23 is much larger than anything at c40."""
+    cache = still_cache(tmp_path, pairs=12)
+    table, items = cache.manifest, cache.items
+    number = np.arange(24) // 2
+    strong = number >= 6
+    table["video"] = [f"{'fake' if label else 'real'}{k % 6}" for label, k in zip(table.label, number, strict=True)]
+    table["original"] = [f"real{k % 6}" * label for label, k in zip(table.label, number, strict=True)]
+    table["compression"] = np.where(strong, "c40", "c23")
+    items["size_bytes"] = np.where(strong, 1000, 90_000)[items["item"]] + 5 * table.label.to_numpy()[items["item"]]
+    items.to_parquet(cache.folder / "items.parquet", index=False)
+    assert next(shortcut for shortcut in shortcuts(cache) if shortcut.name == "file size").pairs == 1.0
+    table["compression"] = np.where(table.label == REAL, "", "c23")
+    assert next(shortcut for shortcut in shortcuts(cache) if shortcut.name == "file size").pairs == 0.5
+
+
 def test_page_of_videos_stands_on_its_own(tmp_path: Path) -> None:
     root = video_pairs(tmp_path / "set", pairs=2)
     prepare(manifest_of(read(root).items), tmp_path / "cache", Settings("uniform:4", size=128), workers=1)

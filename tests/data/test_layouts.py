@@ -92,6 +92,28 @@ def test_dfdc_parts_that_lie_deeper_are_noted(tmp_path: Path) -> None:
     ]
 
 
+def test_a_flat_dfdc_among_other_sets_is_not_all_there_is(tmp_path: Path) -> None:
+    for folder in ("mine", "dfdc_train_part_3"):
+        files(tmp_path, f"{folder}/{folder}.mp4", "other/real/a.mp4", ".hidden/x")
+        as_json(tmp_path / folder / "metadata.json", {f"{folder}.mp4": {"label": "REAL"}})
+        if folder == "mine":
+            with pytest.raises(LayoutError):
+                read(tmp_path)
+    listing = read(tmp_path)
+    assert list(by_video(listing)) == ["dfdc_train_part_3"], "a folder of a part's name says that the rest is DFDC, too"
+    assert listing.notes == [
+        "Left out, as they lie outside the folders whose lists are read: 2 videos, mine/mine.mp4 first."
+    ]
+
+
+def test_dfdc_folders_of_any_name_are_parts_where_each_has_a_list(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        files(tmp_path, f"{folder}/{folder}.mp4", ".hidden/x")
+        as_json(tmp_path / folder / "metadata.json", {f"{folder}.mp4": {"label": "REAL"}})
+    listing = read(tmp_path)
+    assert (list(by_video(listing)), listing.notes) == (["a", "b"], [])
+
+
 def test_dfdc_test_videos_are_found_in_linked_folders_and_taken_once(tmp_path: Path) -> None:
     files(tmp_path, "disk/aaa.mp4", "set/old/deep/bbb.mp4", "set/test/bbb.mp4", "set/dfdc_train_part_3/ccc.mp4")
     files(tmp_path, "set/test/ccc.mp4")

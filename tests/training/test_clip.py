@@ -114,6 +114,12 @@ def test_boosted_trees_in_their_file_score_as_lightgbm_does(cache, tmp_path, bac
         assert (tmp_path / name).stat().st_size > 0
 
 
+def test_runs_that_no_tree_can_split_are_refused(cache, tmp_path):
+    with pytest.raises(TrainingError, match=r"4 training runs are too few for leaf_runs = 8"):
+        fit(LIGHTGBM, BoostingRecipe(**{**FEW.__dict__, "leaf_runs": 8}), [cache], tmp_path)
+    assert not (tmp_path / "trees.txt").exists()
+
+
 def test_boosted_trees_come_out_alike_twice(cache, tmp_path):
     first, second = (fit(LIGHTGBM, FEW, [cache], tmp_path / name) for name in "ab")
     assert (tmp_path / "a" / "trees.txt").read_bytes() == (tmp_path / "b" / "trees.txt").read_bytes()

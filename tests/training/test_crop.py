@@ -106,6 +106,15 @@ def test_validation_sees_what_a_scan_sees(cache, geometry):
     assert np.abs(seen - scanned).mean() < 1.0
 
 
+@pytest.mark.parametrize("top", [(), (0.9,), (0.9, 0.8, 0.7)])
+def test_thresholds_hold_their_rate_where_logits_tie(top):
+    logits = np.array([*top, *[0.3] * (60 - len(top)), *[-0.2] * 40])
+    for threshold in thresholds_of(logits, np.zeros(100), "made"):
+        assert threshold.logit is not None
+        assert (logits >= threshold.logit).mean() <= threshold.false_positive_rate
+        assert 0.3 < threshold.logit < 1
+
+
 def test_thresholds_hold_their_rate():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=1000), np.arange(1000) % 2

@@ -316,7 +316,7 @@ def test_what_a_training_started_from_may_be_gone_later(cache: FaceCache, traine
     for run in (again, mean):
         torch.testing.assert_close(run.module.state_dict(), module.state_dict())
         assert run.module.recipe == recipe
-    assert TASK.card(mean, [cache]).training_data.startswith("cache, with")  # no checkpoint says it
+    assert TASK.card(mean, [cache]).training_data.startswith("cache, made, with")  # no checkpoint says it
 
 
 def test_no_mean_of_networks_for_different_crops(cache: FaceCache, trained: Run, tmp_path: Path):
@@ -448,7 +448,7 @@ def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_pa
                 coarse = 1 / 127 if weight.ndim > 1 else 0  # biases have 32 bits
                 atol = max(1e-4, float(weight.abs().max()) * coarse) if source == small else 1e-6
                 torch.testing.assert_close(theirs[name], weight, rtol=0, atol=atol)
-    assert read_checkpoint(tmp_path / "1.ckpt")["facetell"]["trained_on"] == ["cache"]
+    assert read_checkpoint(tmp_path / "1.ckpt")["facetell"]["trained_on"] == ["cache", "made"]
     start = replace(folded, start=str(tmp_path / "1.ckpt"))
     torch.testing.assert_close(TASK.module(start).state_dict(), read_checkpoint(tmp_path / "1.ckpt")["state_dict"])
     for changes, says in (
@@ -507,7 +507,7 @@ def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_p
     held_out = as_split(cache, tmp_path / "held_out", ["dev"] * 10 + [""] * 2)
     run = fit(TASK, TINY, [cache, held_out, unsplit], tmp_path / "run", device="cpu")
     card = TASK.card(run, [cache, held_out, unsplit])
-    assert card.training_data.startswith("cache, unsplit, with")
+    assert card.training_data.startswith("cache, made, unsplit, with")
 
 
 def test_a_card_names_what_the_weights_have_seen_and_not_what_they_are_measured_on(
@@ -522,11 +522,11 @@ def test_a_card_names_what_the_weights_have_seen_and_not_what_they_are_measured_
     write_checkpoint(other, trained.module, summary(4, 1.0, TINY, {}, finished=True, trained_on=["third"]))
     checkpoints = [again.out / "best.ckpt", other]
     mean = average(TASK, checkpoints, [measured], tmp_path / "mean")
-    assert read_checkpoint(mean.out / "best.ckpt")["facetell"]["trained_on"] == ["cache", "second", "third"]
-    for run, names in ((again, "cache, second"), (mean, "cache, second, third")):
+    assert read_checkpoint(mean.out / "best.ckpt")["facetell"]["trained_on"] == ["cache", "made", "second", "third"]
+    for run, names in ((again, "cache, made, second"), (mean, "cache, made, second, third")):
         assert TASK.card(run, [measured]).training_data.startswith(f"{names}, with")
     both = ensemble(checkpoints, [measured], tmp_path)
-    assert TASK.card(both, [measured]).training_data.startswith("cache, second, third, with")
+    assert TASK.card(both, [measured]).training_data.startswith("cache, made, second, third, with")
 
 
 def test_a_dev_split_needs_both_classes_in_one_cache(cache: FaceCache, tmp_path: Path):
@@ -537,6 +537,20 @@ def test_a_dev_split_needs_both_classes_in_one_cache(cache: FaceCache, tmp_path:
     )
     with pytest.raises(TrainingError, match="No cache has both REAL and FAKE faces"):
         ValidationFaces(TINY, Faces([real, fake], train=False))
+
+
+def test_caches_of_one_name_stay_apart(cache: FaceCache, tmp_path: Path):
+    labels = cache.manifest.label.to_numpy()
+    caches = []
+    for label, folder in enumerate(("a", "b", "c")):
+        (tmp_path / folder).mkdir()
+        split = ["dev" if one == label or folder == "c" else "test" for one in labels]
+        caches.append(as_split(cache, tmp_path / folder / "cache", split))
+    with pytest.raises(TrainingError, match="No cache has both REAL and FAKE faces"):
+        ValidationFaces(TINY, Faces(caches[:2], train=False))
+    faces = Faces(caches, train=False)
+    assert faces.sources == ["cache", "cache-2", "cache-3"]
+    assert np.bincount(faces.source).tolist() == [6, 6, 12]
 
 
 def test_a_size_that_the_masks_cells_do_not_divide_is_refused():

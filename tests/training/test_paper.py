@@ -16,14 +16,18 @@ import torch
 from typer.testing import CliRunner
 
 from facetell.cli import app
+from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
+from facetell.data.prepare import prepare
 from facetell.errors import DataError, TrainingError
+from facetell.faces.align import Geometry
+from facetell.networks.meso import SIZE
 from facetell.networks.mesonet import Meso4
 from facetell.residual import SIDE
 from facetell.training.clip import Runs
-from facetell.training.faces import Crops
+from facetell.training.faces import Crops, crops_of
 from facetell.training.paper import claims
-from facetell.training.paper.material import Material, Sources, find
+from facetell.training.paper.material import Material, Sources, _first_of_each, by_original, find
 from facetell.training.paper.protocols import PROTOCOLS, deal, shared_groups
 from facetell.training.paper.run import MODELS, Effort, Work, _same_work, fit_on
 from facetell.training.recipe import load_recipe
@@ -68,7 +72,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_whole_of_it_quickly(data: Path, tmp_path: Path):
+def test_the_whole_of_it_quickly(data: Path, tmp_path: Path, monkeypatch):
+    few = {"lightgbm": {"leaf_runs": 1}}  # in place of 8, as a fold trains on no more than six runs
+    monkeypatch.setattr(
+        "facetell.training.paper.run.load_recipe",
+        lambda name, kind: replace(load_recipe(name, kind), **few.get(name, {})),
+    )
     page, runs = tmp_path / "paper.html", tmp_path / "runs"
     command = ["reproduce", "paper", "--data", str(data), "--runs", str(runs), "--quick", "-o"]
     said = CliRunner().invoke(app, [*command, str(page)])
@@ -93,6 +102,8 @@ def test_the_whole_of_it_quickly(data: Path, tmp_path: Path):
     text = page.read_text()
     assert all(model.title in text for model in MODELS)
     assert "<table>" in text
+    assert "The clips of DFDC in this copy are all fake" in text
+    assert f"Of {2 * PEOPLE} of them the data set does not say whose they are" in text
     assert text.count("data:image/") == len(MODELS) + 1
     assert 'src="img/' not in text
 
@@ -186,6 +197,77 @@ def test_without_detector_files_nothing_is_said_of_a_set_of_fakes(tmp_path: Path
     sources = Sources(table, table, table, table)
     work = Work(Material(sources, tmp_path, print), tmp_path, Effort(exported=("a",)), print)
     assert work.fakes_only() == {"models": {}}
+
+
+def test_real_clips_alone_are_not_used(data: Path, tmp_path: Path):
+    for name in ("clips", "crops"):
+        (tmp_path / name).symlink_to(data / name)
+    (tmp_path / "mine" / "real").mkdir(parents=True)
+    (tmp_path / "mine" / "real" / "a.mp4").write_bytes(b"")
+    sources = find([tmp_path], 10, 0)
+    assert (sources.unused, sources.scored.empty) == (["mine"], True)
+
+
+def test_crops_without_a_known_person_are_told_apart():
+    items = [Item("r.png", 0, "x", video="r"), Item("f.png", 1, "x", original="r", video="f")]
+    items += [Item("s.png", 0, "x", video="s", group="part 3"), Item("t.png", 1, "x", original="s", group="part 3")]
+    assert by_original(manifest_of(items)).tolist() == [True, True, False, False]
+
+
+def test_frame_150_is_of_other_sets_and_the_largest_face(tmp_path: Path, monkeypatch):
+    picture = media.view(media.person(), (160, 160), (225, 120), 190)
+    items = []
+    for number, (name, label) in enumerate([("mine", 0), ("mine", 1), ("other", 0), ("other", 1)]):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), picture)
+        items.append(Item(str(path), label, name, video=str(number), crop=True))
+    clips = manifest_of(items).assign(split="train")
+    prepare(clips, tmp_path / "cache", workers=1)
+    cut = FaceCache.open(tmp_path / "cache")
+    twice = pd.concat([cut.faces.assign(eyes_px=1.0, p0x=cut.faces.p0x + 9), cut.faces], ignore_index=True)
+    monkeypatch.setattr(Material, "_cache", lambda *_: FaceCache(cut.folder, cut.settings, cut.manifest, twice))
+
+    def found(*sets: str) -> Crops | None:
+        sources = Sources(clips, clips[:0], clips[clips.dataset.isin(sets)], clips[:0])
+        return Material(sources, tmp_path, print).paper_frames(1.1)
+
+    crops = found("mine")
+    assert crops is not None
+    assert crops.videos.video.tolist() == ["2", "3"]
+    every = crops_of([cut], "train", Geometry("landmarks", 1.1), SIZE)
+    np.testing.assert_array_equal(crops.images, every.images[2:])
+    assert found("mine", "other") is None
+
+
+def test_runs_at_two_compressions_are_both_kept_and_compared_with_their_own():
+    videos = pd.concat([rows(4, 4).assign(compression=name) for name in ("c23", "c40")], ignore_index=True)
+    images = np.zeros((16, 1, 1, 1, 3), np.uint8)
+    assert len(_first_of_each(Runs(images, videos.label.to_numpy(), videos)).labels) == 16
+    values = np.repeat([5.0, 1.0], 8) - 0.1 * videos.label.to_numpy()
+    pairs = claims._pairs(values, videos, videos.group.to_numpy(), 0)
+    assert pairs["difference"]["value"] == pytest.approx(-0.1)
+    assert pairs["lower"]["value"] == 1
+
+
+def test_weight_files_of_one_name_do_not_share_a_result(tmp_path: Path, monkeypatch):
+    weights = [tmp_path / name for name in ("a/x.h5", "b/x.h5", "b/y.h5")]
+    for number, path in enumerate(weights):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes([number]))
+    table = rows(1, 1)
+    work = Work(Material(Sources(table, table, table, table, weights), tmp_path, print), tmp_path, Effort(), print)
+    monkeypatch.setattr(Work, "_mesonet", lambda self, path, title: {"title": title, "path": str(path)})
+    found = [work.mesonet(path) for path in weights]
+    assert [one["path"] for one in found] == [str(path) for path in weights]
+    assert len({one["title"] for one in found}) == 3
+    assert found[2]["title"] == "y"
+
+
+def test_quick_has_minutes_of_its_own(tmp_path: Path):
+    command = ["reproduce", "paper", "--data", str(tmp_path), "-o", str(tmp_path / "x.md"), "--quick", "--minutes", "1"]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 2
+    assert "--quick has minutes of its own" in said.output
 
 
 def test_data_without_clips_or_crops_is_named(data: Path):

@@ -28,7 +28,9 @@ def paper(
         Path | None,
         typer.Option(metavar="DIR", help="Where trainings are kept, to go on with them; by default beside the result."),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, max=4, help="For each model and protocol, on average.")] = 2.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, max=4, help="For each model and protocol, on average; by default 2.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="All of it on a subset, in five minutes: for tests.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of samples, splits and networks.")] = 0,
 ) -> None:
@@ -37,11 +39,13 @@ def paper(
 
     if Path(out).suffix not in (".html", ".md"):
         raise UsageError(f"{out} is neither a page nor Markdown.", "Let it end in .html or .md.")
+    if quick and minutes is not None:
+        raise UsageError("--quick has minutes of its own.", "Leave out --minutes, or --quick.")
     check_outputs([out], [str(folder) for folder in data])
     with training_stack():
         from facetell.training.paper.page import write_page
         from facetell.training.paper.run import QUICK, Effort, reproduce
 
-    effort = replace(QUICK, seed=seed) if quick else Effort(minutes=minutes, seed=seed)
+    effort = replace(QUICK, seed=seed) if quick else Effort(minutes=minutes or 2.0, seed=seed)
     place = runs or Path(out).with_name(f"{Path(out).stem}-runs")
     write_page(reproduce(data, place, effort, complain), place, Path(out))

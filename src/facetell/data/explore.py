@@ -65,9 +65,7 @@ class Shortcut:
 def shortcuts(cache: FaceCache) -> list[Shortcut]:
     """One entry per property of `SHORTCUTS`, from all items of the cache; a codec counts by its share of fakes."""
     items = _items(cache)
-    originals = items.set_index(items.dataset + ":" + items.video + ":" + items["frame"].astype(str))
-    originals = originals[originals.label == REAL]
-    originals = originals[~originals.index.duplicated()]
+    original = _originals(items)
     found = []
     for column, name in SHORTCUTS.items():
         values = items[column]
@@ -75,12 +73,9 @@ def shortcuts(cache: FaceCache) -> list[Shortcut]:
             values = items.label.groupby(items.codec).transform("mean")
         known = values.notna()
         labels, values = items.label[known], values[known].astype(float)
-        key = (items.dataset + ":" + items.original + ":" + items["frame"].astype(str))[known]
         pairs = None
         if column != "codec":
-            fakes = (labels == FAKE) & key.isin(originals.index)
-            other = originals[column].reindex(key[fakes]).to_numpy(float)
-            gap = values[fakes].to_numpy() - other
+            gap = values.reindex(original.index).to_numpy() - values.reindex(original).to_numpy()
             gap = gap[np.isfinite(gap) & (gap != 0)]
             pairs = float((gap > 0).mean()) if len(gap) >= FEWEST_PAIRS else None
         auc, higher = None, ""
@@ -146,6 +141,18 @@ def _items(cache: FaceCache) -> pd.DataFrame:
     items["pixels"] = items.width * items.height
     items["bytes_per_pixel"] = items.size_bytes / items.pixels
     return items
+
+
+def _originals(items: pd.DataFrame) -> pd.Series:
+    """The row of each fake's original, that of the same compression if it is there; the index is the fake's row."""
+    reals, fakes = items[items.label == REAL], items[items.label == FAKE]
+    rows: dict[tuple, int] = {}
+    for row, *key in zip(reals.index, reals.dataset, reals.video, reals["frame"], reals.compression, strict=True):
+        rows.setdefault(tuple(key), row)
+        rows.setdefault(tuple(key[:3]), row)
+    wanted = zip(fakes.index, fakes.dataset, fakes.original, fakes["frame"], fakes.compression, strict=True)
+    found = {row: rows.get(tuple(key), rows.get(tuple(key[:3]))) for row, *key in wanted}
+    return pd.Series({row: original for row, original in found.items() if original is not None}, dtype=int)
 
 
 def _faces(cache: FaceCache) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from facetell.detectors import Threshold
 from facetell.evaluation.metrics import metrics
+from facetell.training.export import TOLERANCE
 from facetell.training.module import Module
 from facetell.training.tasks import SizedBatches
 
@@ -58,7 +59,7 @@ def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> di
 
 
 def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[Threshold, ...]:
-    """The logits at and above which 5 % and 1 % of the real items lie; None where they are too few to tell.
+    """The logits that 5 % and 1 % of the real items reach, or fewer where some tie; None where too few to tell.
 
     >>> logits, labels = np.arange(100.0), np.zeros(100)
     >>> [t.logit for t in thresholds_of(logits, labels, "numbers")]
@@ -68,7 +69,10 @@ def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[
 
     def at(rate: float) -> float | None:
         allowed = int(rate * len(real) + 1e-9)
-        return float(real[allowed - 1]) if allowed else None
+        if not allowed:
+            return None
+        beyond = real[allowed]  # with all that tie with it, as the logits of trees do, it stays below
+        return float(min(real[real > beyond], default=beyond + TOLERANCE * max(1, abs(beyond))))
 
     return tuple(Threshold(rate, at(rate), len(real), source) for rate in RATES)
 

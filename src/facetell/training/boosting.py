@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from facetell.errors import TrainingError
 from facetell.faces.align import Geometry
 from facetell.files import make_folder, replacing
 from facetell.networks.background import behind
@@ -61,6 +62,7 @@ class BoostingTask:
         """Train on these runs; the curves, the trees as LightGBM's text and the features' importances go into `out`.
 
         Raises:
+            TrainingError: too few runs, or too much alike, for any tree to split them.
             OutputError: a file cannot be written.
         """
         start = time.monotonic()
@@ -88,7 +90,14 @@ class BoostingTask:
             settings, sets["train"], recipe.steps, list(sets.values()), list(sets), callbacks=callbacks
         )
         step = booster.best_iteration or booster.current_iteration()
-        trees = Trees(booster.dump_model(num_iteration=step)["tree_info"])
+        grown = booster.dump_model(num_iteration=step)["tree_info"]
+        if all(tree["num_leaves"] == 1 for tree in grown):
+            raise TrainingError(
+                f"{len(train.labels)} training runs are too few for leaf_runs = {recipe.leaf_runs}, or too much alike: "
+                "no tree has a split.",
+                "Give more clips, or a recipe with a smaller leaf_runs.",
+            )
+        trees = Trees(grown)
         module = BinaryModule(nn.Sequential(statistics, trees), recipe).eval()
         rows = _curves(values)
         for name, text in (

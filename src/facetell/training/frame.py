@@ -42,6 +42,7 @@ from facetell.networks.residual import ResidualPicture
 from facetell.training.binary import thresholds_of
 from facetell.training.checkpoint import read_checkpoint, trained_on
 from facetell.training.export import export
+from facetell.training.faces import datasets_of
 from facetell.training.fit import validated
 from facetell.training.module import Module, Run
 from facetell.training.pairs import Faces, TrainingPairs, ValidationFaces
@@ -273,7 +274,9 @@ class FrameTask:
         return ValidationFaces(recipe, Faces(caches, train=False), MARGIN if recipe.wide else 0)
 
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
-        return sorted({cache.folder.name for cache in caches if rows_in(cache.manifest, "train").any()})
+        """With the caches' own names: a folder of pictures, and so its data set, may be called just `train`."""
+        used = [cache for cache in caches if rows_in(cache.manifest, "train").any()]
+        return sorted({*datasets_of(used, "train"), *(cache.folder.absolute().name for cache in used)})
 
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -37,9 +38,9 @@ class Faces:
     Attributes:
         where: (N, 2) int: cache, row in it.
         points: (N, 5, 2) float32, NaN where no face was found.
-        label, source, video: (N,) int.
+        label, source, video: (N,) int; source is the cache's number.
         pair: (N,) int: position of the original's face here, or −1.
-        sources: names of the caches, by number.
+        sources: names of the caches by number, no two alike.
     """
 
     def __init__(self, caches: Sequence[FaceCache], train: bool) -> None:
@@ -47,7 +48,7 @@ class Faces:
 
         self.caches = caches
         columns: dict[str, list[np.ndarray]] = {name: [] for name in ("where", "points", "label", "pair", "video")}
-        names: list[str] = []
+        self.sources: list[str] = []
         first = videos = 0
         for number, cache in enumerate(caches):
             items = cache.manifest.iloc[cache.faces["item"]]
@@ -61,13 +62,12 @@ class Faces:
             columns["pair"].append(np.where(pair >= 0, place[pair], -1))
             kinds, codes = np.unique(items["video"].to_numpy()[chosen].astype(str), return_inverse=True)
             columns["video"].append(codes + videos)
-            names += [cache.folder.name] * len(chosen)
+            self.sources.append(_unlike(cache.folder.absolute().name, self.sources))
             first, videos = first + len(chosen), videos + len(kinds)
         self.where, self.points, self.label, self.pair, self.video = (
             np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
         )
-        self.sources = sorted(set(names))
-        self.source = np.array([self.sources.index(name) for name in names], int)
+        self.source = self.where[:, 0]
 
     def __len__(self) -> int:
         return len(self.where)
@@ -116,8 +116,8 @@ class TrainingPairs:
         eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
         self.shapes = (faces.points - faces.points.mean(axis=1, keepdims=True)) / eyes[:, None, None]
         # Large sets are not drawn in proportion: more kinds of faces teach more than more of one kind.
-        count = np.bincount(faces.source[self.reals], minlength=len(faces.sources))
-        self.odds = np.cumsum(1 / np.sqrt(count[faces.source[self.reals]]))
+        sizes = np.bincount(faces.source[self.reals], minlength=len(faces.sources))
+        self.odds = np.cumsum(1 / np.sqrt(sizes[faces.source[self.reals]]))
         self.odds /= self.odds[-1]
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
@@ -277,6 +277,12 @@ class ValidationFaces:
             "source": self.faces.source[rows].astype(np.int64),
             "video": self.faces.video[rows].astype(np.int64),
         }
+
+
+def _unlike(name: str, others: Sequence[str]) -> str:
+    """The name, with the first number behind it that makes it unlike the others, if it is among them."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in others)
 
 
 def _reduced(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,12 +23,14 @@ from facetell.data.layouts.base import (
     read_csv,
     read_json,
     videos,
+    visible,
 )
 from facetell.data.manifest import FAKE, REAL, Item
 from facetell.errors import ManifestError
 from facetell.report.text import count
 
 PART = re.compile(r"dfdc_train_part_(\d+)$")
+SAMPLE = "train_sample_videos"
 
 
 def _recognises(root: Path, options: Options) -> bool:
@@ -36,7 +38,21 @@ def _recognises(root: Path, options: Options) -> bool:
 
 
 def _lists(root: Path) -> list[Path]:
-    return [path for path in (root / "metadata.json", *sorted(root.glob("*/metadata.json"))) if path.is_file()]
+    """The lists here and one folder down: there in folders of DFDC's names alone, unless every folder has one.
+
+    Others may be data sets of their own, as a flat DFDC is in a folder of several.
+    """
+    lists = [path for path in sorted(root.glob("*/metadata.json")) if path.is_file()]
+    if any(path.is_dir() and path / "metadata.json" not in lists for path in visible(root.iterdir())):
+        lists = [
+            path for path in lists if _part(path.parent) or SAMPLE in (path.parent.name, path.parent.resolve().name)
+        ]
+    return [root / "metadata.json", *lists] if (root / "metadata.json").is_file() else lists
+
+
+def _part(folder: Path) -> re.Match[str] | None:
+    """Its number; a part may be a link to a folder of any name."""
+    return PART.search(folder.absolute().name) or PART.search(folder.resolve().name)
 
 
 def _is_test_list(path: Path) -> bool:
@@ -46,7 +62,8 @@ def _is_test_list(path: Path) -> bool:
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("dfdc", [], [])
     tested = _is_test_list(root / "labels.csv")
-    for path in _lists(root):
+    found = _lists(root)
+    for path in found:
         _read_part(path, listing, split="train" if tested else "")
     files = Files(root)
     listing.notes += files.closed
@@ -56,13 +73,14 @@ def _read(root: Path, options: Options) -> Listing:
         listing.notes.append(f"Left out, as they lie more than one folder down: {lists}, {deeper[0]} first.")
     if tested:
         _read_test(files, listing)
+    else:
+        listing.notes += _beside(files, {path.relative_to(root).parts[0] for path in found}, deeper)
     return listing
 
 
 def _read_part(path: Path, listing: Listing, split: str) -> None:
-    folder, called = path.parent.resolve(), path.parent.absolute().name  # a part may be a link to a folder of any name
+    folder, called, part = path.parent.resolve(), path.parent.absolute().name, _part(path.parent)
     rows = read_json(path)
-    part = PART.search(called) or PART.search(folder.name)
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
         raise ManifestError(f"{path} is no DFDC list.", 'It has to read {"name.mp4": {"label": "FAKE", …}, …}.')
     for name, row in rows.items():
@@ -87,6 +105,19 @@ def _read_part(path: Path, listing: Listing, split: str) -> None:
     unlisted = [path.name for path in videos(folder.iterdir()) if path.name not in rows]
     if unlisted:
         listing.notes.append(f"{len(unlisted)} videos of {called} stand in no list, {unlisted[0]} first.")
+
+
+def _beside(files: Files, parts: set[str], deeper: list[str]) -> list[str]:
+    """A sentence on the videos in folders that are no parts, and of which no list further down speaks."""
+    known = {str(PurePosixPath(name).parent) for name in deeper}
+    places = ((name, PurePosixPath(name)) for name in files.of(VIDEOS))
+    others = [
+        name for name, at in places if len(at.parts) > 1 and at.parts[0] not in parts and str(at.parent) not in known
+    ]
+    if not others:
+        return []
+    left = count(len(others), "video")
+    return [f"Left out, as they lie outside the folders whose lists are read: {left}, {others[0]} first."]
 
 
 def _read_test(files: Files, listing: Listing) -> None:
@@ -123,7 +154,8 @@ def _read_test(files: Files, listing: Listing) -> None:
 
 LAYOUT = Layout(
     name="dfdc",
-    looked_for="metadata.json, here or in dfdc_train_part_*/ or train_sample_videos/; labels.csv with filename,label",
+    looked_for="metadata.json, here, in dfdc_train_part_*/ or train_sample_videos/, or in every folder; "
+    "labels.csv with filename,label",
     recognises=_recognises,
     read=_read,
 )

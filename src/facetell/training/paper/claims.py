@@ -72,9 +72,12 @@ def _auc(values: np.ndarray, label: np.ndarray, groups: np.ndarray, n_boot: int)
 
 
 def _pairs(values: np.ndarray, videos: pd.DataFrame, groups: np.ndarray, n_boot: int) -> dict[str, Any]:
-    """Fakes against their own originals, where both are there."""
-    place = {key: row for row, key in enumerate(zip(videos.dataset, videos.video, strict=True))}
-    originals = [place.get(key) for key in zip(videos.dataset, videos.original, strict=True)]
+    """Fakes against their own originals, where both are there: those of the same compression, if there are any."""
+    place: dict[tuple, int] = {}
+    for row, key in enumerate(zip(videos.dataset, videos.video, videos.compression, strict=True)):
+        place[key] = place[key[:2]] = row
+    wanted = zip(videos.dataset, videos.original, videos.compression, strict=True)
+    originals = [place.get(key, place.get(key[:2])) for key in wanted]
     pairs = [(row, original) for row, original in enumerate(originals) if original is not None and original != row]
     if not pairs:
         return {"difference": mean([]), "lower": mean([])}

@@ -29,7 +29,7 @@ BORDER = 8  # pixels around the crops, by which trainings move them at most
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What was found: manifests of clips with both classes, of clips of one class, of face crops, of other stills."""
+    """What was found: manifests of clips with both classes, of fake clips alone, of face crops, of other stills."""
 
     clips: pd.DataFrame
     scored: pd.DataFrame
@@ -62,8 +62,10 @@ def find(folders: Sequence[Path], crops: int, seed: int) -> Sources:
         weights += files
         if rows is None:
             unused += [] if files else [folder.name]
+        elif (role := _role(rows)) is None:
+            unused.append(folder.name)
         else:
-            found[_role(rows)].append(rows)
+            found[role].append(rows)
     tables = {name: pd.concat(parts, ignore_index=True) if parts else manifest_of([]) for name, parts in found.items()}
     for name, what in (("clips", "video clips"), ("crops", "face crops (DFDC's layout)")):
         if set(tables[name].label) != {REAL, FAKE}:
@@ -86,11 +88,19 @@ def _data_sets(folders: Sequence[Path]) -> Iterator[tuple[Path, pd.DataFrame | N
                     yield child, None
 
 
-def _role(rows: pd.DataFrame) -> str:
+def _role(rows: pd.DataFrame) -> str | None:
+    """What a data set is used as; None for real clips without fakes."""
     names = rows.member.where(rows.member != "", rows.path)
     if names.str.lower().str.endswith(tuple(PICTURES)).all():
         return "crops" if rows.crop.all() else "stills"
+    if (rows.label == REAL).all():
+        return None
     return "clips" if rows.label.nunique() == 2 else "scored"
+
+
+def by_original(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows (N,) bool have no group but their original, because nobody says who is in them."""
+    return np.asarray(rows.group == rows.original.where(rows.original != "", rows.video))
 
 
 def _sample(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
@@ -126,11 +136,19 @@ class Material:
         return crops_of([cache], "train", Geometry("landmarks", scale), SIZE, border=BORDER)
 
     def _paper_frames(self, scale: float) -> Crops | None:
-        """The face in frame 150, counted from 0, of every clip that is long enough; None unless of both classes."""
+        """The largest face in frame 150, counted from 0, of every long enough clip of other sets than the crops.
+
+        None unless of both classes.
+        """
         cache = self._cache("clips", PAPER_FRAME)
-        if set(cache.manifest.label.iloc[cache.faces["item"]]) != {REAL, FAKE}:
+        clip = cache.faces["item"]
+        other = ~cache.manifest.dataset.isin(self.sources.crops.dataset)
+        faces = cache.faces[other[clip].to_numpy() & cache.faces.p0x.notna()]
+        faces = faces.loc[faces.eyes_px.fillna(0).groupby(faces["item"]).idxmax()].assign(pair=-1)
+        if set(cache.manifest.label[faces["item"]]) != {REAL, FAKE}:
             return None
-        return crops_of([cache], "train", Geometry("landmarks", scale), SIZE)
+        chosen = FaceCache(cache.folder, cache.settings, cache.manifest, faces.reset_index(drop=True))
+        return crops_of([chosen], "train", Geometry("landmarks", scale), SIZE)
 
     def _cache(self, name: str, plan: str) -> FaceCache:
         place = self.folder / f"{name}-{plan.replace(':', '-').replace('@', '-')}"
@@ -142,5 +160,5 @@ class Material:
 
 
 def _first_of_each(runs: Runs) -> Runs:
-    key = runs.videos.dataset + ":" + runs.videos.video
+    key = runs.videos.dataset + ":" + runs.videos.video + ":" + runs.videos.compression
     return runs.take(np.flatnonzero(~key.duplicated()))

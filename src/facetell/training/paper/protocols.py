@@ -14,7 +14,7 @@ from facetell.errors import LeakError
 Protocol = Literal["a", "b", "c"]
 PROTOCOLS: dict[Protocol, str] = {
     "a": "the paper's: real rows copied until there are as many as fakes, then split at random",
-    "b": "leak-free: no person and no original in two parts",
+    "b": "leak-free: no original, and no person where it is known, in two parts",
     "c": "no split: scored on what it was trained on",
 }
 

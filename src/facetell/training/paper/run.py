@@ -31,7 +31,7 @@ from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import picture
 from facetell.faces.align import crop_face
-from facetell.files import make_folder, replacing
+from facetell.files import make_folder, replacing, sha256_of
 from facetell.networks.mesonet import SIZE
 from facetell.residual import FRAMES
 from facetell.training import boosting, clip, crop
@@ -43,7 +43,7 @@ from facetell.training.fit import fit
 from facetell.training.keras import import_mesonet, read_mesonet
 from facetell.training.module import Run
 from facetell.training.paper import claims
-from facetell.training.paper.material import BORDER, Material, find
+from facetell.training.paper.material import BORDER, Material, by_original, find
 from facetell.training.paper.protocols import PROTOCOLS, Fold, Protocol, deal, shared_groups
 from facetell.training.recipe import CommonRecipe, load_recipe
 from facetell.training.tasks import Data, SizedBatches
@@ -141,6 +141,7 @@ def reproduce(
         "effort": dataclasses.asdict(effort),
         "quick": replace(effort, seed=0) == QUICK,
         "data": work.piece("data", work.data),
+        "by_original": int(by_original(sources.crops).sum()),
         "models": [work.trained(model, protocol) for model in MODELS for protocol in PROTOCOLS],
         "mesonets": [work.mesonet(path) for path in sources.weights],
         "background": [
@@ -284,19 +285,22 @@ class Work:
 
     def mesonet(self, weights: Path) -> dict[str, Any]:
         """The MesoNet authors' weights, on the crops that Meso-CNN is tested on under (b), and on stills."""
-        return self.piece(f"mesonet-{weights.stem}", self._mesonet, weights)
+        stems = [path.stem for path in self.material.sources.weights]
+        alike = stems.count(weights.stem) > 1
+        title = f"{weights.stem}-{sha256_of(weights)[:8]}" if alike else weights.stem
+        return self.piece(f"mesonet-{title}", self._mesonet, weights, title)
 
-    def _mesonet(self, weights: Path) -> dict[str, Any]:
-        folder = self.runs / f"mesonet-{weights.stem}"
+    def _mesonet(self, weights: Path, title: str) -> dict[str, Any]:
+        folder = self.runs / f"mesonet-{title}"
         make_folder(folder)
-        path = folder / f"{weights.stem}.onnx"
+        path = folder / f"{title}.onnx"
         parity = import_mesonet(weights, path)
         detector = Detector(read_detector_file(path), threads=1)
         crops = self._items(MESO, 1.1).videos
         crops = crops.iloc[deal(crops, "b", self.effort.folds, self.effort.seed)[0].test]
         stills = self.material.sources.stills
         found: dict[str, Any] = {
-            "title": weights.stem,
+            "title": title,
             "parity": parity,
             "parameters": count_parameters(read_mesonet(weights)),
             "milliseconds": milliseconds(detector, np.zeros((FRAMES, SIZE, SIZE, 3), np.uint8)),
@@ -316,7 +320,7 @@ class Work:
     def frame_150(self, protocol: Protocol) -> dict[str, Any]:
         """Meso-CNN as trained under a protocol, on the paper's test: the face in frame 150 of other sets' clips.
 
-        None where no clips of both classes are that long, or the training did not become a file.
+        None where no such clips of both classes are that long, or the training did not become a file.
         """
         trained = self.trained(MESO, protocol)
         if "detector" not in trained:
