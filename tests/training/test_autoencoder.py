@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from facetell.data.cache import FaceCache
 from facetell.errors import ForgeError, RecipeError, TrainingError, UnknownDetectorError
@@ -46,6 +47,37 @@ def test_it_learns_to_draw_and_its_file_draws_faces_of_any_size(cache: FaceCache
     image = np.full((160, 160, 3), 120, np.uint8)
     for side in (96, 160):
         assert drawer.redraw(image, masks.ANCHORS + 75, side).shape == image.shape
+
+
+def test_a_critic_makes_it_draw_the_detail_that_the_error_alone_leaves_out(cache: FaceCache, tmp_path: Path):
+    begun = fit(TASK, replace(TINY, steps=40), [cache], tmp_path / "begun", device="cpu")
+    recipe = replace(TINY, start=str(begun.out / "best.ckpt"), steps=40, learning_rate=2e-3, clip_norm=0.0)
+    recipe = replace(recipe, monitor="detail", mode="max", seed=2)
+    plain = fit(TASK, recipe, [cache], tmp_path / "plain", device="cpu")
+    sharp = fit(TASK, replace(recipe, adversarial=0.3), [cache], tmp_path / "sharp", device="cpu")
+    assert sharp.metrics["detail"] > plain.metrics["detail"] + 0.04
+    assert open_painter(TASK.export(sharp, [cache])).path.name == "autoencoder.onnx"  # without the critic
+
+
+def test_the_critic_learns_from_its_own_loss_alone(cache: FaceCache):
+    task = TASK.module(replace(TINY, adversarial=0.5))
+    heavy = TASK.module(replace(TINY, adversarial=5.0))
+    heavy.load_state_dict(task.state_dict())
+    batch = {"images": torch.from_numpy(TASK.validation(TINY, [cache])[0]["images"])}
+    for module in (task, heavy):
+        module.training_step(batch, 0)["loss"].backward()
+    for (name, one), (_, other) in zip(task.named_parameters(), heavy.named_parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad) == name.startswith("critic.")
+
+
+def test_weights_to_begin_with_must_fit(cache: FaceCache, painter: Path):
+    start = str(painter.with_name("best.ckpt"))
+    begun = TASK.module(replace(TINY, start=start))
+    assert set(begun.network.state_dict()) == set(TASK.module(TINY).network.state_dict())
+    with pytest.raises(TrainingError, match="do not fit this recipe's network"):
+        TASK.module(replace(TINY, start=start, width=5))
 
 
 def test_redrawn_faces_teach_both_logits(cache: FaceCache, painter: Path):

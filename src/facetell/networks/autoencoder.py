@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 Upsampling = Literal["transposed", "nearest", "bilinear", "shuffle"]
 STRIDE = 8  # sides of the pictures are multiples of this
@@ -64,6 +65,23 @@ class Autoencoder(nn.Module):
         for block in self.middle:
             code = code + block(code)
         return self.decoder(code)
+
+
+def patch_critic(width: int = 24) -> nn.Sequential:
+    """Tells drawn faces from real ones patch by patch: (N, 3, H, W) in 0…1 -> (N, 1, H/4, W/4) logits, high for real.
+
+    Source: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017), section 3.2.2,
+    with spectral norms (Miyato et al., ICLR 2018) in place of batch norms.
+    """
+    return nn.Sequential(
+        spectral_norm(nn.Conv2d(3, width, 4, 2, 1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(width, 2 * width, 4, 2, 1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(2 * width, 2 * width, 3, 1, 1)),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(2 * width, 1, 3, 1, 1),
+    )
 
 
 def _up(upsampling: Upsampling, inputs: int, outputs: int) -> nn.Module:
