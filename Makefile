@@ -2,7 +2,8 @@
 PYTHON ?= python3
 CORE := .venv-core
 DEV := .venv
-INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile  # Python compiles what is used: a minute less
+# Python compiles what it uses; all that is installed would take a minute more.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 SAMPLES := examples/portrait.mp4 examples/portrait-forged.mp4
 
 .PHONY: scan test lint format bench fuzz clean
