@@ -18,6 +18,7 @@ from facetell.data.manifest import (
     check_leaks,
     items_of,
     manifest_of,
+    originals,
     read_manifest,
     validate,
     write_manifest,
@@ -218,3 +219,13 @@ def test_splits_that_lack_a_class_are_noted() -> None:
     official.loc[[0, 2], "label"] = FAKE
     official.loc[3, "label"] = FAKE
     assert assign_splits(official)[1] == ["The split test of d holds no REAL item."]
+
+
+def test_a_fake_is_paired_with_its_original_of_the_same_compression_first() -> None:
+    reals = [Item(f"{c}.png", REAL, dataset="d", video="real", compression=c) for c in ("c23", "c40")]
+    fakes = [Item(f"f{c}.png", FAKE, dataset="d", original="real", compression=c) for c in ("c23", "c40", "raw")]
+    other = Item("other.png", FAKE, dataset="d", original="gone", compression="c23")
+    found = originals(manifest_of([*reals, *fakes, other]))
+    assert (found[2], found[3]) == (0, 1)
+    assert found[4] == 0
+    assert 5 not in found

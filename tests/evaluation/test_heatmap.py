@@ -208,16 +208,6 @@ def test_where_no_face_could_be_altered_all_else_is_kept(
     assert "has not been measured" in worth(load_detector(out).card)
 
 
-def test_a_fake_is_paired_with_its_original_of_the_same_compression_first() -> None:
-    reals = [Item(f"{c}.png", REAL, dataset="d", video="real", compression=c) for c in ("c23", "c40")]
-    fakes = [Item(f"f{c}.png", FAKE, dataset="d", original="real", compression=c) for c in ("c23", "c40", "raw")]
-    other = Item("other.png", FAKE, dataset="d", original="gone", compression="c23")
-    found = module._originals(manifest_of([*reals, *fakes, other]))
-    assert (found[2], found[3]) == (0, 1)
-    assert found[4] in (0, 1)
-    assert 5 not in found
-
-
 def test_the_suite_on_the_command_line(tmp_path: Path, bright: Path) -> None:
     manifest(tmp_path, mouth=patched("mouth", 220)).to_csv(tmp_path / "table.csv", index=False)
     page, numbers = tmp_path / "page.html", tmp_path / "result.json"

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from facetell.data import charts
 from facetell.data.cache import FaceCache
-from facetell.data.manifest import FAKE, REAL
+from facetell.data.manifest import FAKE, REAL, originals
 from facetell.data.pairs import face_oval, pair_problems
 from facetell.errors import DataError
 from facetell.faces.align import TEMPLATE, Geometry, crop_face
@@ -65,7 +65,7 @@ class Shortcut:
 def shortcuts(cache: FaceCache) -> list[Shortcut]:
     """One entry per property of `SHORTCUTS`, from all items of the cache; a codec counts by its share of fakes."""
     items = _items(cache)
-    original = _originals(items)
+    original = pd.Series(originals(items), dtype=int)
     found = []
     for column, name in SHORTCUTS.items():
         values = items[column]
@@ -141,18 +141,6 @@ def _items(cache: FaceCache) -> pd.DataFrame:
     items["pixels"] = items.width * items.height
     items["bytes_per_pixel"] = items.size_bytes / items.pixels
     return items
-
-
-def _originals(items: pd.DataFrame) -> pd.Series:
-    """The row of each fake's original, that of the same compression if it is there; the index is the fake's row."""
-    reals, fakes = items[items.label == REAL], items[items.label == FAKE]
-    rows: dict[tuple, int] = {}
-    for row, *key in zip(reals.index, reals.dataset, reals.video, reals["frame"], reals.compression, strict=True):
-        rows.setdefault(tuple(key), row)
-        rows.setdefault(tuple(key[:3]), row)
-    wanted = zip(fakes.index, fakes.dataset, fakes.original, fakes["frame"], fakes.compression, strict=True)
-    found = {row: rows.get(tuple(key), rows.get(tuple(key[:3]))) for row, *key in wanted}
-    return pd.Series({row: original for row, original in found.items() if original is not None}, dtype=int)
 
 
 def _faces(cache: FaceCache) -> pd.DataFrame:

@@ -209,3 +209,21 @@ def _refuse(bad: pd.Series, problem: str, frame: pd.DataFrame) -> None:
         raise ManifestError(
             f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}; so do {len(rows) - 1} more."
         )
+
+
+def originals(items: pd.DataFrame) -> dict[int, int]:
+    """Row of a fake -> row of its original, that of the same compression if it is there, else the first.
+
+    >>> rows = manifest_of([Item("a.mp4", 0, "mine", video="a"), Item("b.mp4", 1, "mine", original="a")])
+    >>> originals(rows)
+    {1: 0}
+    """
+    reals, fakes = items[items.label == REAL], items[items.label == FAKE]
+    rows: dict[tuple, int] = {}
+    stored = zip(reals.dataset, reals.video, reals.frame, reals.compression, reals.index, strict=True)
+    for *what, compression, row in stored:
+        rows.setdefault(tuple(what), row)
+        rows.setdefault((*what, compression), row)
+    wanted = zip(fakes.dataset, fakes.original, fakes.frame, fakes.compression, fakes.index, strict=True)
+    found = {row: rows.get((*what, compression), rows.get(tuple(what))) for *what, compression, row in wanted}
+    return {fake: real for fake, real in found.items() if real is not None}

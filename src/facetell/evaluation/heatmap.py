@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from facetell.data.manifest import FAKE, REAL, validate
+from facetell.data.manifest import FAKE, REAL, originals, validate
 from facetell.detectors import Detector, DetectorCard
 from facetell.errors import DataError, ForgeError, InputError, UsageError
 from facetell.evaluation.metrics import mean, resamples
@@ -138,24 +138,12 @@ def check_heatmap(card: DetectorCard, manifest: pd.DataFrame) -> None:
     items = validate(manifest)
     is_still = [is_picture(member or path) for member, path in zip(items.member, items.path, strict=True)]
     stills = items.loc[is_still]
-    if not (stills.label == REAL).any() and not stills.index.isin(list(_originals(items))).any():
+    if not (stills.label == REAL).any() and not stills.index.isin(list(originals(items))).any():
         skipped = {"not a still": len(items) - len(stills), _UNPAIRED: len(stills)}
         raise DataError(
             f"No face can be altered in a known place: {_told({why: n for why, n in skipped.items() if n})}.",
             "Give stills of real faces, or of fakes beside their originals.",
         )
-
-
-def _originals(items: pd.DataFrame) -> dict[int, int]:
-    """Row of a fake -> row of its original, that of the same compression if it is there."""
-    reals, fakes = items[items.label == REAL], items[items.label == FAKE]
-    rows: dict[tuple, int] = {}
-    stored = zip(reals.dataset, reals.video, reals.frame, reals.compression, reals.index, strict=True)
-    for *what, compression, row in stored:
-        rows[*what] = rows[*what, compression] = row
-    wanted = zip(fakes.dataset, fakes.original, fakes.frame, fakes.compression, fakes.index, strict=True)
-    found = {row: rows.get((*what, compression), rows.get(tuple(what))) for *what, compression, row in wanted}
-    return {fake: real for fake, real in found.items() if real is not None}
 
 
 class _Look:
@@ -166,7 +154,7 @@ class _Look:
         self._detector = detector
         self._finder = FaceDetector()
         reals = items[items.label == REAL]
-        self._real_of = _originals(items)
+        self._real_of = originals(items)
         self._family = dict(zip(reals.index, np.resize(list(FAMILIES), len(reals)).tolist(), strict=True))
 
     def __call__(self, rows: Sequence[int]) -> tuple[list[Case], Counter[str]]:

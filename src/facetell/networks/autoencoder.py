@@ -72,6 +72,13 @@ def patch_critic(width: int = 24) -> nn.Sequential:
 
     Source: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017), section 3.2.2,
     with spectral norms (Miyato et al., ICLR 2018) in place of batch norms.
+
+    Args:
+        width: channels after the first convolution.
+
+    >>> import torch
+    >>> patch_critic()(torch.zeros(2, 3, 64, 96)).shape
+    torch.Size([2, 1, 16, 24])
     """
     return nn.Sequential(
         spectral_norm(nn.Conv2d(3, width, 4, 2, 1)),
