@@ -11,7 +11,7 @@ import pytest
 from av.video.reformatter import ColorTrc
 
 from facetell.video import VideoReader, probe
-from facetell.video.picture import Orientation, orientation_of, to_sdr
+from facetell.video.picture import Orientation, Renderer, orientation_of, to_sdr
 from tests import media
 
 COLOURS = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 150, 120)]
@@ -190,3 +190,16 @@ def test_progressive_video_is_left_as_it_is(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "clip.mp4", combed(4))
     assert not probe(path).interlaced
     assert np.abs(np.diff(first_image(path).astype(int), axis=0)).mean() > 5
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "rgb24", "gray"])
+def test_whoever_draws_on_a_picture_leaves_the_decoded_frame_alone(form: str) -> None:
+    frame = av.VideoFrame.from_ndarray(stripes((64, 40)), "rgb24").reformat(format=form, dst_colorspace="itu601")
+    render = Renderer(Orientation(), None)
+    image, pair = render(frame), render.pair(frame, frame)
+    assert pair is not None
+    assert np.array_equal(image, frame.to_ndarray(format="rgb24", src_colorspace="itu601"))
+    assert np.array_equal(pair[1], frame.to_ndarray(format="gray"))
+    before = frame.to_ndarray().copy()
+    image[...], pair[...] = 7, 7
+    assert np.array_equal(frame.to_ndarray(), before)

@@ -337,6 +337,14 @@ def test_real_clips_are_decoded_as_plain_decoding_does(data_dir: Path) -> None:
         assert not sampled
 
 
+def test_a_frame_that_was_let_go_is_gone_before_the_next_is_made(clip: Path) -> None:
+    with VideoReader(clip, "uniform:3", pairs=True, ahead=0) as video:
+        for frame in video:
+            image, pair = weakref.ref(frame.image), weakref.ref(frame.pair)
+            del frame
+            assert image() is pair() is None
+
+
 def test_a_closed_reader_leaves_no_decoder_behind(portrait_clip: Path) -> None:
     gc.collect()
     gc.disable()

@@ -119,9 +119,12 @@ class Renderer:
             matrix = Colorspace.BT2020
         else:  # unstated: what players assume
             matrix = Colorspace.ITU709 if frame.height >= 720 or frame.width >= 1280 else Colorspace.ITU601
-        rgb = self._reformatter.reformat(
+        made = self._reformatter.reformat(
             frame, width, height, format="rgb48le" if hdr else "rgb24", src_colorspace=matrix, threads=1
-        ).to_ndarray()
+        )
+        rgb = made.to_ndarray()
+        if made is frame:  # the decoder's own memory, from which it may draw the next frames
+            rgb = rgb.copy()
         return self._orientation.apply(to_sdr(rgb, frame.color_trc) if hdr else rgb)
 
     def pair(self, frame: av.VideoFrame, following: av.VideoFrame) -> np.ndarray | None:

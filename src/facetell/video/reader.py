@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -169,8 +170,9 @@ def _video_frames(
         decoded = _by_timestamp(source, table, wanted, runs, pairs)
     else:
         decoded = _by_counting(source, table, wanted, pairs)
-    number = 0
-    for place, frame, following in _followed(decoded):
+    numbers = itertools.count()
+
+    def shown(place: int, frame: av.VideoFrame, following: av.VideoFrame | None) -> Frame:
         for picture in (frame, following or frame):
             source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
         try:
@@ -180,9 +182,10 @@ def _video_frames(
             raise DamagedVideoError(
                 f"{source.name} has pictures in a form that cannot be shown ({frame.format.name}): {error.strerror}."
             ) from error
-        yield Frame(number, float(table.times[place]), image, pair)
-        number += 1
-    if not number:
+        return Frame(next(numbers), float(table.times[place]), image, pair)
+
+    yield from itertools.starmap(shown, _followed(decoded))  # no name here holds a frame while the next is made
+    if not next(numbers):
         raise DamagedVideoError(
             f"{source.name} is damaged: none of the {len(wanted)} frames wanted can be decoded.",
             AGAIN,
@@ -198,6 +201,7 @@ def _followed(
         if waiting is not None:
             yield *waiting, frame if place == waiting[0] + 1 else None
         waiting = (place, frame) if wanted else None
+        del frame  # the decoder is about to want its memory
     if waiting is not None:
         yield *waiting, None
 

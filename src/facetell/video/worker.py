@@ -137,4 +137,5 @@ def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any],
             arrays = [frame.image] if frame.pair is None else [frame.image, frame.pair]
             place = {"slot": frames.put(*arrays), "size": frame.image.shape[:2], "paired": len(arrays) == 2}
             wire.send(place | {"number": frame.number, "time_s": frame.time_s})
+            del frame, arrays  # the next frame is about to want their memory
         wire.send({"corrupt_packets": reader.corrupt_packets})
