@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,19 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         weights=[array("sides", [2, 3], np.int64)],
         opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)],
     )
+    held = logit(  # each within the limit, none let go of before the last is there
+        *(helper.make_node("Tile", ["crops", "times"], [f"x{i}"]) for i in range(8)),
+        helper.make_node("Sum", [f"x{i}" for i in range(8)], ["huge"]),
+        helper.make_node("ReduceMean", ["huge"], ["logit"], keepdims=0),
+        weights=[array("times", [1, 1, 2**8, 2**7], np.int64)],
+    )
+    ready = logit(  # as many, one after the other, but all before the first run
+        *(helper.make_node("ConstantOfShape", ["side"], [f"x{i}"]) for i in range(8)),
+        *(helper.make_node("ReduceMean", [f"x{i}"], [f"mean{i}"], keepdims=0) for i in range(8)),
+        helper.make_node("ReduceMean", ["crops"], ["mean8"], keepdims=0),
+        helper.make_node("Sum", [f"mean{i}" for i in range(9)], ["logit"]),
+        weights=[array("side", [2**13, 2**14], np.int64)],
+    )
     sparse = brightness()
     sparse.graph.sparse_initializer.append(
         helper.make_sparse_tensor(array("much", [1.0]), array("places", [0], np.int64), [10**6, 10**6])
@@ -218,6 +232,8 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         "size that wraps around": (wrapping, r"cannot be known before it runs \(ConstantOfShape, node 'huge'\)"),
         "memory bomb from two crops on": (paired, "makes a tensor of 10000000000 numbers"),
         "operator without a known shape": (silent, r"cannot be known before it runs \(Normalizer, node 'x0'\)"),
+        "many large tensors at one time": (held, "holds [0-9]{9,} numbers at one time"),
+        "many large constants": (ready, "holds [0-9]{9,} numbers at one time"),
         "sparse weights": (sparse, "keeps weights as sparse tensors"),
         "memory bomb as an output": (given, "makes a tensor of 900000000 numbers"),
         "size by the picture": (shown, "depends on the picture"),
@@ -254,6 +270,18 @@ def test_sizes_may_be_computed_from_sizes(tmp_path: Path) -> None:
     )
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     assert load_detector(write(tmp_path, network)).score(crops).logits == pytest.approx(0, abs=1e-5)
+
+
+def test_large_tensors_one_after_the_other_are_not_counted_together(tmp_path: Path) -> None:
+    names = [f"x{i}" for i in range(9)]
+    network = logit(
+        helper.make_node("Tile", ["crops", "times"], ["x0"]),
+        *(helper.make_node("Relu", [one], [two]) for one, two in pairwise(names)),
+        helper.make_node("ReduceMean", [names[-1], "axes"], ["logit"], keepdims=0),
+        weights=[array("times", [1, 1, 2**8, 2**7], np.int64), array("axes", [1, 2, 3], np.int64)],
+    )
+    network.metadata_props.add(key="facetell", value=card().to_json())
+    assert read_detector_file(bare(tmp_path, network)).card.name == "tiny"
 
 
 def test_sizes_are_checked_for_every_number_of_crops_that_a_network_is_given() -> None:

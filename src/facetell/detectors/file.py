@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from facetell.files import replacing
 MAX_BYTES = 256 * 2**20
 MAX_NODES = 20_000
 MAX_TENSOR = 2**28  # elements of one tensor between layers, for one crop
+MAX_HELD = 2**29  # of all of them that are held at one time
 STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 SHOWN = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}  # as large as what the picture shows makes them
@@ -200,7 +201,10 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
 
 
 def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known: bool = True) -> None:
-    """No tensor is absurdly large; and a detector's crops are of one size, so that all sizes must be `known` now."""
+    """No tensor is absurdly large, nor are all that are held at one time; and a detector's crops are of one size, so
+    that all sizes must be `known` now.
+    """
+    made = {}
     try:
         for node, name, shape in network_shapes(model, inputs):
             sizes = [size for size in shape or () if isinstance(size, int) and size >= 0]
@@ -213,8 +217,30 @@ def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known
             elements = math.prod(size for size in sizes if size)
             if elements > MAX_TENSOR * inputs[0]:  # before the next is looked at, which may be made of it
                 raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
+            made[name] = elements
     except (onnx.shape_inference.InferenceError, ValueError, IndexError, OverflowError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
+    if (held := _most_held(model.graph, made)) > MAX_HELD * inputs[0]:
+        raise DetectorFileError(f"{path} holds {held} numbers at one time.")
+
+
+def _most_held(graph: onnx.GraphProto, elements: Mapping[str, int]) -> int:
+    """The most elements of tensors between layers that a run holds at one time.
+
+    A tensor lasts until its last use; an output, and what does not depend on the crops, which may be computed before
+    the first run and kept, to the end.
+    """
+    last = {name: number for number, node in enumerate(graph.node) for name in node.input}
+    fixed, outputs = {tensor.name for tensor in graph.initializer}, {value.name for value in graph.output}
+    held = most = 0
+    for number, node in enumerate(graph.node):
+        held += sum(elements[name] for name in filter(None, node.output))
+        most = max(most, held)
+        if node.op_type in ("Shape", "Size") or fixed.issuperset(filter(None, node.input)):
+            fixed.update(node.output)
+        done = {name for name in (*node.input, *node.output) if last.get(name, number) == number}
+        held -= sum(elements.get(name, 0) for name in done - fixed - outputs)
+    return most
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
