@@ -68,6 +68,33 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the system's temporary files, gone after the block.
+
+    Raises:
+        OutputError: there is no place for it, or none any more for what is put into it.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise _no_room(error) from error
+    with folder as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> OutputError:
+    return OutputError(
+        f"There is no room for temporary files: {error.strerror or error}.",
+        "Free some space, or set TMPDIR to another folder.",
+    )
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """The folder `path`, made if absent.
 

@@ -482,6 +482,16 @@ def test_where_a_detector_or_its_page_cannot_be_written_is_said_at_once(
     assert complaint in result.stderr
 
 
+def test_what_is_written_beside_a_detector_does_not_take_the_place_of_the_given_one(tmp_path: Path) -> None:
+    given = made.detector(tmp_path)
+    before = given.read_bytes()
+    asked = ["calibrate", str(given), "--data", str(tmp_path), "-o", str(tmp_path / "x.onnx"), "--json", str(given)]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "is itself to be read" in result.stderr
+    assert given.read_bytes() == before
+
+
 class Fit:
     """Stands in for the fit, and keeps what it was given."""
 

@@ -105,6 +105,7 @@ def calibrate(
     page = os.path.splitext(out)[0] + ".md"
     inputs = (*(data or []), *(reals or []), *(pairs or []), *([sets] if sets else []))
     check_outputs([out, page, json], [str(path) for path in inputs])
+    check_outputs([page, json], [str(detector)])  # which --out may take the place of
     if split is not None and not data:
         raise UsageError("There is no --data for --split to choose from.", "In SETS.toml each set names its split.")
     if root is not None and sets is None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from facetell.detectors import Detector, DetectorCard, load_detector, pack
 from facetell.detectors.file import INPUT
 from facetell.errors import DataError, UsageError
 from facetell.faces.align import crop_face
+from facetell.files import temporary_folder
 
 FACES = 320  # whose activations set the ranges
 WHOLE = 12  # convolutions at the beginning that stay in 32 bits
@@ -70,8 +70,8 @@ def quantise(
         raise UsageError(f"{path} is quantised already.", "Give the file it was made from.")
     share = -(-faces // len(caches))
     crops = np.concatenate([crops_of(cache, card, share, seed) for cache in caches])
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        shaped, small = Path(folder) / "shaped.onnx", Path(folder) / "small.onnx"
+    with temporary_folder() as folder, contextlib.redirect_stdout(io.StringIO()):
+        shaped, small = folder / "shaped.onnx", folder / "small.onnx"
         quant_pre_process(model, shaped, skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
             shaped,

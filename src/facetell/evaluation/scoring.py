@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -21,12 +19,12 @@ from facetell.data.manifest import validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError, OutputError, UsageError
+from facetell.errors import DataError, FileMissingError, ForgeError, InputError, UsageError
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
 from facetell.faces.quality import assess
-from facetell.files import sha256_of
+from facetell.files import sha256_of, temporary_folder
 from facetell.scanning import Scanner
 from facetell.scanning.pipeline import largest_faces
 from facetell.scanning.scoring import ClipScoring, face_score, with_flicker
@@ -289,7 +287,7 @@ class _Look:
         if self.items.member.iat[row]:
             return Seen(reason="video inside a tar")
         path = Path(str(self.items.path.iat[row]))
-        with _temporary_folder() as folder:
+        with temporary_folder() as folder:
             try:
                 if self.damage and self.store:
                     path = self.store.damaged(path, digest, self.damage)
@@ -306,18 +304,6 @@ class _Look:
         bits = verdict.video.bits_per_pixel if verdict.video else None
         seen = verdict.coverage
         return Seen([track.scores for track in verdict.tracks], "", seen.frames_sampled + seen.frames_lost, bits)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise OutputError(
-            f"There is no room for temporary files: {error}.", "Free some space, or set TMPDIR to another folder."
-        ) from error
-    with folder as name:
-        yield Path(name)
 
 
 def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:

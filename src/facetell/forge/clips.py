@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import numpy as np
 from facetell import __version__
 from facetell.errors import ForgeError, UsageError
 from facetell.faces.detect import FaceDetector
+from facetell.files import temporary_folder
 from facetell.forge import blend, degrade, masks, output, subject
 from facetell.forge.presets import PRESETS, Preset
 from facetell.forge.swap import Blending, swap
@@ -153,7 +153,7 @@ def degrade_file(
         return Report(path, 1, 0, name)
     with ExitStack() as stack:
         if preset.first_crf is not None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(temporary_folder())
             first = replace(preset, crf=preset.first_crf, first_crf=None)
             _encode(readers, source, folder / "first.mkv", info, first, rng, comment)
             preset, source = replace(preset, steps=(), scale=1.0), folder / "first.mkv"

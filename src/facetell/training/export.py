@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from facetell.detectors import DetectorCard, pack
 from facetell.errors import TrainingError
-from facetell.files import replacing, sha256_of
+from facetell.files import replacing, sha256_of, temporary_folder
 from facetell.report.card import card_page
 
 OPSET = 18
@@ -48,8 +47,8 @@ def export(
         OutputError: `path` cannot be written.
     """
     network = network.cpu().eval()
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "network.onnx"
+    with temporary_folder() as folder:
+        plain = folder / "network.onnx"
         onnx.save(to_onnx(network, example, outputs), plain)
         difference = parity(network, plain, example)
         if difference > TOLERANCE:
