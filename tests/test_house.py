@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,11 @@ def test_a_scan_loads_neither_torch_nor_tables(module: str):
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not loaded & (TRAINING_STACK | EVAL_STACK)
+
+
+def test_a_scan_leaves_nothing_in_the_home_of_its_user(tmp_path: Path):
+    """Neither caches nor what ONNX Runtime would keep there to report to its maker."""
+    clip = SOURCE.parents[1] / "examples" / "portrait.mp4"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "facetell", "scan", str(clip), "--quiet"], env=environment, check=True)
+    assert not list(tmp_path.iterdir())

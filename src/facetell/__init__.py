@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_detector", "scan"]
 
+# ONNX Runtime looks for this when it is imported: newer versions keep a device's number and a log of their use in the
+# user's home, and send both to their maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 def scan(path: str | os.PathLike[str], **options: Any) -> Verdict:
     """Judge one video or picture; a file that cannot be judged gives a Verdict labelled ERROR, it does not raise.
