@@ -210,6 +210,26 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         helper.make_node("Sum", [f"mean{i}" for i in range(9)], ["logit"]),
         weights=[array("side", [2**13, 2**14], np.int64)],
     )
+    whole = helper.make_node("Cast", ["crops"], ["whole"], to=TensorProto.INT8)
+    average = [
+        helper.make_node("Cast", ["rest"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers", "axes"], ["logit"], keepdims=0),
+    ]
+    axes = array("axes", [1, 2, 3], np.int64)
+    divided = logit(  # -128 by -1 stops the processor
+        whole,
+        helper.make_node("Div", ["whole", "less"], ["rest"]),
+        *average,
+        weights=[axes, array("less", -1, np.int8)],
+    )
+    unfit = logit(  # of whole numbers of eight bits it knows no product
+        whole,
+        helper.make_node("Mul", ["whole", "whole"], ["rest"]),
+        helper.make_node("Cast", ["rest"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers"], ["logit"], axes=[1, 2, 3], keepdims=0),
+        opset_imports=[helper.make_opsetid("", 13)],
+    )
+    shared = logit(whole, helper.make_node("Mod", ["whole", "whole"], ["rest"]), *average, weights=[axes])
     sparse = brightness()
     sparse.graph.sparse_initializer.append(
         helper.make_sparse_tensor(array("much", [1.0]), array("places", [0], np.int64), [10**6, 10**6])
@@ -234,6 +254,9 @@ def hostile() -> dict[str, tuple[onnx.ModelProto, str]]:
         "operator without a known shape": (silent, r"cannot be known before it runs \(Normalizer, node 'x0'\)"),
         "many large tensors at one time": (held, "holds [0-9]{9,} numbers at one time"),
         "many large constants": (ready, "holds [0-9]{9,} numbers at one time"),
+        "division that stops the processor": (divided, r"may be 0 or -1 \(Div\)"),
+        "remainder by what a picture shows": (shared, r"may be 0 or -1 \(Mod\)"),
+        "operator for other numbers": (unfit, "is not a valid network"),
         "sparse weights": (sparse, "keeps weights as sparse tensors"),
         "memory bomb as an output": (given, "makes a tensor of 900000000 numbers"),
         "size by the picture": (shown, "depends on the picture"),
@@ -259,6 +282,8 @@ def test_sizes_may_be_computed_from_sizes(tmp_path: Path) -> None:
         helper.make_node("Gather", ["crops", "counted"], ["same"], axis=0),
         helper.make_node("Slice", ["shape", "axis", "two"], ["front"]),
         helper.make_node("Constant", [], ["rest"], value_ints=[-1]),
+        helper.make_node("Div", ["rest", "n"], ["some"]),
+        helper.make_node("Mod", ["some", "two"], ["none"]),
         helper.make_node("Concat", ["front", "rest"], ["wanted"], axis=0),
         helper.make_node("Reshape", ["same", "wanted"], ["flat"]),
         helper.make_node("MeanVarianceNormalization", ["flat"], ["normal"], axes=[2]),

@@ -26,6 +26,7 @@ MAX_HELD = 2**29  # of all of them that are held at one time
 STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 SHOWN = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}  # as large as what the picture shows makes them
+UNFIT = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError)  # shape inference raises either
 INPUT = "crops"
 CROPS_AT_ONCE = (1, 2)  # as `Detector` gives them to a network: whole batches, and what is left
 RUNTIME_ERRORS = (  # what ONNX Runtime raises; its exceptions have no base of their own
@@ -218,7 +219,7 @@ def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known
             if elements > MAX_TENSOR * inputs[0]:  # before the next is looked at, which may be made of it
                 raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
             made[name] = elements
-    except (onnx.shape_inference.InferenceError, ValueError, IndexError, OverflowError) as error:
+    except (*UNFIT, ValueError, IndexError, OverflowError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
     if (held := _most_held(model.graph, made)) > MAX_HELD * inputs[0]:
         raise DetectorFileError(f"{path} holds {held} numbers at one time.")

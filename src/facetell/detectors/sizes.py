@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 Shape: TypeAlias = tuple[int | str, ...]
 FEW = 64  # numbers of a tensor whose values are looked at: a list of sizes has no more
+FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 UNCHANGED = {"GroupNormalization", "MeanVarianceNormalization"}  # ONNX infers no shape for them: that of their input
 
 
@@ -30,14 +31,16 @@ def network_shapes(model: onnx.ModelProto, inputs: Sequence[int]) -> Iterator[tu
         number of dimensions is known.
 
     Raises:
-        onnx.shape_inference.InferenceError, ValueError, IndexError, OverflowError: an operator cannot take what it is
-            given.
+        onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, IndexError, OverflowError: an
+            operator cannot take what it is given, or would end the process on some of it.
     """
     versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
     imports = list(model.opset_import)
     types, values = _given(model.graph, inputs)
     for node in model.graph.node:
         names = [name for name in node.input if name]
+        if node.op_type in ("Div", "Mod") and not _divides(node, types, values):
+            raise ValueError(f"whole numbers are divided by what may be 0 or -1 ({node.op_type})")
         made: dict[str, onnx.TypeProto] = {}
         if node.op_type in UNCHANGED and names[0] in types:
             made = {node.output[0]: types[names[0]]}
@@ -84,6 +87,14 @@ def _given(
                     dim.dim_value = size
             types[value.name] = kind
     return types, {tensor.name: tensor for tensor in graph.initializer if math.prod(tensor.dims) <= FEW}
+
+
+def _divides(node: onnx.NodeProto, types: dict[str, onnx.TypeProto], values: dict[str, onnx.TensorProto]) -> bool:
+    """Whether the processor can carry out a division: of whole numbers not by 0, and the lowest of all not by -1."""
+    divisor = node.input[1]
+    if divisor in types and types[divisor].tensor_type.elem_type in FLOATS:
+        return True
+    return divisor in values and not np.isin(numpy_helper.to_array(values[divisor]), (0, -1)).any()
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
