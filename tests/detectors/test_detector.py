@@ -66,9 +66,16 @@ def test_an_infinite_logit_is_no_score(tmp_path: Path) -> None:
 
 
 def test_a_map_for_a_logit_is_refused(tmp_path: Path) -> None:
-    detector = load_detector(write(tmp_path, brightness(), outputs={"logit": "heatmap"}))
-    with pytest.raises(DetectorFileError, match="not one finite number per crop"):
-        detector.score(crops(1))
+    with pytest.raises(DetectorFileError, match=r"'heatmap' of .* has shape \(1, .*\) where N is 1") as caught:
+        write(tmp_path, brightness(), outputs={"logit": "heatmap"})
+    assert "(N,)" in caught.value.advice
+
+
+def test_a_column_of_logits_is_refused_when_it_is_packed(tmp_path: Path) -> None:
+    network = ending_in([make_node("Unsqueeze", ["before", "one"], ["logit"])], "logit")
+    network.graph.initializer.append(array("one", [1], np.int64))
+    with pytest.raises(DetectorFileError, match=r"has shape \(1, 1\) where N is 1"):
+        write(tmp_path, network)
 
 
 def ending_in(nodes: list[onnx.NodeProto], output: str, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
 from facetell.detectors.card import METADATA_KEY, DetectorCard
-from facetell.detectors.sizes import network_shapes, shape_of
+from facetell.detectors.sizes import Shape, network_shapes, shape_of
 from facetell.errors import DetectorFileError, UnknownDetectorError, UsageError
 from facetell.files import replacing
 
@@ -166,10 +166,20 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
 
 
 def _check_network(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
-    """It is plain, and of a known and sane size for as many crops as it will ever be given at once."""
+    """It is plain, of a known and sane size for as many crops as it will ever be given at once, and gives for each of
+    them what its card says.
+    """
     _check_plain(model, path)
-    for crops in CROPS_AT_ONCE:
-        _check_sizes(model, (crops, *_item(card)), path)
+    found = {crops: _check_sizes(model, (crops, *_item(card)), path) for crops in CROPS_AT_ONCE}
+    for crops, shapes in found.items():
+        for name in filter(None, card.outputs.values()):
+            dimensions = 3 if name == card.heatmap else 1
+            shape = shapes.get(name)
+            if shape is not None and (len(shape) != dimensions or shape[0] != crops):
+                raise DetectorFileError(
+                    f"Output {name!r} of {path} has shape {_written(shape)} where N is {crops}.",
+                    f"It must be {'(N, h, w)' if dimensions == 3 else '(N,)'}: reshape it and export again.",
+                )
 
 
 def _check_plain(model: onnx.ModelProto, path: str) -> None:
@@ -201,11 +211,13 @@ def _check_plain(model: onnx.ModelProto, path: str) -> None:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
 
 
-def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known: bool = True) -> None:
+def _check_sizes(
+    model: onnx.ModelProto, inputs: Sequence[int], path: str, known: bool = True
+) -> dict[str, Shape | None]:
     """No tensor is absurdly large, nor are all that are held at one time; and a detector's crops are of one size, so
-    that all sizes must be `known` now.
+    that all sizes must be `known` now: here they are, by the tensors' names.
     """
-    made = {}
+    made, shapes = {}, {}
     try:
         for node, name, shape in network_shapes(model, inputs):
             sizes = [size for size in shape or () if isinstance(size, int) and size >= 0]
@@ -218,11 +230,12 @@ def _check_sizes(model: onnx.ModelProto, inputs: Sequence[int], path: str, known
             elements = math.prod(size for size in sizes if size)
             if elements > MAX_TENSOR * inputs[0]:  # before the next is looked at, which may be made of it
                 raise DetectorFileError(f"{path} makes a tensor of {elements} numbers ({name}).")
-            made[name] = elements
+            made[name], shapes[name] = elements, shape
     except (*UNFIT, ValueError, IndexError, OverflowError) as error:
         raise DetectorFileError(f"{path} is not a valid network: {_one_line(error)}.") from error
     if (held := _most_held(model.graph, made)) > MAX_HELD * inputs[0]:
         raise DetectorFileError(f"{path} holds {held} numbers at one time.")
+    return shapes
 
 
 def _most_held(graph: onnx.GraphProto, elements: Mapping[str, int]) -> int:
