@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -160,7 +161,24 @@ def test_the_rest_of_a_damaged_file_has_to_be_enough_for_the_whole(tmp_path: Pat
     assert seen.frames_sampled + seen.frames_lost == 20
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.p_fake == pytest.approx(sigmoid(5.0))
-    assert f"{seen.frames_lost} of the 20 frames wanted could not be decoded." in verdict.reasons
+    assert f"{seen.frames_lost} of the 20 frames wanted are missing or could not be decoded." in verdict.reasons
+
+
+def test_one_face_of_a_video_that_was_cut_off_decides_nothing(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(60), gop=60)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    with av.open(str(whole)) as container:
+        second = [packet for packet in container.demux(video=0) if packet.size][1]
+    assert second.pos is not None
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: second.pos])
+    scanner = Scanner(saying(tmp_path, 5.0))
+    assert scanner.scan(whole).label is Label.FAKE
+    verdict = scanner.scan(cut)
+    assert (verdict.coverage.frames_sampled, verdict.coverage.frames_lost) == (1, 19)
+    assert verdict.label is Label.INCONCLUSIVE
+    assert not verdict.tracks[0].counts
+    assert "19 of the 20 frames wanted are missing or could not be decoded." in verdict.reasons
 
 
 @pytest.mark.parametrize(

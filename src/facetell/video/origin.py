@@ -157,7 +157,7 @@ def _program(certain: str, ordinary: str, text: str, programs: str) -> str | Non
 def _oddities(source: Source, info: VideoInfo) -> list[str]:
     notes = []
     stated, found = source.stream.frames, (info.frame_count or 0) + source.hidden + source.empty_packets
-    if stated and abs(stated - found) > 1:
+    if source.missing or (stated and found - stated > 1):
         notes.append(f"The header promises {stated} frames, {found} are there: the file was cut off or altered.")
     if source.hidden:
         notes.append(f"{source.hidden} frames are in the file but not shown: it was trimmed without encoding it anew.")
