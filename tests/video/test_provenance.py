@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from facetell.types import Provenance
 from facetell.video import probe, provenance
-from facetell.video.origin import FORGED_MARK
+from facetell.video.origin import ANNOTATED_MARK, FORGED_MARK
 from tests import media
 
 
@@ -50,6 +50,7 @@ def test_a_phone_is_named(tmp_path: Path) -> None:
     ("tags", "words"),
     [
         ({"comment": f"{FORGED_MARK} 0.1.0"}, "forged by facetell"),
+        ({"comment": ANNOTATED_MARK}, "scan the original instead"),
         ({"handler_name": "ISO Media file produced by Google Inc."}, "written by Google"),
         ({"comment": "Made with Runway"}, "mention Runway, the name of a generator of synthetic media"),
         ({"software": "Adobe Premiere Pro 2025"}, "mention Premiere, the name of an editing program"),

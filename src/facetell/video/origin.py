@@ -19,6 +19,7 @@ from facetell.video.file import InputFile, opened
 from facetell.video.source import Source
 
 FORGED_MARK = "forged by facetell"  # written into the comment of everything that facetell forges
+ANNOTATED_MARK = "annotated by facetell"  # written into the comment of every marked copy
 _CREATED = ("com.apple.quicktime.creationdate", "creation_time", "date", "datetimeoriginal", "datetime")
 _MAKERS = ("com.apple.quicktime.make", "com.android.manufacturer", "make", "manufacturer")
 _MODELS = ("com.apple.quicktime.model", "com.android.model", "model")
@@ -134,6 +135,8 @@ def _marks(tags: Mapping[str, str]) -> Iterator[str]:
     text = "\n".join(value for key, value in tags.items() if key != "encoder_settings")
     if FORGED_MARK in text:
         yield "The file says of itself that it was forged by facetell."
+    if ANNOTATED_MARK in text:
+        yield "The file says of itself that facetell drew its marks into it: scan the original instead."
     programs = "\n".join([*(value for key, value in tags.items() if _PROGRAM.search(key)), *_TOOL.findall(text)])
     for names, kind in ((_GENERATORS, "a generator of synthetic media"), (_EDITORS, "an editing program")):
         if name := _program(*names, text, programs):
