@@ -3,6 +3,7 @@
 import zlib
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -91,6 +92,30 @@ def test_a_program_is_known_by_its_field_or_by_a_name_that_is_nothing_else(
 
 def test_a_variable_rate_without_a_phone_is_odd(tmp_path: Path) -> None:
     assert said(of(clip(tmp_path / "a.mp4", times_ms=[k * k * 20 for k in range(12)])), "frame rate varies")
+
+
+def test_b_frames_that_were_cut_off_do_not_make_the_rate_vary(tmp_path: Path) -> None:
+    options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"}
+    path = clip(tmp_path / "a.mp4", options=options)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: packets[6].pos])  # frames 0, 4, 1, 2, 3 and 8, but not 5, 6 and 7
+    info = probe(cut)
+    assert (info.frame_count, info.frame_rate, info.variable_frame_rate) == (6, 30, False)
+    assert said(of(cut), "cut off")
+    assert not said(of(cut), "frame rate varies")
+
+
+def test_a_rate_that_varies_still_does_after_a_cut(tmp_path: Path) -> None:
+    times = [40 * k + 15 * (k % 2) for k in range(60)]
+    path = media.write_video(tmp_path / "a.mp4", media.numbered_frames(60), times_ms=times)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
+    assert said(of(cut), "cut off")
+    assert said(of(cut), "frame rate varies")
 
 
 def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
