@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from facetell.types import Provenance
-from facetell.video import probe, provenance
+from facetell.video import probe, provenance, stills
 from facetell.video.origin import ANNOTATED_MARK, FORGED_MARK
 from tests import media
 
@@ -173,6 +173,39 @@ def test_content_credentials_in_pictures(tmp_path: Path) -> None:
     webp.write_bytes(data[:4] + (len(data) - 8 + len(chunk)).to_bytes(4, "little") + data[8:] + chunk)
     for path in (jpeg, png, webp):
         assert said(of(path), "content credentials"), path.name
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".heic"])
+def test_pictures_that_are_not_looked_at_are_counted(suffix: str, tmp_path: Path) -> None:
+    stills.load_formats()
+    people = [Image.fromarray(media.person(number)) for number in range(3)]
+    path = tmp_path / f"a{suffix}"
+    people[0].save(path, save_all=True, append_images=people[1:])
+    assert said(of(path), "holds 2 more pictures")
+    people[0].save(path, save_all=True, append_images=people[1:2])
+    assert said(of(path), "holds 1 more picture,")
+    people[0].save(path)
+    assert not said(of(path), "more picture")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".gif"])
+def test_what_a_phone_adds_to_a_jpeg_and_the_frames_of_an_animation_are_not(suffix: str, tmp_path: Path) -> None:
+    people = [Image.fromarray(media.person(number)) for number in range(2)]
+    kind = {".jpg": "MPO", ".gif": "GIF"}[suffix]
+    people[0].save(tmp_path / f"a{suffix}", kind, save_all=True, append_images=people[1:])
+    assert not said(of(tmp_path / f"a{suffix}"), "more picture")
+
+
+def test_pages_of_a_tiff_that_lead_nowhere_or_in_a_circle_end(tmp_path: Path) -> None:
+    people = [Image.fromarray(media.person(number)) for number in range(2)]
+    path = tmp_path / "a.tif"
+    people[0].save(path, save_all=True, append_images=people[1:])
+    data = path.read_bytes()
+    first = int.from_bytes(data[4:8], "little")
+    link = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    for to in (first, len(data) + 99):
+        path.write_bytes(data[:link] + to.to_bytes(4, "little") + data[link + 4 :])
+        assert not said(of(path), "more picture")
 
 
 def test_what_cameras_and_generators_write_into_pictures(tmp_path: Path) -> None:
