@@ -1,9 +1,11 @@
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +18,7 @@ from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
+from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
 from facetell.types import Label, Sample
@@ -261,6 +264,26 @@ def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, port
     assert max(times) <= 1.0
     assert part.sample == Sample("every:5", 0.5, 1.0)
     assert brightness_scanner.scan("missing.mp4").sample == Sample("uniform:20")
+
+
+def test_an_end_at_infinity_is_none_in_every_report(brightness_scanner: Scanner, portrait_clip: Path) -> None:
+    verdict = Scanner(brightness_scanner.detector, end_s=float("inf")).scan(portrait_clip)
+    assert verdict.sample == Sample("uniform:20")
+    assert verdict.to_dict()["sample"]["end_s"] is None
+    assert text.sampling(verdict.sample) == ""
+
+
+@pytest.mark.parametrize("name", [b"photo.png", b"missing.png", b"\xff.png"])
+def test_a_path_of_bytes_is_reported_as_text(name: bytes, tmp_path: Path, photo: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    if name != b"missing.png":
+        shutil.copy(photo, path)
+    given: Any = os.fsencode(path)  # which `open` and the like take, too
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(given)
+    assert verdict.label is (Label.ERROR if name == b"missing.png" else Label.FAKE)
+    assert verdict.path == str(path)
+    assert json.loads(json.dumps(verdict.to_dict()))["path"] == verdict.path
+    assert verdict.error is None or verdict.error.message.startswith(str(tmp_path))
 
 
 def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) -> None:
