@@ -192,7 +192,7 @@ class Coverage:
     faces_unusable: int = 0
     problems: Mapping[str, int] = field(default_factory=dict)  # quality gate -> faces that failed it
     corrupt_packets: int = 0
-    frames_lost: int = 0  # of those that the plan chose, frames that could not be decoded
+    frames_lost: int = 0  # of those that the plan chose, frames that are missing or could not be decoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from facetell.errors import FileMissingError, NotVideoError, OutputError, UsageError
-from facetell.report.annotate import COMMENT, TONES, _Painter, _tag, annotate
+from facetell.report.annotate import TONES, _Painter, _tag, annotate
 from facetell.types import FaceScore, Label, Verdict
+from facetell.video import probe, provenance
+from facetell.video.origin import ANNOTATED_MARK
 from tests import media
 from tests.report import made
 
@@ -64,7 +66,7 @@ def test_video_keeps_frames_times_and_sound(portrait_clip: Path, tmp_path: Path)
         (video,) = file.streams.video
         assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
         assert (video.width, video.height) == (320, 240)
-        assert file.metadata["comment"] == COMMENT
+        assert file.metadata["comment"] == ANNOTATED_MARK
         assert file.duration is not None
         assert abs(file.duration / 1e6 - 2.0) <= 1 / 30
     data = out.read_bytes()
@@ -191,8 +193,17 @@ def test_still_becomes_a_marked_picture(tmp_path: Path, suffix: str) -> None:
     with Image.open(out) as picture:
         assert picture.size == (321, 241)
         comment = picture.info.get("Comment") or picture.info["comment"].decode()
-        assert comment == COMMENT
+        assert comment == ANNOTATED_MARK
         assert has_box(np.asarray(picture.convert("RGB")), 60, 60, 100)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".png", ".jpg"])
+def test_a_marked_copy_is_known_as_one_when_it_is_scanned(suffix: str, portrait_clip: Path, tmp_path: Path) -> None:
+    given = portrait_clip if suffix == ".mp4" else media.write_picture(tmp_path / "still.png", media.person())
+    out = tmp_path / f"marked{suffix}"
+    annotate(given, made.fake(), out)
+    assert any("scan the original" in note for note in provenance(out, probe(out)).notes)
+    assert not any("scan the original" in note for note in provenance(given, probe(given)).notes)
 
 
 def test_boxes_beyond_the_picture_and_tiny_pictures(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_page_says_what_matters() -> None:
         "Least suspicious",
         "Looked at only 0–2.5 s, every:3 Frames sampled 20",
         "– blurred 1",
-        "Could not be decoded 3 more frames",
+        "Missing or not decodable 3 more frames",
         "29.97 per second",
         "Forged by facetell.",
         "All tags in the file (1) title A day",

@@ -34,7 +34,7 @@ def test_block_says_what_matters() -> None:
         "too few usable faces to count",
         "20 frames sampled (only 0–2.5 s, every:3), 20 with a face; 24 faces",
         "1 of them unusable (1 blurred, 1 too small)",
-        "; 3 more frames could not be decoded;",
+        "; 3 more frames missing or not decodable;",
         "Forged by facetell.",
         "Detector meso 1.0; P(fake) assumes that 50% of all videos are fake",
     ):

@@ -1,10 +1,13 @@
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -15,6 +18,7 @@ from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
+from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
 from facetell.types import Label, Sample
@@ -160,7 +164,24 @@ def test_the_rest_of_a_damaged_file_has_to_be_enough_for_the_whole(tmp_path: Pat
     assert seen.frames_sampled + seen.frames_lost == 20
     assert verdict.label is Label.INCONCLUSIVE
     assert verdict.p_fake == pytest.approx(sigmoid(5.0))
-    assert f"{seen.frames_lost} of the 20 frames wanted could not be decoded." in verdict.reasons
+    assert f"{seen.frames_lost} of the 20 frames wanted are missing or could not be decoded." in verdict.reasons
+
+
+def test_one_face_of_a_video_that_was_cut_off_decides_nothing(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(60), gop=60)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    with av.open(str(whole)) as container:
+        second = [packet for packet in container.demux(video=0) if packet.size][1]
+    assert second.pos is not None
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: second.pos])
+    scanner = Scanner(saying(tmp_path, 5.0))
+    assert scanner.scan(whole).label is Label.FAKE
+    verdict = scanner.scan(cut)
+    assert (verdict.coverage.frames_sampled, verdict.coverage.frames_lost) == (1, 19)
+    assert verdict.label is Label.INCONCLUSIVE
+    assert not verdict.tracks[0].counts
+    assert "19 of the 20 frames wanted are missing or could not be decoded." in verdict.reasons
 
 
 @pytest.mark.parametrize(
@@ -243,6 +264,26 @@ def test_start_and_end_bound_what_is_looked_at(brightness_scanner: Scanner, port
     assert max(times) <= 1.0
     assert part.sample == Sample("every:5", 0.5, 1.0)
     assert brightness_scanner.scan("missing.mp4").sample == Sample("uniform:20")
+
+
+def test_an_end_at_infinity_is_none_in_every_report(brightness_scanner: Scanner, portrait_clip: Path) -> None:
+    verdict = Scanner(brightness_scanner.detector, end_s=float("inf")).scan(portrait_clip)
+    assert verdict.sample == Sample("uniform:20")
+    assert verdict.to_dict()["sample"]["end_s"] is None
+    assert text.sampling(verdict.sample) == ""
+
+
+@pytest.mark.parametrize("name", [b"photo.png", b"missing.png", b"\xff.png"])
+def test_a_path_of_bytes_is_reported_as_text(name: bytes, tmp_path: Path, photo: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    if name != b"missing.png":
+        shutil.copy(photo, path)
+    given: Any = os.fsencode(path)  # which `open` and the like take, too
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(given)
+    assert verdict.label is (Label.ERROR if name == b"missing.png" else Label.FAKE)
+    assert verdict.path == str(path)
+    assert json.loads(json.dumps(verdict.to_dict()))["path"] == verdict.path
+    assert verdict.error is None or verdict.error.message.startswith(str(tmp_path))
 
 
 def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) -> None:

@@ -272,13 +272,13 @@ class TestWantOfFaces:
         assert judgement.reasons == ("No person was seen in enough usable faces to be sure.",)
 
     def test_frames_that_could_not_be_decoded_count_as_wanted_and_are_said(self) -> None:
-        missing = "19 of the 20 frames wanted could not be decoded."
+        missing = "19 of the 20 frames wanted are missing or could not be decoded."
         judgement = judge([person(1, 50.0)], 1, rule(), frames_lost=19)
         assert judgement.label is Label.INCONCLUSIVE
         assert judgement.reasons == ("No person was seen in enough usable faces to be sure.", missing)
         judgement = judge([person(1, *[50.0] * 3)], 3, rule(), frames_lost=17)
         assert judgement.label is Label.FAKE
-        assert judgement.reasons[-1] == "17 of the 20 frames wanted could not be decoded."
+        assert judgement.reasons[-1] == "17 of the 20 frames wanted are missing or could not be decoded."
         assert judge([], 1, rule(), frames_lost=19).reasons == ("No face was found in 1 frame.", missing)
 
     def test_a_run_that_was_too_short_for_the_detector_never_decides(self) -> None:

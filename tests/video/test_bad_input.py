@@ -15,7 +15,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from facetell.errors import DamagedVideoError, FacetellError, FileMissingError, InputError, LimitError, NotVideoError
-from facetell.video import Limits, VideoReader, probe, provenance
+from facetell.video import Limits, VideoReader, probe, provenance, shared_readers
 from tests import media
 
 
@@ -187,6 +187,58 @@ def test_cut_off_after_its_table_of_contents_the_rest_is_spread_over(clip: Path,
     assert len(numbers) >= 19
     assert numbers == sorted(numbers)
     assert numbers[-1] > 0.9 * count
+
+
+def cut_after(path: Path, count: int, out: Path) -> Path:
+    """The same file up to the middle of the packet after so many."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][count]
+    assert packet.pos is not None
+    out.write_bytes(path.read_bytes()[: packet.pos + packet.size // 2])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("plan", "wanted", "whole"),
+    [("uniform:20", 20, 20), ("every:5", 12, 20), ("seconds:1", 2, 4), ("times:0,1,3", 2, 3), ("at:3", 1, 1)],
+)
+def test_what_the_plan_would_have_taken_of_the_frames_that_were_cut_off_is_wanted(
+    plan: str, wanted: int, whole: int, tmp_path: Path
+) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.numbered_frames(100), gop=20, options={"bf": "0"})
+    path = faststart(path, tmp_path / "fast.mp4")
+    with VideoReader(cut_after(path, 60, tmp_path / "cut.mp4"), plan) as video:
+        assert (len(list(video)), video.wanted) == (wanted, whole)
+    with shared_readers().open(tmp_path / "cut.mp4", plan) as reader:
+        assert reader.wanted == whole
+    with VideoReader(tmp_path / "cut.mp4", plan, end_s=1.0) as video:
+        assert len(list(video)) == video.wanted
+    with VideoReader(cut_after(path, 1, tmp_path / "cut.mp4"), plan="uniform:20") as video:
+        assert (len(list(video)), video.wanted) == (1, 20)
+
+
+def test_the_header_of_an_avi_counts_too_but_no_further_than_the_limit(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.avi", media.numbered_frames(100), codec="mpeg4", gop=20)
+    cut = cut_after(path, 60, tmp_path / "cut.avi")
+    with VideoReader(cut, "every:1") as video:
+        assert video.wanted == 100
+    contents = cut.read_bytes()
+    at = contents.index(b"strh") + 40  # dwLength
+    assert contents[at : at + 4] == (100).to_bytes(4, "little")
+    cut.write_bytes(contents[:at] + b"\xff\xff\xff\x7f" + contents[at + 4 :])
+    with VideoReader(cut, "every:1", limits=Limits(frames=1000)) as video:
+        assert video.wanted == 1000
+
+
+@pytest.mark.parametrize("gop", [15, 300])
+def test_what_an_edit_list_leaves_out_is_not_missing(gop: int, tmp_path: Path) -> None:
+    whole = media.write_video(tmp_path / "whole.mp4", media.numbered_frames(90), gop=gop)
+    trimmed = media.remux(tmp_path / "trim.mp4", whole, shift_s=-1.0, options={"avoid_negative_ts": "disabled"})
+    with VideoReader(trimmed, "every:1") as video:
+        assert video.wanted == len(list(video)) == 60
+    notes = provenance(trimmed, probe(trimmed)).notes
+    assert any("30 frames are in the file but not shown" in note for note in notes)
+    assert not any("cut off" in note for note in notes)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])

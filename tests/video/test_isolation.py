@@ -337,7 +337,7 @@ class TestHarm:
         with pytest.raises(ReaderCrashError, match="makes no sense"):
             ReaderPool().open(portrait_clip)
 
-    @pytest.mark.parametrize("lie", [0, -1, 61, True, 2.0, "3", None, []], ids=str)
+    @pytest.mark.parametrize("lie", [0, -1, 5_000_001, True, 2.0, "3", None, []], ids=str)
     def test_a_lie_about_how_many_frames_come(
         self, lie: object, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

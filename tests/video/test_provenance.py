@@ -3,12 +3,13 @@
 import zlib
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image, PngImagePlugin
 
 from facetell.types import Provenance
-from facetell.video import probe, provenance
-from facetell.video.origin import FORGED_MARK
+from facetell.video import probe, provenance, stills
+from facetell.video.origin import ANNOTATED_MARK, FORGED_MARK
 from tests import media
 
 
@@ -50,6 +51,7 @@ def test_a_phone_is_named(tmp_path: Path) -> None:
     ("tags", "words"),
     [
         ({"comment": f"{FORGED_MARK} 0.1.0"}, "forged by facetell"),
+        ({"comment": ANNOTATED_MARK}, "scan the original instead"),
         ({"handler_name": "ISO Media file produced by Google Inc."}, "written by Google"),
         ({"comment": "Made with Runway"}, "mention Runway, the name of a generator of synthetic media"),
         ({"software": "Adobe Premiere Pro 2025"}, "mention Premiere, the name of an editing program"),
@@ -90,6 +92,30 @@ def test_a_program_is_known_by_its_field_or_by_a_name_that_is_nothing_else(
 
 def test_a_variable_rate_without_a_phone_is_odd(tmp_path: Path) -> None:
     assert said(of(clip(tmp_path / "a.mp4", times_ms=[k * k * 20 for k in range(12)])), "frame rate varies")
+
+
+def test_b_frames_that_were_cut_off_do_not_make_the_rate_vary(tmp_path: Path) -> None:
+    options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"}
+    path = clip(tmp_path / "a.mp4", options=options)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: packets[6].pos])  # frames 0, 4, 1, 2, 3 and 8, but not 5, 6 and 7
+    info = probe(cut)
+    assert (info.frame_count, info.frame_rate, info.variable_frame_rate) == (6, 30, False)
+    assert said(of(cut), "cut off")
+    assert not said(of(cut), "frame rate varies")
+
+
+def test_a_rate_that_varies_still_does_after_a_cut(tmp_path: Path) -> None:
+    times = [40 * k + 15 * (k % 2) for k in range(60)]
+    path = media.write_video(tmp_path / "a.mp4", media.numbered_frames(60), times_ms=times)
+    whole = media.remux(tmp_path / "fast.mp4", path, options={"movflags": "faststart"})
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
+    assert said(of(cut), "cut off")
+    assert said(of(cut), "frame rate varies")
 
 
 def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
@@ -147,6 +173,39 @@ def test_content_credentials_in_pictures(tmp_path: Path) -> None:
     webp.write_bytes(data[:4] + (len(data) - 8 + len(chunk)).to_bytes(4, "little") + data[8:] + chunk)
     for path in (jpeg, png, webp):
         assert said(of(path), "content credentials"), path.name
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".heic"])
+def test_pictures_that_are_not_looked_at_are_counted(suffix: str, tmp_path: Path) -> None:
+    stills.load_formats()
+    people = [Image.fromarray(media.person(number)) for number in range(3)]
+    path = tmp_path / f"a{suffix}"
+    people[0].save(path, save_all=True, append_images=people[1:])
+    assert said(of(path), "holds 2 more pictures")
+    people[0].save(path, save_all=True, append_images=people[1:2])
+    assert said(of(path), "holds 1 more picture,")
+    people[0].save(path)
+    assert not said(of(path), "more picture")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".gif"])
+def test_what_a_phone_adds_to_a_jpeg_and_the_frames_of_an_animation_are_not(suffix: str, tmp_path: Path) -> None:
+    people = [Image.fromarray(media.person(number)) for number in range(2)]
+    kind = {".jpg": "MPO", ".gif": "GIF"}[suffix]
+    people[0].save(tmp_path / f"a{suffix}", kind, save_all=True, append_images=people[1:])
+    assert not said(of(tmp_path / f"a{suffix}"), "more picture")
+
+
+def test_pages_of_a_tiff_that_lead_nowhere_or_in_a_circle_end(tmp_path: Path) -> None:
+    people = [Image.fromarray(media.person(number)) for number in range(2)]
+    path = tmp_path / "a.tif"
+    people[0].save(path, save_all=True, append_images=people[1:])
+    data = path.read_bytes()
+    first = int.from_bytes(data[4:8], "little")
+    link = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    for to in (first, len(data) + 99):
+        path.write_bytes(data[:link] + to.to_bytes(4, "little") + data[link + 4 :])
+        assert not said(of(path), "more picture")
 
 
 def test_what_cameras_and_generators_write_into_pictures(tmp_path: Path) -> None:

@@ -138,6 +138,24 @@ def test_pixels_of_thirty_two_bits_are_refused_and_not_shown_black(kind: type, t
         probe(tmp_path / "deep.tif")
 
 
+def test_a_kind_of_picture_that_pillow_does_not_know_is_not_called_damaged(tmp_path: Path) -> None:
+    floating = {339: (3, 3, 3)}  # the numbers of each colour
+    path = media.write_picture(tmp_path / "photo.tif", PORTRAIT, tiffinfo=floating)
+    with pytest.raises(NotVideoError, match="of a kind that facetell cannot read, or damaged") as caught:
+        probe(path)
+    assert "PNG or JPEG" in caught.value.advice
+    assert "<" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [12, 20, 30, 45, 60, 2000])
+def test_a_png_cut_off_anywhere_is_called_damaged_too(length: int, tmp_path: Path) -> None:
+    path = media.write_picture(tmp_path / "photo.png", PORTRAIT)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises((NotVideoError, DamagedVideoError), match="damaged") as caught:
+        only(path)
+    assert "<" not in str(caught.value)
+
+
 def test_lab_colours_are_read_by_the_process_that_is_shut_in(tmp_path: Path) -> None:
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     converted = ImageCms.applyTransform(Image.fromarray(PORTRAIT), lab)

@@ -23,11 +23,11 @@ from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
 from facetell.video import ReaderPool, shared_readers
 from facetell.video.colour import encodable, tag_colours
+from facetell.video.origin import ANNOTATED_MARK
 from facetell.video.sound import Samples, SoundWriter
 
 T = TypeVar("T", float, np.ndarray)
 Corners = tuple[tuple[int, int], tuple[int, int]]  # of a box: (left, top), (right, bottom)
-COMMENT = "annotated by facetell"
 VIDEO = ".mp4"
 PICTURES = (".png", ".jpg", ".jpeg")
 TONES = {
@@ -215,10 +215,10 @@ def _write_picture(part: Path, image: np.ndarray) -> None:
     picture = Image.fromarray(image)
     if part.suffix.lower() == ".png":
         words = PngImagePlugin.PngInfo()
-        words.add_text("Comment", COMMENT)
+        words.add_text("Comment", ANNOTATED_MARK)
         picture.save(part, pnginfo=words)
     else:
-        picture.save(part, quality=92, comment=COMMENT.encode())
+        picture.save(part, quality=92, comment=ANNOTATED_MARK.encode())
 
 
 def _even(image: np.ndarray) -> np.ndarray:
@@ -232,7 +232,7 @@ def _write_video(
 ) -> None:
     """Raises FFmpegError or OverflowError for what no .mp4 can hold, such as a time beyond all reason."""
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-        out.metadata["comment"] = COMMENT
+        out.metadata["comment"] = ANNOTATED_MARK
         frame = next(frames)
         stream = out.add_stream("libx264", rate=info.frame_rate or 30, options={"preset": "veryfast", "crf": "20"})
         stream.height, stream.width = _even(frame.image).shape[:2]

@@ -238,7 +238,7 @@ def _coverage(verdict: Verdict) -> list[tuple[str, str]]:
         rows.insert(0, ("Looked at", said))
     rows += [(f"– {gate}", f"{number:,}") for gate, number in seen.problems.items()]
     if seen.frames_lost:
-        rows.append(("Could not be decoded", count(seen.frames_lost, "more frame")))
+        rows.append(("Missing or not decodable", count(seen.frames_lost, "more frame")))
     if seen.corrupt_packets:
         rows.append(("Corrupt packets", f"{seen.corrupt_packets:,} skipped"))
     if said := unprotected(verdict.unprotected):

@@ -171,7 +171,7 @@ def coverage(verdict: Verdict) -> str:
         problems = ", ".join(f"{number} {plain(gate)}" for gate, number in seen.problems.items())
         text += f", {seen.faces_unusable} of them unusable" + (f" ({problems})" if problems else "")
     if seen.frames_lost:
-        text += f"; {count(seen.frames_lost, 'more frame')} could not be decoded"
+        text += f"; {count(seen.frames_lost, 'more frame')} missing or not decodable"
     if seen.corrupt_packets:
         text += f"; {count(seen.corrupt_packets, 'corrupt packet')} skipped"
     return text

@@ -81,7 +81,7 @@ class Scanner:
         card = self.detector.card
         self.plan = parse_plan(plan or ("uniform:20" if card.kind == "frame" else f"clips:1x{card.frames}@5"))
         self.rule = Rule.of(card, fpr, prior)
-        self.start_s, self.end_s = start_s, end_s
+        self.start_s, self.end_s = start_s, None if end_s == float("inf") else end_s
         self.thumbnails = thumbnails
         self.progress = progress
         self._faces = FaceDetector()
@@ -133,7 +133,7 @@ class Scanner:
         return reader, file
 
     def _judged(self, path: str | os.PathLike[str], opened: Callable[[], tuple[AnyReader, InputFile]]) -> Verdict:
-        name = os.fspath(path)
+        name = os.fsdecode(path)
         watch = Stopwatch()
         verdict = Verdict(
             path=name,

@@ -244,10 +244,12 @@ def judge(
         frames_sampled: how many frames were looked at.
         rule: how to decide.
         bits_per_pixel: of the video's stream; None for a still, and where the file does not say.
-        frames_lost: how many more were wanted and could not be decoded.
+        frames_lost: how many more were wanted and are missing or could not be decoded.
     """
     wanted = frames_sampled + frames_lost
-    loss = [f"{frames_lost:,} of the {wanted:,} frames wanted could not be decoded."] if frames_lost else []
+    loss = (
+        [f"{frames_lost:,} of the {wanted:,} frames wanted are missing or could not be decoded."] if frames_lost else []
+    )
     if not people:
         nothing = f"No face was found in {_count(frames_sampled, 'frame')}."
         return Judgement(Label.NO_FACE, None, None, (nothing, *loss), [])

@@ -28,7 +28,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         FileMissingError: nothing there, or not a regular file, or not readable.
         NotVideoError: an empty file.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     try:
         # Opening a pipe without O_NONBLOCK would wait for a writer.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -78,7 +78,7 @@ class InputFile:
     def __init__(
         self, path: str | os.PathLike[str], descriptor: int | None = None, start: int = 0, size: int | None = None
     ) -> None:
-        self.name = os.fspath(path)
+        self.name = os.fsdecode(path)
         self.descriptor = open_regular(path) if descriptor is None else descriptor
         self.start = start
         self.size = os.fstat(self.descriptor).st_size - start if size is None else size

@@ -18,6 +18,7 @@ from facetell.video.file import opened
 from facetell.video.picture import orientation_of, square_size
 from facetell.video.source import PacketTable, Source
 
+_REORDERED = 16  # frames that may be decoded before one that is shown before them, at most: H.264 and HEVC
 _TRANSFERS: dict[int, str] = {
     ColorTrc.BT709: "bt709",
     ColorTrc.GAMMA22: "gamma22",
@@ -59,13 +60,15 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
     step = float(np.median(steps)) if len(steps) else 0.0
     tick = float(table.time_base)  # the clock may round a step by as much, but no step to nothing or to two
     tolerance = max(0.2 * step, min(1.5 * tick, 0.9 * step))
-    variable = bool(len(steps) > 2 and np.mean(np.abs(steps - step) > tolerance) > 0.01)
+    # Where a file was cut off, frames that were to be shown between its last ones are not there.
+    steady = steps[: max(len(steps) - _REORDERED, 0)] if source.missing else steps
+    variable = bool(len(steady) > 2 and np.mean(np.abs(steady - step) > tolerance) > 0.01)
     return VideoInfo(
         container=_container(source),
         codec=context.codec.canonical_name,
         width=width,
         height=height,
-        frame_rate=_frame_rate(table.times, stream.average_rate),
+        frame_rate=_frame_rate(table.times, stream.average_rate, whole=not source.missing),
         duration_s=float(table.times[-1]) + step if len(steps) else None,
         frame_count=len(table.times),
         rotation=orientation.rotation,
@@ -88,9 +91,9 @@ def _container(source: Source) -> str:
     return suffix if suffix in names else names[0]
 
 
-def _frame_rate(times: np.ndarray, stated: Fraction | None) -> Fraction | None:
-    """The stated rate if the timestamps bear it out, else the one they show."""
-    if len(times) < 2 or times[-1] <= 0:
+def _frame_rate(times: np.ndarray, stated: Fraction | None, whole: bool) -> Fraction | None:
+    """The stated rate if the timestamps bear it out, or some of them are missing; else the one they show."""
+    if len(times) < 2 or times[-1] <= 0 or (stated and not whole):
         return stated or None
     measured = (len(times) - 1) / float(times[-1])
     if stated and abs(stated / measured - 1) < 0.01:

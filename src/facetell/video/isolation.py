@@ -271,7 +271,7 @@ class IsolatedReader:
 
     Attributes:
         info: VideoInfo.
-        wanted: how many frames come, unless some cannot be decoded; of the default plan, if none was asked for.
+        wanted: as that of `VideoReader`; of the default plan, if none was asked for.
         corrupt_packets: packets the decoder refused, or patched up; known at the end.
     """
 
@@ -291,7 +291,7 @@ class IsolatedReader:
             message = self._hear(self._worker)
             self.info = _info(message["info"], self._worker.limits)
             self._origin = _origin(message["origin"])
-            self.wanted = _wanted(message["wanted"], self.info.frame_count or self._worker.limits.frames)
+            self.wanted = _wanted(message["wanted"], self._worker.limits.frames)
             extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
         self._allowed, self._left = self._allowed + extra, self._left + extra
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import av
-from PIL import ExifTags
+from PIL import ExifTags, Image
 
 from facetell.types import Provenance, VideoInfo
 from facetell.video import stills
@@ -19,6 +19,7 @@ from facetell.video.file import InputFile, opened
 from facetell.video.source import Source
 
 FORGED_MARK = "forged by facetell"  # written into the comment of everything that facetell forges
+ANNOTATED_MARK = "annotated by facetell"  # written into the comment of every marked copy
 _CREATED = ("com.apple.quicktime.creationdate", "creation_time", "date", "datetimeoriginal", "datetime")
 _MAKERS = ("com.apple.quicktime.make", "com.android.manufacturer", "make", "manufacturer")
 _MODELS = ("com.apple.quicktime.model", "com.android.model", "model")
@@ -80,8 +81,13 @@ def of_video(source: Source, info: VideoInfo) -> Provenance:
 
 def of_picture(file: InputFile) -> Provenance:
     """The same, of a picture."""
-    tags = _picture_tags(file)
-    return replace(_named(tags), notes=(*_marks(tags), *_credentials(file)))
+    with stills.opened(file) as image:
+        tags, further = _picture_tags(image), _further_pictures(file, image)
+    notes = [*_marks(tags), *_credentials(file)]
+    if further:
+        number = "1 more picture" if further == 1 else f"{further:,} more pictures"
+        notes.append(f"The file holds {number}, such as pages or previews, at which facetell does not look.")
+    return replace(_named(tags), notes=tuple(notes))
 
 
 def _named(tags: dict[str, str]) -> Provenance:
@@ -115,18 +121,28 @@ def _encoder_settings(source: Source) -> str | None:
     return found[0].decode("ascii") if found else None
 
 
-def _picture_tags(file: InputFile) -> dict[str, str]:
-    with stills.opened(file) as image:
-        exif = image.getexif()
-        tags: dict[str, object] = {
-            str(ExifTags.TAGS.get(key, key)): value
-            for key, value in (*exif.items(), *exif.get_ifd(ExifTags.IFD.Exif).items())
-            if isinstance(value, str | int | float)
-        }
-        tags |= {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-        if comment := image.info.get("comment"):
-            tags["comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
+def _picture_tags(image: Image.Image) -> dict[str, str]:
+    exif = image.getexif()
+    tags: dict[str, object] = {
+        str(ExifTags.TAGS.get(key, key)): value
+        for key, value in (*exif.items(), *exif.get_ifd(ExifTags.IFD.Exif).items())
+        if isinstance(value, str | int | float)
+    }
+    tags |= {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+    if comment := image.info.get("comment"):
+        tags["comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
     return _clean(tags)
+
+
+def _further_pictures(file: InputFile, image: Image.Image) -> int:
+    """How many pictures a TIFF or HEIC holds beside the one that is looked at.
+
+    Those of an MPO are not counted: most of them are what a phone adds to a photograph.
+    """
+    if image.format == "TIFF":  # whose pages Pillow reads to count them, and fails if one is damaged
+        with file.open() as content:
+            return sum(1 for _ in islice(_tiff_pages(content), _PARTS)) - 1
+    return getattr(image, "n_frames", 1) - 1 if image.format == "HEIF" else 0
 
 
 def _marks(tags: Mapping[str, str]) -> Iterator[str]:
@@ -134,6 +150,8 @@ def _marks(tags: Mapping[str, str]) -> Iterator[str]:
     text = "\n".join(value for key, value in tags.items() if key != "encoder_settings")
     if FORGED_MARK in text:
         yield "The file says of itself that it was forged by facetell."
+    if ANNOTATED_MARK in text:
+        yield "The file says of itself that facetell drew its marks into it: scan the original instead."
     programs = "\n".join([*(value for key, value in tags.items() if _PROGRAM.search(key)), *_TOOL.findall(text)])
     for names, kind in ((_GENERATORS, "a generator of synthetic media"), (_EDITORS, "an editing program")):
         if name := _program(*names, text, programs):
@@ -157,7 +175,7 @@ def _program(certain: str, ordinary: str, text: str, programs: str) -> str | Non
 def _oddities(source: Source, info: VideoInfo) -> list[str]:
     notes = []
     stated, found = source.stream.frames, (info.frame_count or 0) + source.hidden + source.empty_packets
-    if stated and abs(stated - found) > 1:
+    if source.missing or (stated and found - stated > 1):
         notes.append(f"The header promises {stated} frames, {found} are there: the file was cut off or altered.")
     if source.hidden:
         notes.append(f"{source.hidden} frames are in the file but not shown: it was trimmed without encoding it anew.")
@@ -247,3 +265,14 @@ def _riff_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         length = int.from_bytes(head[4:], "little")
         yield head[:4], at + 8, length
         at += 8 + length + length % 2
+
+
+def _tiff_pages(file: BinaryIO) -> Iterator[int]:
+    """Where the directories of a TIFF's pictures lie, each but once."""
+    head = _read(file, 0, 8)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    at, been = int.from_bytes(head[4:], order), set[int]()
+    while at and at not in been and len(count := _read(file, at, 2)) == 2:
+        yield at
+        been.add(at)
+        at = int.from_bytes(_read(file, at + 2 + 12 * int.from_bytes(count, order), 4), order)

@@ -122,8 +122,12 @@ class Times(Plan):
 
     def choose(self, times: np.ndarray) -> np.ndarray:
         apart = np.median(np.diff(times)) if len(times) > 1 else _ALONE
-        distance = np.abs(np.asarray(self.wanted)[:, None] - times)
-        return np.unique(distance.argmin(axis=1)[distance.min(axis=1) <= 0.51 * apart])
+        wanted = np.asarray(self.wanted)
+        after = np.searchsorted(times, wanted)
+        around = np.stack([after - 1, after]).clip(0, len(times) - 1)
+        distance = np.abs(times[around] - wanted)
+        nearest = np.take_along_axis(around, distance.argmin(axis=0)[None], axis=0)[0]
+        return np.unique(nearest[distance.min(axis=0) <= 0.51 * apart])
 
     def __str__(self) -> str:
         return "times:" + ",".join(np.format_float_positional(time, trim="-") for time in self.wanted)

@@ -42,7 +42,8 @@ class VideoReader:
 
     Attributes:
         info: VideoInfo.
-        wanted: how many frames come, unless some cannot be decoded.
+        wanted: how many frames come, unless some cannot be decoded, and how many more would, were all there that the
+            header states.
         corrupt_packets: packets the decoder refused, or patched up, so far.
         decode_seconds: time spent decoding and converting so far, in the reader's own thread.
 
@@ -76,7 +77,7 @@ class VideoReader:
                 picture = stills.open_picture(self.file, limits)
                 self.info = picture.info
                 part = self._part(picture.times, start_s, end_s)
-                wanted = self._chosen(plan, picture.times, part)
+                wanted, missing = self._chosen(plan, picture.times, part), 0
                 self._frames = _picture_frames(picture, wanted)
             else:
                 self._source = Source(self.file, limits)
@@ -84,6 +85,7 @@ class VideoReader:
                 self.info = describe(self._source, table, first)
                 part = self._part(table.times, start_s, end_s)
                 wanted, runs = self._chosen(plan, table.times, part), None
+                missing = self._missing(self._source, table, plan, (start_s, end_s), len(wanted))
                 if table.exact:
                     slack = plan.slack(len(part))
                     wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, part)
@@ -93,7 +95,7 @@ class VideoReader:
         except BaseException:  # pragma: boundary  cleans up and raises on
             self.close()
             raise
-        self.wanted = len(wanted)
+        self.wanted = len(wanted) + missing
         self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
 
     def _part(self, times: np.ndarray, start_s: float | None, end_s: float | None) -> range:
@@ -115,6 +117,16 @@ class VideoReader:
                 f"{self.name} has no frame that {plan} asks for{where}.", f"{_extent(times)} Choose another --sample."
             )
         return chosen
+
+    def _missing(
+        self, source: Source, table: PacketTable, plan: Plan, span: tuple[float | None, float | None], chosen: int
+    ) -> int:
+        """How many frames more than the chosen ones the plan would take, were all there that the header states."""
+        if not source.missing:
+            return 0
+        times = source.stated_times(table)
+        part = self._part(times, *span)
+        return max(0, len(plan.choose(times[part.start : part.stop])) - chosen)
 
     @property
     def corrupt_packets(self) -> int:

@@ -95,6 +95,7 @@ class Source:
         self.lost = 0  # frames that did not come out of `decode` for damage to them or to others
         self.empty_packets = 0  # what a header counts and is no frame: repeats in an AVI, second fields
         self.hidden = 0  # frames that an edit list cuts away
+        self.missing = 0  # frames that the header states and that are not there, once all packets were read
         self.restarts = 0  # how often the clock fell, once all packets were read
         self.head = b""  # the first packet, once it was read
         try:
@@ -204,6 +205,8 @@ class Source:
             first = next(iter(self.drain()), None)
         if first is None:
             raise DamagedVideoError(f"{self.name} is damaged: no frame of it can be decoded.", AGAIN)
+        if self.container.format.name.startswith("mov"):  # whose index leaves out what an edit list does
+            self.hidden += max(0, self.stream.frames - len(self.stream.index_entries))
         stated = stated and not self.restarts  # two recordings in one file: their times say nothing of the order
         # AVI numbers its packets in the order of decoding and leaves the order of presentation to the decoder.
         exact = stated and len(np.unique(pts)) == len(pts) and self.container.format.name != "avi"
@@ -219,11 +222,23 @@ class Source:
         )
         if not table.is_shown.any():
             raise DamagedVideoError(f"{self.name} is damaged: nothing in it is to be shown.", AGAIN)
+        self.missing = self._missing(int(table.is_shown.sum()))
         counted = self.empty_packets  # but not what is read once more
         self._seek(table, 0)
         self.corrupt_packets = self.lost = 0
         self.empty_packets = counted
         return table, first
+
+    def _missing(self, shown: int) -> int:
+        """How many frames the header states beyond those read; a single one may be a matter of counting."""
+        missing = min(self.stream.frames, self.limits.frames) - shown - self.hidden - self.empty_packets
+        return missing if missing > 1 else 0
+
+    def stated_times(self, table: PacketTable) -> np.ndarray:
+        """The times of all frames that the header states, ascending: those that are missing at the header's rate."""
+        there = table.times
+        missing = np.arange(len(there), len(there) + self.missing) / float(self.stream.guessed_rate or 25)
+        return np.concatenate([there, np.maximum(missing, there[-1])])
 
     def _is_key(self, packet: av.Packet) -> bool:
         if not packet.is_keyframe:

@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import islice
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from facetell.errors import DamagedVideoError, LimitError, NotVideoError
 from facetell.types import VideoInfo
@@ -97,7 +97,7 @@ def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
 
     Raises:
         DamagedVideoError, LimitError.
-        NotVideoError: its pixels are 32-bit numbers, of which none says what is white.
+        NotVideoError: of an unknown kind, or its pixels are 32-bit numbers, of which none says what is white.
     """
     with opened(file) as image:
         limits.check_size(file.name, *image.size)
@@ -141,6 +141,7 @@ def opened(file: InputFile) -> Iterator[Image.Image]:
 
     Raises:
         DamagedVideoError, LimitError.
+        NotVideoError: of a kind that Pillow does not know, or with too little of it left to tell.
     """
     load_formats()
     name = file.name
@@ -149,6 +150,11 @@ def opened(file: InputFile) -> Iterator[Image.Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name} is too large a picture: {error}", "Scale it down first.") from error
+    except UnidentifiedImageError as error:
+        raise NotVideoError(
+            f"{name} begins like a picture, but is of a kind that facetell cannot read, or damaged.",
+            "Save it as PNG or JPEG, or fetch it again.",
+        ) from error
     except _BROKEN as error:
         raise DamagedVideoError(f"{name} is damaged: {error}.", AGAIN) from error
 
