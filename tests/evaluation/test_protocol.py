@@ -247,12 +247,27 @@ def test_methods_are_held_against_the_reals_of_their_data_set() -> None:
 def test_too_few_groups_are_resampled_by_family() -> None:
     videos = pd.DataFrame(
         {"dataset": "A", "group": ["p1", "p2"] * 10, "original": "", "video": list("abcdefghijklmnopqrst")}
-    )
+    ).assign(compression="")
     unit, groups = protocol.resampling_unit(videos)
     assert "only 2 groups" in unit
     assert groups.nunique() == 20
     unit, groups = protocol.resampling_unit(videos.assign(group=videos.video))
     assert unit == "group"
+
+
+def test_an_original_and_its_fakes_are_one_family_in_all_compressions() -> None:
+    rows = [
+        {"compression": c, "video": f"{c}/{name}/{k}", "original": original and f"{c}/youtube/{k}"}
+        for c in ("c40", "c23")
+        for k in range(3)
+        for name, original in (("youtube", ""), ("Deepfakes", "c"))
+    ]
+    videos = pd.DataFrame(rows).assign(dataset="FF++", group="pair")
+    families = protocol.resampling_unit(videos)[1]
+    assert families.groupby(families).size().to_dict() == {f"FF++:c23/youtube/{k}": 4 for k in range(3)}
+    once = videos[(videos.compression == "c40") == videos.video.str.endswith("0")]
+    families = set(protocol.resampling_unit(once)[1])
+    assert families == {"FF++:c40/youtube/0", "FF++:c23/youtube/1", "FF++:c23/youtube/2"}, "names, and so draws, stay"
 
 
 def test_verdicts_are_tallied(scored: Scored) -> None:
