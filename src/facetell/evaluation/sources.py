@@ -138,7 +138,7 @@ def find(
             file that facetell did not write is a table, as every CSV is.
         options: what a folder alone cannot say.
         layout: of the folders, instead of recognising it.
-        split: only the rows of this split.
+        split: only the rows of this split, in capitals or not.
 
     Raises:
         DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
@@ -153,7 +153,7 @@ def find(
     folders = {name: folder for part in parts for name, folder in part.folders.items()}
     if split is None:
         return Found(manifest, missing, notes, folders)
-    rows = manifest[manifest.split == split]
+    rows = manifest[manifest.split.str.lower() == split.lower()]
     if rows.empty:
         known = ", ".join(sorted(set(manifest.split) - {""})) or "none"
         raise DataError(f"No row belongs to split {split!r}.", f"The splits are: {known}.")
