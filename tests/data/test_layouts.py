@@ -721,6 +721,23 @@ def test_a_table_of_videos_keeps_fakes_and_their_originals_together(tmp_path: Pa
     assert [item.frame for item in read(tmp_path / "t.parquet").items] == [-1, -1, 7, 4]
 
 
+def test_an_original_may_be_named_by_its_file(tmp_path: Path) -> None:
+    files(tmp_path, "x/r0.mp4", "y/r0.mp4", "x/r1.mp4", "f0.mp4", "f1.mp4", "f2.mp4", "x/a_1.jpg", "b_1.jpg")
+    rows = ["x/r0.mp4,REAL,", "y/r0.mp4,REAL,", "x/r1.mp4,REAL,", "f0.mp4,FAKE,y/r0.mp4", "f1.mp4,FAKE,r1.mp4"]
+    rows += ["f2.mp4,FAKE,r0.mp4", "x/a_1.jpg,REAL,", "b_1.jpg,FAKE,a_1.jpg"]
+    as_text(tmp_path / "t.csv", "path,label,original", *rows)
+    items = read(tmp_path / "t.csv").items
+    assert [item.original for item in items] == ["", "", "", items[1].path, items[2].path, "r0.mp4", "", "x/a"]
+    manifest = manifest_of(items)
+    assert manifest.group[3] == manifest.group[1], "a fake and its original are of one group"
+
+
+def test_an_original_that_is_a_key_stays_it(tmp_path: Path) -> None:
+    files(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    as_text(tmp_path / "t.csv", "path,label,video,original", "a.mp4,0,b.mp4,", "b.mp4,0,v,", "c.mp4,1,w,b.mp4")
+    assert read(tmp_path / "t.csv").items[2].original == "b.mp4"
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_numbers_as_keys_pair_though_some_rows_lack_them(tmp_path: Path, suffix: str) -> None:
     files(tmp_path, "a.mp4", "b.mp4")

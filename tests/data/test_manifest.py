@@ -177,6 +177,21 @@ def test_official_split_is_kept_and_its_leaks_are_taken_out_of_training() -> Non
     assert anew.set_index("video").split["r1"] != ""
 
 
+def test_a_splits_name_may_have_capitals_and_unknown_ones_are_noted() -> None:
+    manifest = made(6, 1)
+    row = manifest.video.str.extract(r"(\d)")[0].astype(int)
+    manifest["split"] = row.map({0: "Test", 1: "valid", 2: "VAL", 3: "Train", 4: "Train", 5: "holdout"})
+    manifest.loc[manifest.video == "f3-0", "group"] = manifest.group[manifest.video == "r0"].iat[0]
+    kept, notes = assign_splits(manifest)
+    by_video = kept.set_index("video").split
+    assert by_video[["r0", "r3", "r4"]].tolist() == ["Test", "", "Train"]
+    assert set(kept.video[rows_in(kept, "train")]) == {"r4", "f4-0"}
+    assert set(kept.video[rows_in(kept, "dev")]) == {"r1", "f1-0", "r2", "f2-0"}
+    assert notes[-1].startswith(
+        "No training learns from, or chooses by, the split holdout: it knows train and dev, val,"
+    )
+
+
 def test_official_held_out_splits_that_leak_into_each_other_are_refused() -> None:
     manifest = made(2, 1)
     manifest["split"] = ["val", "train", "test", "train"]

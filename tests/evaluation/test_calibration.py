@@ -52,7 +52,7 @@ def scored(y: np.ndarray, logits: np.ndarray, name: str = "made") -> Scored:
     videos = pd.DataFrame(columns | {"bits_per_pixel": None, "parts": [{}] * len(y)}).assign(
         group=[f"{name} {k // 2}" for k in range(len(y))]
     )
-    videos["video"] = [f"v{k}" for k in range(len(y))]
+    videos = videos.assign(video=[f"v{k}" for k in range(len(y))], compression="")
     return Scored(pd.DataFrame({"reason": [""] * len(y)}), pd.DataFrame(), videos, card())
 
 

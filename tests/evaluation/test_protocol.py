@@ -21,7 +21,7 @@ from facetell.errors import DataError
 from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
 from facetell.evaluation.scoring import LABELS, Scored, score
-from facetell.evaluation.sources import find
+from facetell.evaluation.sources import find, tell_apart
 from facetell.scanning import Scanner, pipeline
 from tests import media
 from tests.detectors import networks
@@ -247,12 +247,27 @@ def test_methods_are_held_against_the_reals_of_their_data_set() -> None:
 def test_too_few_groups_are_resampled_by_family() -> None:
     videos = pd.DataFrame(
         {"dataset": "A", "group": ["p1", "p2"] * 10, "original": "", "video": list("abcdefghijklmnopqrst")}
-    )
+    ).assign(compression="")
     unit, groups = protocol.resampling_unit(videos)
     assert "only 2 groups" in unit
     assert groups.nunique() == 20
     unit, groups = protocol.resampling_unit(videos.assign(group=videos.video))
     assert unit == "group"
+
+
+def test_an_original_and_its_fakes_are_one_family_in_all_compressions() -> None:
+    rows = [
+        {"compression": c, "video": f"{c}/{name}/{k}", "original": original and f"{c}/youtube/{k}"}
+        for c in ("c40", "c23")
+        for k in range(3)
+        for name, original in (("youtube", ""), ("Deepfakes", "c"))
+    ]
+    videos = pd.DataFrame(rows).assign(dataset="FF++", group="pair")
+    families = protocol.resampling_unit(videos)[1]
+    assert families.groupby(families).size().to_dict() == {f"FF++:c23/youtube/{k}": 4 for k in range(3)}
+    once = videos[(videos.compression == "c40") == videos.video.str.endswith("0")]
+    families = set(protocol.resampling_unit(once)[1])
+    assert families == {"FF++:c40/youtube/0", "FF++:c23/youtube/1", "FF++:c23/youtube/2"}, "names, and so draws, stay"
 
 
 def test_verdicts_are_tallied(scored: Scored) -> None:
@@ -314,10 +329,53 @@ def test_sources_are_recognised_joined_and_split(manifest: pd.DataFrame, tmp_pat
     table = tmp_path / "manifest.parquet"
     manifest.assign(split=["dev" if row % 2 else "train" for row in range(len(manifest))]).to_parquet(table)
     assert len(find([table]).manifest) == 36
-    assert len(find([tmp_path], split="dev").manifest) == 18
+    assert len(find([tmp_path], split="dev").manifest) == len(find([tmp_path], split="Dev").manifest) == 18
     with pytest.raises(DataError, match="'test'"):
         find([table], split="test")
     media.write_picture(tmp_path / "other.png", made.portrait(0))
+
+
+def test_data_sets_in_folders_of_one_name_are_told_apart(tmp_path: Path, scanner: Scanner) -> None:
+    folders = [tmp_path / part / "faces" for part in ("x", "y", "deep/y")]
+    for folder in folders:
+        for number in range(2):
+            for label, name in enumerate(("real", "fake")):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                media.write_picture(folder / name / f"clip{number}_0.png", made.portrait(label))
+    found = find(folders[:2])
+    assert set(found.manifest.dataset) == {"x/faces", "y/faces"}
+    assert f"{folders[0]} is called x/faces, as another data set is called faces." in found.notes
+    assert len(score(found.manifest, scanner).videos) == 8
+    assert {name.split("/")[-3] for name in find(folders).manifest.dataset} == {tmp_path.name, "deep"}
+    assert set(find(folders[:1]).manifest.dataset) == {"faces"}
+    one, other = tell_apart([find([folder]) for folder in folders[1:]])
+    assert (set(one.manifest.dataset), set(other.manifest.dataset)) == ({f"{tmp_path.name}/y/faces"}, {"deep/y/faces"})
+
+
+def test_a_folder_is_not_taken_for_the_data_set_that_a_list_names_so(manifest: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "made" / "real").mkdir(parents=True)
+    media.write_picture(tmp_path / "made" / "real" / "clip.png", made.portrait(0))
+    manifest.iloc[:6].to_csv(tmp_path / "list.csv", index=False)
+    manifest.iloc[6:].to_csv(tmp_path / "more.csv", index=False)
+    found = find([tmp_path / "list.csv", tmp_path / "more.csv", tmp_path / "made"]).manifest
+    assert found.dataset.value_counts().to_dict() == {"made": 36, f"{tmp_path.name}/made": 1}
+
+
+def test_parts_of_one_data_set_keep_its_name(tmp_path: Path) -> None:
+    for part in ("x/dfdc_train_part_0", "y/dfdc_train_part_1"):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / f"{part[0]}.mp4").touch()
+        (tmp_path / part / "metadata.json").write_text(json.dumps({f"{part[0]}.mp4": {"label": "REAL"}}))
+    assert set(find([tmp_path / "x", tmp_path / "y"]).manifest.dataset) == {"DFDC"}
+
+
+def test_videos_of_which_several_sources_have_stills_are_noted(tmp_path: Path) -> None:
+    for part in ("x", "y"):
+        (tmp_path / part).mkdir()
+        media.write_picture(tmp_path / part / "clip_0.png", made.portrait(0))
+        (tmp_path / part / "list.csv").write_text("path,label\nclip_0.png,REAL\n")
+    (note,) = find([tmp_path / "x" / "list.csv", tmp_path / "y" / "list.csv"]).notes
+    assert note.startswith("Several sources have stills of 1 video, clip first; each is taken for one.")
 
 
 @pytest.mark.slow

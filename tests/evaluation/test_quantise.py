@@ -136,7 +136,7 @@ def test_faces_of_held_out_splits_are_never_used(whole: Path, cache: FaceCache) 
     card = load_detector(whole).card
     train = (cache.manifest["split"].to_numpy()[cache.faces["item"]] == "train").sum()
     assert len(crops_of(cache, card, 10_000)) == train < len(cache)
-    for split in ("dev", "validation"):
+    for split in ("dev", "validation", "Test"):
         held_out = FaceCache(cache.folder, cache.settings, cache.manifest.assign(split=split), cache.faces)
         with pytest.raises(DataError, match="no face for this"):
             crops_of(held_out, card, 4)

@@ -498,6 +498,13 @@ def as_split(cache: FaceCache, folder: Path, split: list[str]) -> FaceCache:
     return FaceCache(folder, cache.settings, cache.manifest.assign(split=split, dataset=folder.name), cache.faces)
 
 
+def test_a_fake_that_has_its_originals_key_is_a_video_of_its_own(cache: FaceCache):
+    stem = cache.manifest.video.str.replace("-1-", "-0-")
+    alike = FaceCache(cache.folder, cache.settings, cache.manifest.assign(video=stem), cache.faces)
+    faces = Faces([alike, cache], train=False)
+    assert len(faces) == len(set(faces.video)) == 12
+
+
 def test_rows_of_the_test_split_and_of_none_are_not_used(cache: FaceCache, tmp_path: Path):
     dealt = as_split(cache, tmp_path / "dealt", ["train"] * 4 + ["validation"] * 4 + ["test"] * 2 + [""] * 2)
     unsplit = as_split(cache, tmp_path / "unsplit", [""] * 12)

@@ -91,7 +91,7 @@ def calibrate(
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
-    from facetell.evaluation.sources import find, read_sets, refuse_twice
+    from facetell.evaluation.sources import find, read_sets, refuse_twice, tell_apart
     from facetell.evaluation.store import Store
     from facetell.evaluation.terminal import calibration
     from facetell.files import sha256_of
@@ -146,6 +146,7 @@ def calibrate(
         raise UsageError("There is nothing to calibrate on.", "Give development data: --data, or --sets.")
     from pandas import concat  # here, for without it the modules above name what to install
 
+    labelled = tell_apart(labelled)
     development = concat([found.manifest for found in labelled], ignore_index=True)
     of_reals = [(_source(path), path) for path in reals or []]
     refuse_twice(  # of two, one would have no say

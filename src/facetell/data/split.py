@@ -14,7 +14,7 @@ from facetell.errors import UsageError
 from facetell.files import replacing
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-DEV = ("dev", "val", "validation")  # what data sets call the split that chooses a training's weights
+DEV = ("dev", "val", "valid", "validation")  # what data sets call the split that chooses a training's weights
 HELD_OUT = ("test", *DEV)  # splits that win over training when an official split leaks, and that shape no detector
 
 
@@ -22,21 +22,21 @@ def rows_in(manifest: pd.DataFrame, split: str) -> np.ndarray:
     """Which rows of a manifest a training learns from, or chooses its weights by, (N,) bool; never a test split's.
 
     A manifest without any split is for training as a whole. In any other, a row without a split was left out of all of
-    them, because a held-out row has the same person or original.
+    them, because a held-out row has the same person or original. Capitals in a split's name mean nothing.
 
     Args:
         split: "train" or "dev".
 
-    >>> rows = pd.DataFrame({"split": ["train", "val", "test", ""]})
+    >>> rows = pd.DataFrame({"split": ["Train", "val", "test", ""]})
     >>> rows_in(rows, "train").tolist(), rows_in(rows, "dev").tolist()
     ([True, False, False, False], [False, True, False, False])
     >>> rows_in(rows[3:], "train").tolist()
     [True]
     """
     if split == "dev":
-        return manifest.split.isin(DEV).to_numpy()
+        return manifest.split.str.lower().isin(DEV).to_numpy()
     name = "train" if (manifest.split != "").any() else ""
-    return (manifest.split == name).to_numpy()
+    return (manifest.split.str.lower() == name).to_numpy()
 
 
 def parse_fractions(text: str) -> dict[str, float]:
@@ -95,6 +95,10 @@ def assign_splits(
         if unnamed:
             notes.append(f"{unnamed} rows of {dataset} stand in no official split.")
         notes += _lacking(str(dataset), rows.assign(split=kept), sorted(set(rows.split) - {""}))
+    if unknown := sorted({split for split in manifest.split if split.lower() not in ("", "train", *HELD_OUT)}):
+        notes.append(
+            f"No training uses the split {', '.join(unknown)}: it learns from train, and chooses by {', '.join(DEV)}."
+        )
     check_leaks(manifest)
     return manifest, notes
 
@@ -162,7 +166,7 @@ def _joined(group: pd.Series, family: pd.Series) -> np.ndarray:
 
 def _without_leaks(rows: pd.DataFrame) -> tuple[pd.Series, int]:
     """The official split less the training rows that a held-out split also knows, and how many those are."""
-    held = rows.split.isin(HELD_OUT)
+    held = rows.split.str.lower().isin(HELD_OUT)
     key = pd.Series(_joined(rows.group, rows.original.where(rows.original != "", rows.video)), rows.index)
     leaking = ~held & (rows.split != "") & key.isin(key[held])
     return rows.split.mask(leaking, ""), int(leaking.sum())

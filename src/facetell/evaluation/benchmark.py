@@ -16,7 +16,7 @@ from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
 from facetell.evaluation.scoring import Damage, Scored, is_picture, score
-from facetell.evaluation.sources import DataSet, Found, refuse_twice
+from facetell.evaluation.sources import DataSet, Found, refuse_twice, tell_apart
 from facetell.evaluation.store import Store
 from facetell.evaluation.views import Blended, views
 from facetell.scanning import Scanner
@@ -93,6 +93,7 @@ def benchmark(
     run = _Run(store, workers, n_boot, progress, device)
     names = [contender.name for contender in contenders]
     refuse_twice(names, "detectors")
+    found = dict(zip(found, tell_apart(list(found.values())), strict=True))  # the study of aggregation joins them
     manifests = {name: each.manifest for name, each in found.items()}
     of = {one.name: {c.name: scanner for c in contenders if (scanner := c.on(one))} for one in sets}
     scored = {

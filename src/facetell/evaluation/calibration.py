@@ -425,7 +425,7 @@ def table_of(scored: Scored, condition: str) -> pd.DataFrame:
             "condition": condition,
             "label": videos.label.astype(int),
             "logit": videos.logit.astype(float),
-            **{name: videos[name] for name in ("group", "original", "video")},
+            **{name: videos[name] for name in ("group", "original", "video", "compression")},
             "height": videos.height.astype(float),
             "bits_per_pixel": videos.bits_per_pixel.astype(float),
             "parts": videos.parts,

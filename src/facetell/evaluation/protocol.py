@@ -183,15 +183,26 @@ def submission_table(scored: Scored) -> pd.DataFrame:
 def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
     """What an interval resamples, and each video's: its group, or where there are too few groups its family.
 
-    A family is an original with the fakes made from it.
+    A family is an original with the fakes made from it, in all of its compressions.
     """
     group = videos.dataset + ":" + videos.group
     if group.nunique() >= FEW_GROUPS:
         return "group", group
-    family = videos.dataset + ":" + videos.original.where(videos.original != "", videos.video)
+    family = _families(videos)
     if family.nunique() <= group.nunique():
         return "group", group
     return f"original (there are only {group.nunique()} groups)", family
+
+
+def _families(videos: pd.DataFrame) -> pd.Series:
+    """Each video's family; keys that differ by a folder named as the compression, as in FF++, are of one original."""
+    original = videos.original.where(videos.original != "", videos.video)
+    bare = [
+        "/".join(part for part in key.split("/") if not part or part != compression)
+        for key, compression in zip(original, videos.compression, strict=True)
+    ]
+    family = videos.dataset + ":" + original
+    return family.groupby([videos.dataset, pd.Series(bare, videos.index, str)]).transform("min")
 
 
 def slices(videos: pd.DataFrame, dimension: str) -> list[tuple[str, pd.DataFrame]]:

@@ -95,7 +95,7 @@ def crops_of(cache: FaceCache, card: DetectorCard, number: int, seed: int = 0) -
     Raises:
         DataError: every face belongs to a held-out split, or has no points.
     """
-    splits = cache.manifest["split"].to_numpy()[cache.faces["item"].to_numpy()]
+    splits = cache.manifest["split"].str.lower().to_numpy()[cache.faces["item"].to_numpy()]
     seen = np.isfinite(cache.faces[list(POINTS)].to_numpy()).all(axis=1)
     rows = np.flatnonzero(seen & ~np.isin(splits, HELD_OUT))
     if not len(rows):

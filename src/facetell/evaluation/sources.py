@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,11 @@ from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
 from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
 from facetell.errors import DataError, FileMissingError, UsageError
+from facetell.evaluation.scoring import LABELS, is_picture
+from facetell.report.text import count as counted
 from facetell.types import Label
+
+CALLED_AFTER_FOLDERS = ("plain", "flat")  # layouts of which the data set's name is the folder's, or the tar's
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,13 @@ class Found:
         manifest: a row for every item that is there.
         missing: what the sources list and the disk lacks.
         notes: plain sentences on what looks odd.
+        folders: data set -> the folder, or tar, that it is called after; without those whose names are said otherwise.
     """
 
     manifest: pd.DataFrame
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +138,7 @@ def find(
             file that facetell did not write is a table, as every CSV is.
         options: what a folder alone cannot say.
         layout: of the folders, instead of recognising it.
-        split: only the rows of this split.
+        split: only the rows of this split, in capitals or not.
 
     Raises:
         DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
@@ -139,17 +146,62 @@ def find(
         FileMissingError: nothing there.
     """
     options = options or Options()
-    parts = [_one(source, options, layout) for source in sources]
+    parts = tell_apart([_one(source, options, layout) for source in sources])
     manifest = pd.concat([part.manifest for part in parts], ignore_index=True)
     missing = [path for part in parts for path in part.missing]
-    notes = [note for part in parts for note in part.notes]
+    notes = [note for part in parts for note in part.notes] + _pooled(parts)
+    folders = {name: folder for part in parts for name, folder in part.folders.items()}
     if split is None:
-        return Found(manifest, missing, notes)
-    rows = manifest[manifest.split == split]
+        return Found(manifest, missing, notes, folders)
+    rows = manifest[manifest.split.str.lower() == split.lower()]
     if rows.empty:
         known = ", ".join(sorted(set(manifest.split) - {""})) or "none"
         raise DataError(f"No row belongs to split {split!r}.", f"The splits are: {known}.")
-    return Found(rows.reset_index(drop=True), missing, notes)
+    return Found(rows.reset_index(drop=True), missing, notes, folders)
+
+
+def tell_apart(parts: Sequence[Found]) -> list[Found]:
+    """The same, with no data set called as another is, so that no videos or groups of two are taken for one.
+
+    A folder that shares its name with another, or with a data set that says its name, gets as many last parts of its
+    path as tell the folders apart. Data sets that say one name themselves are parts of one.
+    """
+    known: dict[str, set[Path | None]] = {}
+    for part in parts:
+        for name in part.manifest.dataset.unique():
+            known.setdefault(name, set()).add(part.folders.get(name))
+    names = {}
+    for name in (name for name, whose in known.items() if len(whose) > 1):
+        folders = [folder for folder in known[name] if folder is not None]
+        depth = next(n for n in count(2) if len({folder.parts[-n:] for folder in folders}) == len(folders))
+        names |= {folder: Path(*folder.parts[-depth:]).as_posix() for folder in folders}
+    return [_renamed(part, names) for part in parts]
+
+
+def _renamed(part: Found, names: Mapping[Path, str]) -> Found:
+    new = {old: names[folder] for old, folder in part.folders.items() if folder in names}
+    if not new:
+        return part
+    notes = [f"{part.folders[old]} is called {name}, as another data set is called {old}." for old, name in new.items()]
+    return replace(
+        part,
+        manifest=part.manifest.assign(dataset=part.manifest.dataset.replace(new)),
+        notes=part.notes + notes,
+        folders={new.get(name, name): folder for name, folder in part.folders.items()},
+    )
+
+
+def _pooled(parts: Sequence[Found]) -> list[str]:
+    """A sentence on the videos of which several sources have stills."""
+    files = [part.manifest.member.where(part.manifest.member != "", part.manifest.path) for part in parts]
+    stills = [part.manifest[names.map(is_picture)] for part, names in zip(parts, files, strict=True)]
+    videos = pd.concat([rows[list(LABELS)].drop_duplicates() for rows in stills])
+    if (shared := videos[videos.duplicated()]).empty:
+        return []
+    return [
+        f"Several sources have stills of {counted(shared.video.size, 'video')}, {shared.video.iat[0]} first; each is "
+        "taken for one. If these are different data sets, name them in a column dataset."
+    ]
 
 
 def _one(source: Path, options: Options, layout: str | None) -> Found:
@@ -176,7 +228,9 @@ def _listed(source: Path, options: Options, layout: str | None) -> Found:
             f"None of the {len(gone)} files that {source} lists is there; the first is {gone[0]}.",
             "Is the list from another machine? Correct its paths.",
         )
-    return Found(manifest_of(listing.items), listing.missing, listing.notes)
+    manifest, folder = manifest_of(listing.items), source.resolve()
+    folders = {str(name): folder for name in manifest.dataset.unique() if listing.layout in CALLED_AFTER_FOLDERS}
+    return Found(manifest, listing.missing, listing.notes, folders)
 
 
 def _unused(source: Path, options: Options) -> list[str]:

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Sampler, default_convert
 
 from facetell.data.manifest import check_leaks
 from facetell.data.split import rows_in
-from facetell.errors import TrainingError, UsageError
+from facetell.errors import LeakError, TrainingError, UsageError
 from facetell.files import make_folder, replacing
 from facetell.training.callbacks import Budget, Checkpoints, Curves, Report
 from facetell.training.checkpoint import latest_in, read_checkpoint, summary, trained_on, write_checkpoint
@@ -152,13 +152,20 @@ def _without_weights(task: Task, recipe: Any) -> Module:
 
 
 def _check_leaks(caches: Sequence[FaceCache]) -> None:
-    """Each cache is sound by itself; two of one data set may have been split differently."""
+    """Each cache is sound by itself; two of one data set, or of folders of one name, may differ in the split."""
     if len(caches) > 1:
         splits = [
             np.select([rows_in(cache.manifest, "train"), rows_in(cache.manifest, "dev")], ["train", "dev"], "")
             for cache in caches
         ]
-        check_leaks(pd.concat([cache.manifest for cache in caches]).assign(split=np.concatenate(splits)))
+        try:
+            check_leaks(pd.concat([cache.manifest for cache in caches]).assign(split=np.concatenate(splits)))
+        except LeakError as error:
+            raise LeakError(
+                error.message,
+                "Caches of one data set: prepare them with one split. Of two folders of one name: rename one of them, "
+                "and prepare it anew.",
+            ) from error
 
 
 def average(

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from facetell.errors import ForgeError, TrainingError
+from facetell.evaluation.scoring import LABELS
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_blend
 from facetell.forge.degrade import augment_pair, h264
@@ -60,10 +61,10 @@ class Faces:
             columns["points"].append(cache.faces[list(POINTS)].to_numpy(np.float32)[chosen].reshape(-1, 5, 2))
             columns["label"].append(items["label"].to_numpy()[chosen])
             columns["pair"].append(np.where(pair >= 0, place[pair], -1))
-            kinds, codes = np.unique(items["video"].to_numpy()[chosen].astype(str), return_inverse=True)
+            codes = items.iloc[chosen].groupby(list(LABELS)).ngroup().to_numpy()
             columns["video"].append(codes + videos)
             self.sources.append(_unlike(cache.folder.absolute().name, self.sources))
-            first, videos = first + len(chosen), videos + len(kinds)
+            first, videos = first + len(chosen), videos + len(np.unique(codes))
         self.where, self.points, self.label, self.pair, self.video = (
             np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
         )

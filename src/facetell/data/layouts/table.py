@@ -1,12 +1,16 @@
 """A table, CSV, JSONL or Parquet, with path and label, and any other column of a manifest.
 
-Relative paths are taken from the table's folder and may not leave it. A manifest is such a table.
+Relative paths are taken from the table's folder and may not leave it. A manifest is such a table. `original` may also
+name a real video's file.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,7 +29,7 @@ from facetell.data.layouts.base import (
     still,
     still_notes,
 )
-from facetell.data.manifest import COLUMNS, TEXT, Item, as_text, read_parquet
+from facetell.data.manifest import COLUMNS, REAL, TEXT, Item, as_text, read_parquet
 from facetell.data.tar import members
 from facetell.errors import DataError, ManifestError, UsageError
 
@@ -82,15 +86,29 @@ def _read(root: Path, options: Options) -> Listing:
     unknown = [str(column) for column in table if column not in COLUMNS]
     if unknown:
         listing.notes.append(f"Columns that facetell does not use: {', '.join(unknown)}.")
+    reals: dict[str, str] = {}  # file as the table names it -> video
     for number, row in enumerate(table.to_dict("records"), start=1):
         item = _item({str(key): value for key, value in row.items()}, root, f"{root.name}, row {number}", options)
         if Path(item.path).is_file() and (not item.member or item.member in members(item.path)):
             listing.items.append(item)
+            if item.label == REAL:
+                reals[item.member or row["path"]] = item.video or item.path + item.member
         else:
             listing.missing.append(f"{row['path']} {item.member}".rstrip())
+    listing.items = _with_originals(listing.items, reals)
     if options.video_regex is None and "video" not in table:
         listing.notes += still_notes(listing.items)
     return listing
+
+
+def _with_originals(items: Sequence[Item], reals: Mapping[str, str]) -> list[Item]:
+    """The items; an `original` that is no real video's key, but its file or only the file's name, is made that key."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for file, video in reals.items():
+        named[PurePosixPath(file).name].add(video)
+    keys = {name: min(videos) for name, videos in named.items() if len(videos) == 1}
+    keys |= {**reals, **{video: video for video in reals.values()}}
+    return [replace(item, original=keys.get(item.original, item.original)) for item in items]
 
 
 def _item(row: dict[str, Any], root: Path, where: str, options: Options) -> Item:
