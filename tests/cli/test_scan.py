@@ -195,6 +195,8 @@ class TestOptions:
             (["--fpr", "0.5"], "Ask for 0.05, 0.01."),
             (["--prior", "0"], "prior"),
             (["--start", "3", "--end", "2"], "Start must lie before end."),
+            (["--end", "inf"], "--end cannot be inf. Give a number of seconds."),
+            (["--start", "nan"], "--start cannot be nan."),
             (["--device", "abacus"], "It has cpu"),
             (["--detector", "nosuch"], "no shipped detector 'nosuch'"),
             (["--detector", "missing.onnx"], "no detector file missing.onnx"),

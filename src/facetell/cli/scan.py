@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,9 @@ def scan(
     if verbose:
         talk(context)
     folders = any(map(os.path.isdir, [*files, annotate or ""]))
+    for option, seconds in (("--start", start), ("--end", end)):
+        if seconds is not None and not math.isfinite(seconds):
+            raise UsageError(f"{option} cannot be {seconds:g}.", "Give a number of seconds.")
     if annotate is not None:
         _check_apart(annotate, files)
     files = inputs_of(files, but=annotate)
