@@ -258,6 +258,14 @@ class TestOutputPaths:
         assert (tmp_path / "link.json").is_symlink()
         assert json.loads((tmp_path / "target.json").read_text())
 
+    def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_scan(
+        self, tmp_path: Path, real: str, photo: str
+    ) -> None:
+        (tmp_path / "link.json").symlink_to(tmp_path / "missing" / "target.json")
+        result = run("scan", photo, "--detector", real, "--json", tmp_path / "link.json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"There must be a folder {tmp_path / 'missing'}" in result.stderr
+
     def test_a_file_as_folder_of_annotated_copies(self, tmp_path: Path, real: str, photo: str) -> None:
         (tmp_path / "file").touch()
         result = run("scan", photo, photo, "--detector", real, "--annotate", tmp_path / "file")

@@ -184,7 +184,7 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
             raise OutputError("Standard output is closed.", "Give the path of a file to write.")
         if output == STDOUT or _is_device(output):
             continue
-        folder = Path(output).parent
+        folder = Path(place).parent  # a link is written through
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise OutputError(f"{output} cannot be written.", f"There must be a folder {folder} that you may write to.")
 
