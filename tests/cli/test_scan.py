@@ -361,6 +361,13 @@ class TestBadInput:
     def test_missing(self, tmp_path: Path, fake: str, photo: str) -> None:
         self.one_error(tmp_path / "missing.mp4", fake, photo, "FileMissingError")
 
+    @pytest.mark.parametrize("name", ["-", "https://example.org/clip.mp4"])
+    def test_what_is_no_file_at_all_is_to_be_saved_to_one(self, fake: str, name: str) -> None:
+        _, (verdict,) = judged(name, "--detector", fake)
+        assert verdict["error"]["message"] == (
+            f"{name} does not exist. Only files are read: save the video to one first."
+        )
+
     def test_folder(self, tmp_path: Path, fake: str, photo: str) -> None:
         self.one_error(tmp_path, fake, photo, "FileMissingError")
 
