@@ -146,7 +146,10 @@ class TestCutShort:
         assert len(table.read_text().splitlines()) == 1 + COUNT
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.csv", "out.json"]
 
-    def test_stopped_by_hand_it_says_how_to_go_on(self, folder: Path, real: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_stopped_by_hand_it_says_how_to_go_on(
+        self, folder: Path, real: str, tmp_path: Path, sent: signal.Signals, code: int
+    ) -> None:
         out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
         for number in range(COUNT, 200 * COUNT):  # more than can be judged before the run is stopped
             os.link(folder / "0.jpg", folder / f"{number}.jpg")
@@ -157,18 +160,43 @@ class TestCutShort:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in a shell's background ignore it
+            preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # jobs in a shell's background ignore some
         )
         deadline = time.monotonic() + 120
         while not (kept.exists() and kept.read_bytes().count(b"\n") >= 2):
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sent)
         _, said = run.communicate()
-        assert (run.returncode, said) == (130, f"facetell: Stopped. The same command goes on with {kept}.\n")
+        assert (run.returncode, said) == (code, f"facetell: Stopped. The same command goes on with {kept}.\n")
         assert kept.exists()
         assert not out.exists()
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals")
+    @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+    def test_ended_by_a_signal_no_unfinished_file_stays_behind(
+        self, real: str, tmp_path: Path, sent: signal.Signals
+    ) -> None:
+        clip = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(300))
+        out = tmp_path / "out"
+        out.mkdir()
+        command = [sys.executable, "-m", "facetell", "scan", clip, "--detector", real, "--annotate", out / "marked.mp4"]
+        run = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
+        )
+        deadline = time.monotonic() + 120
+        while not any(out.iterdir()):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        run.send_signal(sent)
+        run.send_signal(sent)
+        run.wait(60)
+        assert (run.returncode, list(out.iterdir())) == (128 + sent, [])
 
     def test_what_goes_on_says_what_an_unbroken_run_says(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

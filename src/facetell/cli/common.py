@@ -6,6 +6,7 @@ import codecs
 import io
 import logging
 import os
+import signal
 import stat
 import sys
 import traceback
@@ -60,6 +61,26 @@ def name_output_errors() -> None:
             output = io.BufferedWriter(_Output(stream.buffer, heard=name == "stdout"))
             wrapped = io.TextIOWrapper(output, stream.encoding, stream.errors, line_buffering=True)
             setattr(sys, name, wrapped)
+
+
+def end_on_signals() -> None:
+    """Let TERM and HUP end the program as Ctrl-C does, by an exception, so that nothing unfinished stays behind."""
+    own = os.getpid()
+    heeded = [
+        number
+        for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # Windows has no HUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL  # nohup has it ignored
+    ]
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != own:  # a forked worker has nothing to clear away
+            os._exit(128 + number)
+        for again in heeded:  # a closed terminal sends HUP twice; Ctrl-C still cuts the clearing away short
+            signal.signal(again, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in heeded:
+        signal.signal(number, end)
 
 
 class _Output(io.RawIOBase):

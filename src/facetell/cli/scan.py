@@ -176,10 +176,10 @@ def _journal(outputs: list[str | None], annotate: str | None, scanner: Scanner) 
 
 @contextmanager
 def _stopping(journal: Journal | None) -> Iterator[None]:
-    """Whoever stops the scan by hand is told that it can go on."""
+    """Whoever stops the scan, by hand or by a signal, is told that it can go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if journal is not None:
             complain(f"Stopped. The same command goes on with {journal.path}.")
         raise
