@@ -188,8 +188,13 @@ def inputs_of(paths: Sequence[str], but: str | None = None) -> list[str]:
     return files
 
 
-def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
+def check_outputs(outputs: list[str | None], inputs: list[str], journal: str | None = None) -> None:
     """Before long work: that each output can be written, that no two are one, and that none is an input.
+
+    Args:
+        outputs: as given; None stands for none.
+        inputs: what is read.
+        journal: a file of ours beside an output, which must be neither of these.
 
     Raises:
         OutputError: a folder that is missing or closed, a name that no file can have, or standard output is closed.
@@ -203,14 +208,19 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
         taken.add(place)
         if output == STDOUT and sys.stdout is None:
             raise OutputError("Standard output is closed.", "Give the path of a file to write.")
-        if output == STDOUT or _is_device(output):
+        if output == STDOUT or is_device(output):
             continue
         folder = Path(place).parent  # a link is written through
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise OutputError(f"{output} cannot be written.", f"There must be a folder {folder} that you may write to.")
+    if journal is not None and os.path.realpath(journal) in taken:
+        raise UsageError(
+            f"{journal} is given, but what is finished is to be kept there until the report is written.",
+            "Give another output file.",
+        )
 
 
-def _is_device(output: str) -> bool:
+def is_device(output: str) -> bool:
     """Whether this is a device such as /dev/null; else it is a regular file, or may become one.
 
     Raises:
