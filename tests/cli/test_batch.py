@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -146,7 +147,10 @@ class TestCutShort:
         assert len(table.read_text().splitlines()) == 1 + COUNT
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.csv", "out.json"]
 
-    def test_stopped_by_hand_it_says_how_to_go_on(self, folder: Path, real: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_stopped_by_hand_it_says_how_to_go_on(
+        self, folder: Path, real: str, tmp_path: Path, sent: signal.Signals, code: int
+    ) -> None:
         out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
         for number in range(COUNT, 200 * COUNT):  # more than can be judged before the run is stopped
             os.link(folder / "0.jpg", folder / f"{number}.jpg")
@@ -157,18 +161,43 @@ class TestCutShort:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in a shell's background ignore it
+            preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # jobs in a shell's background ignore some
         )
         deadline = time.monotonic() + 120
         while not (kept.exists() and kept.read_bytes().count(b"\n") >= 2):
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sent)
         _, said = run.communicate()
-        assert (run.returncode, said) == (130, f"facetell: Stopped. The same command goes on with {kept}.\n")
+        assert (run.returncode, said) == (code, f"facetell: Stopped. The same command goes on with {kept}.\n")
         assert kept.exists()
         assert not out.exists()
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals")
+    @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+    def test_ended_by_a_signal_no_unfinished_file_stays_behind(
+        self, real: str, tmp_path: Path, sent: signal.Signals
+    ) -> None:
+        clip = media.write_video(tmp_path / "clip.mp4", media.portrait_frames(300))
+        out = tmp_path / "out"
+        out.mkdir()
+        command = [sys.executable, "-m", "facetell", "scan", clip, "--detector", real, "--annotate", out / "marked.mp4"]
+        run = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
+        )
+        deadline = time.monotonic() + 120
+        while not any(out.iterdir()):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        run.send_signal(sent)
+        run.send_signal(sent)
+        run.wait(60)
+        assert (run.returncode, list(out.iterdir())) == (128 + sent, [])
 
     def test_what_goes_on_says_what_an_unbroken_run_says(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -245,21 +274,86 @@ class TestCutShort:
         code, said = scan(folder, "--detector", real, "--json", target / "out.json")
         assert (code, "cannot be written" in said) == (2, True)
 
-    def test_other_options_begin_anew(
+    def test_other_options_begin_anew_and_what_was_finished_is_kept(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
+        self.full_after(monkeypatch, 4)
+        scan(folder, "--detector", real, "--json", out)
+        monkeypatch.undo()
+        code, said = scan(folder, "--detector", real, "--json", out, "--prior", 0.1)
+        assert code == 0
+        assert "earlier run" not in said
+        assert f"{kept}.old keeps what a run with other settings had finished." in said
+        Path(f"{kept}.old").rename(kept)
+        code, said = scan(folder, "--detector", real, "--json", out)
+        assert (code, f"3 of {COUNT} files were finished" in said) == (0, True)
+        assert not kept.exists()
+
+    def test_other_files_leave_what_was_finished_of_the_first(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
+        self.full_after(monkeypatch, 4)
+        scan(folder, "--detector", real, "--json", out)
+        monkeypatch.undo()
+        code, said = scan(folder / "0.jpg", "--detector", real, "--json", out)
+        assert (code, labels(out)) == (0, ["REAL"])
+        assert "1 of 1 files were finished in an earlier run" in said
+        assert f"{kept}.old keeps what an earlier run had finished and is not in this report (2 files)" in said
+        Path(f"{kept}.old").rename(kept)
+        assert f"3 of {COUNT} files were finished" in scan(folder, "--detector", real, "--json", out)[1]
+
+    def test_files_that_changed_are_not_counted_as_finished(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.full_after(monkeypatch, 4)
         scan(folder, "--detector", real, "--json", tmp_path / "out.json")
         monkeypatch.undo()
-        code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json", "--prior", 0.1)
-        assert code == 0
-        assert "earlier run" not in said
+        for path in folder.rglob("*.*"):
+            os.utime(path, (0, 0))
+        assert scan(folder, "--detector", real, "--json", tmp_path / "out.json") == (
+            0,
+            f"facetell: 1 file in {folder} was left out for its suffix; name it to scan it.\n",
+        )
+
+    def test_a_run_that_is_refused_leaves_what_was_finished_where_it_is(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--detector", real, "--json", tmp_path / "out.json")
+        self.full_after(monkeypatch, 4)
+        scan(folder, *options)
+        monkeypatch.undo()
+        (tmp_path / "file").touch()
+        assert scan(folder, *options, "--prior", 0.1, "--annotate", tmp_path / "file")[0] == 2
+        assert not (tmp_path / "out.json.journal.old").exists()
+
+    def test_two_runs_on_one_report_are_not_mixed(self, folder: Path, real: str, tmp_path: Path) -> None:
+        with closing(journal.Journal(tmp_path / "out.json.journal", {})):
+            code, said = scan(folder, "--detector", real, "--json", tmp_path / "out.json")
+        assert (code, f"Another run is writing {tmp_path / 'out.json.journal'}." in said) == (2, True)
+
+    def test_what_has_the_journals_name_is_never_lost(self, folder: Path, real: str, tmp_path: Path) -> None:
+        (tmp_path / "out.json.journal").write_text("precious")
+        (tmp_path / "link.json.journal").symlink_to(folder / "0.jpg")
+        clip = shutil.copy(folder / "0.jpg", tmp_path / "clip.json.journal")
+        for file, name, options in (
+            (folder, "out.json", ()),
+            (folder, "link.json", ()),
+            (clip, "clip.json", ()),
+            (folder, "a", ("--csv", tmp_path / "a.journal")),
+        ):
+            before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+            code, said = scan(file, "--detector", real, "--json", tmp_path / name, *options)
+            assert (code, f"{tmp_path / name}.journal" in said) == (2, True)
+            assert "output file" in said
+            assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
     def test_marked_copies_are_not_made_twice(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
-        self.full_after(monkeypatch, 4)
+        self.full_after(monkeypatch, 7)  # the header, and two lines for each file
         scan(folder, *options)
         monkeypatch.undo()
         times = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
@@ -283,7 +377,7 @@ class TestCutShort:
             whole(path, *rest)  # pyright: ignore[reportArgumentType]
 
         monkeypatch.setattr(annotate, "annotate", failing)
-        self.full_after(monkeypatch, 4)
+        self.full_after(monkeypatch, 6)
         assert "No room." in scan(folder, *options)[1]
         assert old.read_bytes() == b"of an earlier run"
         monkeypatch.undo()
@@ -297,7 +391,7 @@ class TestCutShort:
         """With its heat map, which no journal keeps."""
         fake = saying(tmp_path, 5.0)
         options = ("--detector", fake, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
-        self.full_after(monkeypatch, 4)
+        self.full_after(monkeypatch, 7)
         scan(folder, *options)
         monkeypatch.undo()
         copy = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
@@ -305,6 +399,60 @@ class TestCutShort:
         copy.unlink()
         scan(folder, *options)
         assert copy.read_bytes() == before
+
+    def test_marked_copies_can_be_asked_for_later(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--detector", real, "--json", tmp_path / "out.json")
+        self.full_after(monkeypatch, 4)
+        scan(folder, *options)
+        monkeypatch.undo()
+        (tmp_path / "marked").mkdir()
+        old = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
+        old.write_bytes(b"of an earlier run with other settings")
+        code, said = scan(folder, *options, "--annotate", tmp_path / "marked")
+        assert (code, f"3 of {COUNT} files were finished" in said) == (0, True)
+        assert len(list((tmp_path / "marked").iterdir())) == COUNT
+        assert cv2.imread(str(old)) is not None
+
+    def test_reports_without_every_marked_copy_leave_the_journal(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
+
+        def failing(*_: object) -> None:
+            raise OutputError("No room.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(annotate, "annotate", failing)
+            code, said = scan(folder, *options)
+        assert (code, labels(tmp_path / "out.json")) == (2, ["REAL"] * COUNT)
+        assert f"with {tmp_path / 'out.json.journal'}." in said
+        code, said = scan(folder, *options)
+        assert (code, f"{COUNT} of {COUNT} files" in said) == (0, True)
+        assert len(list((tmp_path / "marked").iterdir())) == COUNT
+        assert not (tmp_path / "out.json.journal").exists()
+
+    def test_a_vanished_folder_of_marked_copies_is_said_at_once(
+        self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        marked = tmp_path / "marked"
+        options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", marked)
+        whole = annotate.annotate
+
+        def vanishing(path: str, *rest: object) -> None:
+            if Path(path).name == "2.JPG":
+                shutil.rmtree(marked)
+            whole(path, *rest)  # pyright: ignore[reportArgumentType]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(annotate, "annotate", vanishing)
+            code, said = scan(folder, *options)
+        assert (code, said.count("cannot be written")) == (2, 0)
+        assert f"The folder {marked} is gone, or closed. Put it back" in said
+        code, said = scan(folder, *options)
+        assert (code, f"3 of {COUNT} files" in said) == (0, True)
+        assert len(list(marked.iterdir())) == COUNT
 
     def full_after(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         """Let the disk be full after so many lines of the journal."""

@@ -195,6 +195,8 @@ class TestOptions:
             (["--fpr", "0.5"], "Ask for 0.05, 0.01."),
             (["--prior", "0"], "prior"),
             (["--start", "3", "--end", "2"], "Start must lie before end."),
+            (["--end", "inf"], "--end cannot be inf. Give a number of seconds."),
+            (["--start", "nan"], "--start cannot be nan."),
             (["--device", "abacus"], "It has cpu"),
             (["--detector", "nosuch"], "no shipped detector 'nosuch'"),
             (["--detector", "missing.onnx"], "no detector file missing.onnx"),
@@ -255,6 +257,14 @@ class TestOutputPaths:
         run("scan", photo, "--detector", real, "--json", tmp_path / "link.json")
         assert (tmp_path / "link.json").is_symlink()
         assert json.loads((tmp_path / "target.json").read_text())
+
+    def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_scan(
+        self, tmp_path: Path, real: str, photo: str
+    ) -> None:
+        (tmp_path / "link.json").symlink_to(tmp_path / "missing" / "target.json")
+        result = run("scan", photo, "--detector", real, "--json", tmp_path / "link.json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"There must be a folder {tmp_path / 'missing'}" in result.stderr
 
     def test_a_file_as_folder_of_annotated_copies(self, tmp_path: Path, real: str, photo: str) -> None:
         (tmp_path / "file").touch()
@@ -350,6 +360,13 @@ class TestBadInput:
 
     def test_missing(self, tmp_path: Path, fake: str, photo: str) -> None:
         self.one_error(tmp_path / "missing.mp4", fake, photo, "FileMissingError")
+
+    @pytest.mark.parametrize("name", ["-", "https://example.org/clip.mp4"])
+    def test_what_is_no_file_at_all_is_to_be_saved_to_one(self, fake: str, name: str) -> None:
+        _, (verdict,) = judged(name, "--detector", fake)
+        assert verdict["error"]["message"] == (
+            f"{name} does not exist. Only files are read: save the video to one first."
+        )
 
     def test_folder(self, tmp_path: Path, fake: str, photo: str) -> None:
         self.one_error(tmp_path, fake, photo, "FileMissingError")

@@ -34,10 +34,19 @@ def test_files_without_a_face_stay_in_the_table() -> None:
     ]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r="])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r=", "＝", "＋", "－", "＠"])
 def test_a_path_is_never_a_formula(start: str) -> None:
     (row,) = rows(dump([made.no_face(f"{start}cmd|' /C calc'!A0.mp4")]))
     assert row["path"].startswith("'")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_no_spreadsheet_takes_a_path_apart(separator: str) -> None:
+    """Whatever it separates cells by: much of Europe does it by semicolons."""
+    text = dump([made.no_face(f"x{separator}=cmd|' /C calc'!A0.mp4")])
+    for taken_for in (";", "\t", ","):
+        cells = [cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=taken_for) for cell in row]
+        assert not any(cell.startswith("=") for cell in cells)
 
 
 def test_hostile_path_stays_one_plain_cell() -> None:

@@ -23,7 +23,7 @@ from facetell.cli import (
     scan,
     train,
 )
-from facetell.cli.common import Verbs, complain, name_output_errors, print_what_fits
+from facetell.cli.common import Verbs, complain, end_on_signals, name_output_errors, print_what_fits
 from facetell.errors import OutputError
 
 app = typer.Typer(
@@ -70,6 +70,7 @@ def main() -> None:
     """Entry point of the `facetell` command. Whatever breaks down ends in 2: an exit code of 1 always means FAKE."""
     name_output_errors()
     print_what_fits()
+    end_on_signals()
     try:
         app()
     except OutputError as error:  # help or version; a verb ends in its own way

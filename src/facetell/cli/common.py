@@ -6,6 +6,7 @@ import codecs
 import io
 import logging
 import os
+import signal
 import stat
 import sys
 import traceback
@@ -60,6 +61,26 @@ def name_output_errors() -> None:
             output = io.BufferedWriter(_Output(stream.buffer, heard=name == "stdout"))
             wrapped = io.TextIOWrapper(output, stream.encoding, stream.errors, line_buffering=True)
             setattr(sys, name, wrapped)
+
+
+def end_on_signals() -> None:
+    """Let TERM and HUP end the program as Ctrl-C does, by an exception, so that nothing unfinished stays behind."""
+    own = os.getpid()
+    heeded = [
+        number
+        for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # Windows has no HUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL  # nohup has it ignored
+    ]
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != own:  # a forked worker has nothing to clear away
+            os._exit(128 + number)
+        for again in heeded:  # a closed terminal sends HUP twice; Ctrl-C still cuts the clearing away short
+            signal.signal(again, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in heeded:
+        signal.signal(number, end)
 
 
 class _Output(io.RawIOBase):
@@ -167,8 +188,13 @@ def inputs_of(paths: Sequence[str], but: str | None = None) -> list[str]:
     return files
 
 
-def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
+def check_outputs(outputs: list[str | None], inputs: list[str], journal: str | None = None) -> None:
     """Before long work: that each output can be written, that no two are one, and that none is an input.
+
+    Args:
+        outputs: as given; None stands for none.
+        inputs: what is read.
+        journal: a file of ours beside an output, which must be neither of these.
 
     Raises:
         OutputError: a folder that is missing or closed, a name that no file can have, or standard output is closed.
@@ -182,14 +208,19 @@ def check_outputs(outputs: list[str | None], inputs: list[str]) -> None:
         taken.add(place)
         if output == STDOUT and sys.stdout is None:
             raise OutputError("Standard output is closed.", "Give the path of a file to write.")
-        if output == STDOUT or _is_device(output):
+        if output == STDOUT or is_device(output):
             continue
-        folder = Path(output).parent
+        folder = Path(place).parent  # a link is written through
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise OutputError(f"{output} cannot be written.", f"There must be a folder {folder} that you may write to.")
+    if journal is not None and os.path.realpath(journal) in taken:
+        raise UsageError(
+            f"{journal} is given, but what is finished is to be kept there until the report is written.",
+            "Give another output file.",
+        )
 
 
-def _is_device(output: str) -> bool:
+def is_device(output: str) -> bool:
     """Whether this is a device such as /dev/null; else it is a regular file, or may become one.
 
     Raises:

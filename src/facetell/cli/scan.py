@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetell.cli._limits import limited
-from facetell.cli.common import STDOUT, JsonOption, Verbose, check_outputs, complain, inputs_of, talk, write
+from facetell.cli.common import (
+    STDOUT,
+    JsonOption,
+    Verbose,
+    check_outputs,
+    complain,
+    inputs_of,
+    is_device,
+    talk,
+    write,
+)
 from facetell.errors import FacetellError, OutputError, UsageError
 from facetell.video.limits import Limits
 
@@ -70,11 +81,15 @@ def scan(
     if verbose:
         talk(context)
     folders = any(map(os.path.isdir, [*files, annotate or ""]))
+    for option, seconds in (("--start", start), ("--end", end)):
+        if seconds is not None and not math.isfinite(seconds):
+            raise UsageError(f"{option} cannot be {seconds:g}.", "Give a number of seconds.")
     if annotate is not None:
         _check_apart(annotate, files)
     files = inputs_of(files, but=annotate)
     several = folders or len(files) > 1
-    check_outputs([json, csv, html, None if several else annotate], files)
+    kept = None if html else _journal_beside([json, csv])  # pages need pictures, and it keeps none
+    check_outputs([json, csv, html, None if several else annotate], files, kept)
 
     from rich.console import Console
 
@@ -85,9 +100,10 @@ def scan(
     thumbnails = THUMBNAILS if html else 0
     scanner = Scanner(detector, sample, fpr, prior, start, end, device, thumbnails, limits=limits)
     markings = None if annotate is None else _Markings(annotate, several, files, scanner)
-    journal = None if html else _journal([json, csv], annotate, scanner)  # pages need pictures, and it keeps none
-    if journal:
-        complain(f"{len(journal)} of {len(files)} files were finished in an earlier run.")
+    journal = None if kept is None else _journal(kept, context, scanner)
+    finished = [journal.get(file) if journal is not None else None for file in files]
+    if number := sum(verdict is not None for verdict in finished):
+        complain(f"{number} of {len(files)} files were finished in an earlier run.")
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
     page = None
@@ -97,11 +113,11 @@ def scan(
         page = Page(scanner.detector.card)
     with _stopping(journal), ScanProgress(files, quiet) as progress:
         scanner.progress = progress.frame
-        for verdict, fresh, stamp in _verdicts(files, scanner, journal):
+        for verdict, fresh, stamp in _verdicts(files, scanner, finished):
             verdicts.append(verdict)
-            failed = markings.add(verdict, fresh) if markings and not verdict.error else None
-            if journal is not None and fresh and not failed:  # a copy that failed is tried again
+            if journal is not None and fresh:
                 journal.add(verdict, stamp)
+            failed = markings.add(verdict, fresh, journal) if markings and not verdict.error else None
             if page:
                 page.add(verdict)
             _drop_pictures(verdict)  # all verdicts are held until the reports are written
@@ -116,11 +132,13 @@ def scan(
                     complain(problem if verdict.path in problem else f"{verdict.path}: {problem}")
     if len(files) > 1 and not quiet:
         console.print(terminal.summary(verdicts))
+    if journal is not None:
+        journal.check()  # else a report that cannot be written would take it along
     _report(verdicts, json, csv)
     if page and html:
         write(page.text(), html)
     if journal is not None:
-        journal.remove()
+        _settle(journal, files, again=markings is not None and markings.failed)
     if markings and markings.failed:
         raise typer.Exit(2)
     raise typer.Exit(0 if exit_zero else exit_code(verdicts))
@@ -161,33 +179,63 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return 1 if Label.FAKE in labels else 0
 
 
-def _journal(outputs: list[str | None], annotate: str | None, scanner: Scanner) -> Journal | None:
-    """What is finished, its marked copy written, kept beside the first report that becomes a file."""
+def _journal_beside(outputs: list[str | None]) -> str | None:
+    """Where what is finished is kept: beside the first report that becomes a file."""
+    files = (output for output in outputs if output and output != STDOUT and not is_device(output))
+    return next((f"{file}.journal" for file in files), None)
+
+
+def _journal(path: str, context: typer.Context, scanner: Scanner) -> Journal:
+    """The journal at this path, open as long as the command lasts."""
     from facetell.report.journal import Journal
 
-    files = [output for output in outputs if output and output != STDOUT and not Path(output).is_char_device()]
-    copies = {} if annotate is None else {"annotate": os.path.realpath(annotate)}
-    return Journal(f"{files[0]}.journal", {**scanner.settings, **copies}) if files else None
+    journal = Journal(path, scanner.settings)
+    context.call_on_close(journal.close)
+    if journal.set_aside:
+        complain(
+            f"{journal.set_aside} keeps what a run with other settings had finished."
+            f" To go on with that, put it back as {path}."
+        )
+    return journal
+
+
+def _settle(journal: Journal, files: Sequence[str], again: bool) -> None:
+    """The reports are written: remove the journal, unless it holds what is in none of them, or copies failed."""
+    from facetell.report.text import count
+
+    others = journal.paths.difference(files)
+    if again:
+        complain(f"The same command tries the copies that failed again, with {journal.path}.")
+    elif others:
+        number = count(len(others), "file")
+        complain(f"{journal.keep()} keeps what an earlier run had finished and is not in this report ({number}).")
+    else:
+        journal.remove()
 
 
 @contextmanager
 def _stopping(journal: Journal | None) -> Iterator[None]:
-    """Whoever stops the scan by hand is told that it can go on."""
+    """Whoever stops the scan, by hand or by a signal, is told that it can go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if journal is not None:
             complain(f"Stopped. The same command goes on with {journal.path}.")
         raise
 
 
 def _verdicts(
-    files: Sequence[str], scanner: Scanner, journal: Journal | None
+    files: Sequence[str], scanner: Scanner, finished: Sequence[Verdict | None]
 ) -> Iterator[tuple[Verdict, bool, list[int] | None]]:
-    """Each file's verdict, whether it is new, and the file's stamp from before it was read."""
+    """Each file's verdict, whether it is new, and then the file's stamp from before it was read.
+
+    Args:
+        files: what was asked for.
+        scanner: what judges them.
+        finished: what is known of each already.
+    """
     from facetell.report.journal import stamp_of
 
-    finished = [journal.get(file) if journal is not None else None for file in files]
     stamps: deque[list[int] | None] = deque()
 
     def new() -> Iterator[str]:
@@ -254,14 +302,20 @@ class _Markings:
             if not os.access(target, os.W_OK | os.X_OK):
                 raise OutputError(f"Nothing can be written to the folder {target}.", "Choose another folder.")
 
-    def add(self, verdict: Verdict, fresh: bool) -> str | None:
-        """Write the marked copy of one file, unless one stands from an earlier run; if that fails, the reason."""
+    def add(self, verdict: Verdict, fresh: bool, journal: Journal | None) -> str | None:
+        """Write the marked copy of one file, unless the journal says that it stands; if that fails, the reason.
+
+        Raises:
+            OutputError: the folder for them is gone, so that all others would fail likewise; or the journal's.
+        """
         from facetell.report.annotate import annotate
 
         place = self._place(verdict) if self._several else self._target
-        if not fresh and os.path.exists(place):
+        real = os.path.realpath(place)
+        written = None if fresh or journal is None else journal.copy_of(verdict.path)
+        if written == real and os.path.exists(real):
             return None
-        if os.path.realpath(place) in self._inputs:
+        if real in self._inputs:
             self.failed = True
             return f"{place} is not written over, for it is to be scanned itself. Give --annotate another folder."
         if not fresh:  # no journal keeps heat maps
@@ -273,7 +327,12 @@ class _Markings:
             annotate(verdict.path, verdict, place, self._scanner.readers)
         except FacetellError as error:
             self.failed = True
+            if self._several and not os.access(self._target, os.W_OK | os.X_OK):
+                advice = "Put it back and run the same again."
+                raise OutputError(f"The folder {self._target} is gone, or closed.", advice) from error
             return str(error)
+        if journal is not None:
+            journal.add_copy(verdict.path, real)
         return None
 
     def _place(self, verdict: Verdict) -> Path:

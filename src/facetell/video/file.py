@@ -33,7 +33,9 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         # Opening a pipe without O_NONBLOCK would wait for a writer.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise FileMissingError(f"{name} does not exist.", "Check the path.") from error
+        elsewhere = name == "-" or "://" in str(name)
+        advice = "Only files are read: save the video to one first." if elsewhere else "Check the path."
+        raise FileMissingError(f"{name} does not exist.", advice) from error
     except (OSError, ValueError) as error:
         if os.path.isdir(path):  # where folders cannot even be opened
             raise _folder_error(name) from error
