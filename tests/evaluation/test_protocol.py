@@ -106,6 +106,16 @@ def test_the_height_is_that_of_the_faces_that_decide(scanner: Scanner, tmp_path:
     assert scored.videos.height.tolist() == scored.faces.height.tolist()[:1]
 
 
+def test_one_face_among_stills_without_any_does_not_count(scanner: Scanner, tmp_path: Path) -> None:
+    blank = np.full_like(made.portrait(1), 90)
+    paths = [media.write_picture(tmp_path / f"{k}.png", blank if k else made.portrait(1)) for k in range(29)]
+    rows = [Item(str(path), 1, video="v", frame=k) for k, path in enumerate([*paths, tmp_path / "missing.png"])]
+    scored = score(manifest_of(rows), scanner)
+    assert scored.items.reason.value_counts().to_dict() == {"NO_FACE": 28, "": 1, "FileMissingError": 1}
+    assert scored.videos.verdict.tolist() == ["INCONCLUSIVE"]
+    assert score(manifest_of(rows[:1]), scanner).videos.verdict.tolist() == ["FAKE"]
+
+
 def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     (folder / "broken.jpg").write_bytes(b"not a picture")
     (folder / "empty.png").write_bytes(b"")
