@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import helper
 
 from facetell.data.layouts import Options
 from facetell.data.manifest import Item, manifest_of
@@ -125,6 +126,20 @@ def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     assert result["coverage"]["unscored"] == {"NotVideoError": 3, "FileMissingError": 1}
     assert result["video"]["auc"] is None
     assert result["video"]["notes"]["auc"] == "no items"
+
+
+@pytest.mark.parametrize("frames", [None, made.STILLS])
+def test_a_still_without_a_finite_logit_is_a_gap_and_the_rest_is_kept(
+    manifest: pd.DataFrame, tmp_path: Path, frames: int | None
+) -> None:
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=frames)
+    network.graph.node[-1 if frames else 2].output[0] = "sum"
+    network.graph.node.append(helper.make_node("Log", ["sum"], ["logit"]))  # none for a dark face
+    changes = {"kind": "clip", "frames": frames} if frames else {}
+    scored = score(manifest, Scanner(networks.write(tmp_path, network, **changes)))
+    assert scored.items.reason[scored.items.label == 1].unique().tolist() == [""]
+    assert scored.items.reason[scored.items.label == 0].unique().tolist() == ["NO_FACE", "DetectorFileError"]
+    assert scored.videos.label.tolist() == [1] * made.PEOPLE
 
 
 def test_a_manifest_from_another_machine_is_refused(scanner: Scanner) -> None:

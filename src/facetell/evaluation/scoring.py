@@ -19,7 +19,15 @@ from facetell.data.manifest import validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError, UsageError
+from facetell.errors import (
+    DataError,
+    DetectorFileError,
+    FileMissingError,
+    ForgeError,
+    InputError,
+    LimitError,
+    UsageError,
+)
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -256,13 +264,27 @@ class _Look:
             if not detections:
                 one.reason = Label.NO_FACE.value
         if found and card.kind == "frame":
-            scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
-            for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
-                logit, parts = with_flicker(card, face, logit, parts)
-                seen[row].people.append([face_score(face, logit, parts=parts)])
+            self._faces(seen, found)
         elif found:
             self._clips(seen, found)
         return seen
+
+    def _faces(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
+        """For a detector of single faces; a still for which the network gives no number is a gap, and no other."""
+        card = self.scanner.detector.card
+        try:
+            scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
+        except DetectorFileError as error:
+            rows = {row for row, _, _ in found}
+            if len(rows) == 1:
+                seen[rows.pop()].reason = type(error).__name__
+                return
+            for row in rows:
+                self._faces(seen, [entry for entry in found if entry[0] == row])
+            return
+        for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
+            logit, parts = with_flicker(card, face, logit, parts)
+            seen[row].people.append([face_score(face, logit, parts=parts)])
 
     def _clips(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
         """For a detector of clips, the stills of one video are one person's run, in the order of their numbers."""
@@ -272,10 +294,15 @@ class _Look:
         for entries in videos.values():
             entries.sort(key=lambda entry: (self.numbers[entry[0]], entry[0]))
             scoring = ClipScoring(self.scanner.detector, thumbnails=0)
-            for number, (_, face, crop) in enumerate(entries):
-                face.time_s = float(number)
-                scoring.add(face, crop)
-            (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
+            try:
+                for number, (_, face, crop) in enumerate(entries):
+                    face.time_s = float(number)
+                    scoring.add(face, crop)
+                (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
+            except (DetectorFileError, LimitError) as error:
+                for row, _, _ in entries:
+                    seen[row].reason = type(error).__name__
+                continue
             scores = {face.time_s: face for face in person.scores}
             for row, face, _ in entries:
                 if face.time_s in scores:
