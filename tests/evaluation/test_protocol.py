@@ -21,7 +21,7 @@ from facetell.detectors import Calibration, Threshold
 from facetell.errors import DataError
 from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
-from facetell.evaluation.scoring import LABELS, Scored, score
+from facetell.evaluation.scoring import LABELS, TOO_FEW, Scored, score
 from facetell.evaluation.sources import find
 from facetell.scanning import Scanner, pipeline
 from tests import media
@@ -250,8 +250,23 @@ def test_a_detector_of_clips_sees_the_stills_of_a_video_as_one_run(manifest: pd.
     network = networks.brightness(gain=20.0, bias=-8.0, frames=made.STILLS)
     scanner = Scanner(networks.write(tmp_path, network, kind="clip", frames=made.STILLS))
     scored = score(manifest, scanner)
-    assert len(scored.videos) == 12
+    assert scored.videos.faces.tolist() == [made.STILLS] * 11
     assert summary(scored, scanner, n_boot=0)["video"]["auc"] == 1
+
+
+def test_videos_too_short_for_a_detector_of_clips_are_not_measured_and_are_counted(
+    manifest: pd.DataFrame, portrait_clip: Path, tmp_path: Path
+) -> None:
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=made.STILLS)
+    scanner = Scanner(networks.write(tmp_path, network, kind="clip", frames=made.STILLS), plan="uniform:2")
+    clip = manifest_of([Item(str(portrait_clip), 0, video="clip")])
+    scored = score(pd.concat([manifest, clip], ignore_index=True), scanner)
+    result = summary(scored, scanner, n_boot=0)
+    assert result["coverage"]["unscored"] == {"NO_FACE": 1, TOO_FEW: 3}
+    assert (result["coverage"]["videos"], result["coverage"]["videos_scored"]) == (13, 11)
+    assert (result["video"]["n_real"], result["video"]["n_fake"]) == (5, 6)
+    assert (result["frame"]["n_real"], result["frame"]["n_fake"]) == (15, 18)
+    assert compare(scored, scored, n_boot=10)["n_real"] == 5
 
 
 def test_calibration_of_the_card_is_applied(manifest: pd.DataFrame, scored: Scored, tmp_path: Path) -> None:

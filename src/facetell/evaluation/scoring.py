@@ -48,6 +48,7 @@ VIDEOS = (
     *("problem", "parts"),
 )
 NO_RUN = "face in no run of usable faces"
+TOO_FEW = "fewer faces than one score of the detector needs"
 LASTING = (Label.NO_FACE.value, NO_RUN)  # reasons that hold for good; an error may pass and is met anew
 
 
@@ -105,7 +106,7 @@ def score(
     Videos go through `scanner.scan`. Pictures go through the same steps in batches: find faces, gate, cut, score and
     judge. Of a row with `crop` only the largest face counts. Stills of one video are judged together as one person's
     track, from the most suspicious face of each (the largest, for a detector of clips). A video file is judged alone,
-    whatever else has its `video`.
+    whatever else has its `video`. A video with fewer faces than one score of a detector of clips needs has none here.
 
     Args:
         manifest: as in `facetell.data.manifest`; rows with `member` are read inside their tar.
@@ -137,7 +138,11 @@ def score(
             "Is it from another machine? Make it anew from the folder, or correct its paths.",
         )
     videos = _judge_videos(items, seen, scanner)
-    return Scored(items, _face_table(items, seen), videos, scanner.detector.card, time.perf_counter() - began)
+    short = videos.index[videos.faces < scanner.detector.card.frames]
+    items.loc[items.key.isin(short) & (items.reason == ""), "reason"] = TOO_FEW
+    videos, faces = videos.drop(short), _face_table(items, seen)
+    faces = faces[~faces.key.isin(short)].reset_index(drop=True)
+    return Scored(items, faces, videos, scanner.detector.card, time.perf_counter() - began)
 
 
 def picture(path: str, member: str = "") -> np.ndarray:
