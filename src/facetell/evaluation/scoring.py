@@ -341,11 +341,12 @@ class _Look:
 def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:
     """One row per video; fills in every face's P(fake) on the way."""
     card = scanner.detector.card
+    keys: list[int] = items["key"].tolist()
     wanted: Counter[int] = Counter()  # of a video's stills also those without a face, or that could not be read
     for row, one in seen.items():
-        wanted[items.key.iat[row]] += one.frames
+        wanted[keys[row]] += one.frames
     rows = []
-    for key, group in items[items.reason == ""].groupby("key"):
+    for _, group in items[items.reason == ""].groupby("key"):
         parts = [seen[row] for row in group.index]
         people = parts[0].people
         if len(parts) > 1:
@@ -356,7 +357,7 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
             Person(number, faces, card.kind == "frame" or sum(face.usable for face in faces) >= card.frames)
             for number, faces in enumerate(people, start=1)
         ]
-        verdict = judge(persons, wanted[key], scanner.rule, parts[0].bits_per_pixel)
+        verdict = judge(persons, wanted[keys[group.index[0]]], scanner.rule, parts[0].bits_per_pixel)
         deciding = deciding_track(verdict.tracks)
         rows.append(
             {
