@@ -276,6 +276,14 @@ def test_calibration_of_the_card_is_applied(manifest: pd.DataFrame, scored: Scor
     assert again.videos.p_fake.tolist() == pytest.approx((1 / (1 + np.exp(-scored.videos.logit / 4))).tolist())
 
 
+def test_a_steep_network_ranks_as_a_flat_one_does(manifest: pd.DataFrame, scored: Scored, tmp_path: Path) -> None:
+    card = replace(scored.card, calibration=Calibration("temperature", bias=200.0))
+    sure = replace(scored, card=card, faces=scored.faces.assign(p_fake=1.0), videos=scored.videos.assign(p_fake=1.0))
+    assert summary(sure, Scanner(made.detector(tmp_path)), n_boot=0)["video"]["auc"] == 1
+    compared = compare(sure, scored, n_boot=10)
+    assert (compared["auc_a"], compared["auc_b"]) == (1, 1)
+
+
 def test_methods_are_held_against_the_reals_of_their_data_set() -> None:
     videos = pd.DataFrame(
         {"dataset": list("AAAB"), "label": [0, 1, 1, 0], "method": ["", "swap", "lips", ""], "compression": ["c23"] * 4}

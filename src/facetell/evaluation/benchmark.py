@@ -187,7 +187,7 @@ def _cell(scored: Scored | None, one: DataSet, manifest: pd.DataFrame, n_boot: i
         return None
     videos = scored.videos
     _, groups = resampling_unit(videos)
-    numbers = metrics(videos.label, videos.p_fake, groups, n_boot)
+    numbers = metrics(videos.label, videos.p_fake, groups, n_boot, logits=scored.calibrated(videos))
     return numbers | {
         "verdicts": verdicts(videos),
         "videos": len(manifest.drop_duplicates(VIDEO)),

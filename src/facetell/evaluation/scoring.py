@@ -92,6 +92,10 @@ class Scored:
     card: DetectorCard
     seconds: float = 0.0
 
+    def calibrated(self, rows: pd.DataFrame) -> np.ndarray:
+        """The calibrated logits (N,) of rows of `faces` or `videos`: what ranks them, as P(fake) is 1 from 37 up."""
+        return np.array([self.card.calibration(logit) for logit in rows.logit], float)
+
 
 def score(
     manifest: pd.DataFrame,

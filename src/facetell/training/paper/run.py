@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
+from scipy.special import expit
 from torch import nn
 
 from facetell.detectors import Detector
@@ -363,9 +364,9 @@ class Work:
     def _judged(self, videos: pd.DataFrame, logits: np.ndarray) -> dict[str, Any]:
         """Metrics with intervals by group of videos, and what always saying FAKE would be right in."""
         labels = videos.label.to_numpy()
-        p_fake = 1 / (1 + np.exp(-logits.astype(np.float64)))
         unit, groups = resampling_unit(videos)
-        found = metrics(labels, p_fake, groups, self.effort.n_boot, self.effort.seed)
+        p_fake = expit(logits.astype(np.float64))
+        found = metrics(labels, p_fake, groups, self.effort.n_boot, self.effort.seed, logits=logits)
         return found | accuracies(labels, logits) | {"always_fake": float(labels.mean()), "resampled_by": unit}
 
 
