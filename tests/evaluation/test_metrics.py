@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn import metrics as sklearn
 
 from facetell.errors import DataError
@@ -32,6 +33,18 @@ def test_values_equal_scikit_learns(scored):
     assert result["tpr_at_fpr_5"] == pytest.approx(tpr[fpr <= 0.05].max(), abs=1e-12)
     at = np.interp(0, fpr + tpr - 1, np.arange(len(fpr)))
     assert result["eer"] == pytest.approx(np.interp(at, np.arange(len(fpr)), fpr), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1, 3000])
+def test_the_scale_of_logits_does_not_change_how_they_rank(scale):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 150)
+    logits = scale * (rng.normal(0, 1, 300) + y)
+    result = metrics(y, expit(logits), n_boot=50, logits=logits)
+    assert result["auc"] == pytest.approx(sklearn.roc_auc_score(y, logits), abs=1e-12)
+    assert result["ap"] == pytest.approx(sklearn.average_precision_score(y, logits), abs=1e-12)
+    assert result["balanced_accuracy"] == pytest.approx(sklearn.balanced_accuracy_score(y, logits >= 0), abs=1e-12)
+    assert paired(y, logits, logits / 7, n_boot=50)["difference"] == 0
 
 
 def test_all_scores_equal_is_chance():

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import helper
 
 from facetell.data.layouts import Options
 from facetell.data.manifest import Item, manifest_of
@@ -20,7 +21,7 @@ from facetell.detectors import Calibration, Threshold
 from facetell.errors import DataError
 from facetell.evaluation import protocol
 from facetell.evaluation.protocol import compare, evaluate, submission_table, summary, undecided_against_wrong
-from facetell.evaluation.scoring import LABELS, Scored, score
+from facetell.evaluation.scoring import LABELS, TOO_FEW, Scored, score
 from facetell.evaluation.sources import find, tell_apart
 from facetell.scanning import Scanner, pipeline
 from tests import media
@@ -106,6 +107,16 @@ def test_the_height_is_that_of_the_faces_that_decide(scanner: Scanner, tmp_path:
     assert scored.videos.height.tolist() == scored.faces.height.tolist()[:1]
 
 
+def test_one_face_among_stills_without_any_does_not_count(scanner: Scanner, tmp_path: Path) -> None:
+    blank = np.full_like(made.portrait(1), 90)
+    paths = [media.write_picture(tmp_path / f"{k}.png", blank if k else made.portrait(1)) for k in range(29)]
+    rows = [Item(str(path), 1, video="v", frame=k) for k, path in enumerate([*paths, tmp_path / "missing.png"])]
+    scored = score(manifest_of(rows), scanner)
+    assert scored.items.reason.value_counts().to_dict() == {"NO_FACE": 28, "": 1, "FileMissingError": 1}
+    assert scored.videos.verdict.tolist() == ["INCONCLUSIVE"]
+    assert score(manifest_of(rows[:1]), scanner).videos.verdict.tolist() == ["FAKE"]
+
+
 def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     (folder / "broken.jpg").write_bytes(b"not a picture")
     (folder / "empty.png").write_bytes(b"")
@@ -115,6 +126,20 @@ def test_unreadable_items_are_counted(folder: Path, scanner: Scanner) -> None:
     assert result["coverage"]["unscored"] == {"NotVideoError": 3, "FileMissingError": 1}
     assert result["video"]["auc"] is None
     assert result["video"]["notes"]["auc"] == "no items"
+
+
+@pytest.mark.parametrize("frames", [None, made.STILLS])
+def test_a_still_without_a_finite_logit_is_a_gap_and_the_rest_is_kept(
+    manifest: pd.DataFrame, tmp_path: Path, frames: int | None
+) -> None:
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=frames)
+    network.graph.node[-1 if frames else 2].output[0] = "sum"
+    network.graph.node.append(helper.make_node("Log", ["sum"], ["logit"]))  # none for a dark face
+    changes = {"kind": "clip", "frames": frames} if frames else {}
+    scored = score(manifest, Scanner(networks.write(tmp_path, network, **changes)))
+    assert scored.items.reason[scored.items.label == 1].unique().tolist() == [""]
+    assert scored.items.reason[scored.items.label == 0].unique().tolist() == ["NO_FACE", "DetectorFileError"]
+    assert scored.videos.label.tolist() == [1] * made.PEOPLE
 
 
 def test_a_manifest_from_another_machine_is_refused(scanner: Scanner) -> None:
@@ -225,8 +250,23 @@ def test_a_detector_of_clips_sees_the_stills_of_a_video_as_one_run(manifest: pd.
     network = networks.brightness(gain=20.0, bias=-8.0, frames=made.STILLS)
     scanner = Scanner(networks.write(tmp_path, network, kind="clip", frames=made.STILLS))
     scored = score(manifest, scanner)
-    assert len(scored.videos) == 12
+    assert scored.videos.faces.tolist() == [made.STILLS] * 11
     assert summary(scored, scanner, n_boot=0)["video"]["auc"] == 1
+
+
+def test_videos_too_short_for_a_detector_of_clips_are_not_measured_and_are_counted(
+    manifest: pd.DataFrame, portrait_clip: Path, tmp_path: Path
+) -> None:
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=made.STILLS)
+    scanner = Scanner(networks.write(tmp_path, network, kind="clip", frames=made.STILLS), plan="uniform:2")
+    clip = manifest_of([Item(str(portrait_clip), 0, video="clip")])
+    scored = score(pd.concat([manifest, clip], ignore_index=True), scanner)
+    result = summary(scored, scanner, n_boot=0)
+    assert result["coverage"]["unscored"] == {"NO_FACE": 1, TOO_FEW: 3}
+    assert (result["coverage"]["videos"], result["coverage"]["videos_scored"]) == (13, 11)
+    assert (result["video"]["n_real"], result["video"]["n_fake"]) == (5, 6)
+    assert (result["frame"]["n_real"], result["frame"]["n_fake"]) == (15, 18)
+    assert compare(scored, scored, n_boot=10)["n_real"] == 5
 
 
 def test_calibration_of_the_card_is_applied(manifest: pd.DataFrame, scored: Scored, tmp_path: Path) -> None:
@@ -234,6 +274,14 @@ def test_calibration_of_the_card_is_applied(manifest: pd.DataFrame, scored: Scor
     again = score(manifest, scanner)
     assert again.videos.logit.tolist() == pytest.approx(scored.videos.logit.tolist())
     assert again.videos.p_fake.tolist() == pytest.approx((1 / (1 + np.exp(-scored.videos.logit / 4))).tolist())
+
+
+def test_a_steep_network_ranks_as_a_flat_one_does(manifest: pd.DataFrame, scored: Scored, tmp_path: Path) -> None:
+    card = replace(scored.card, calibration=Calibration("temperature", bias=200.0))
+    sure = replace(scored, card=card, faces=scored.faces.assign(p_fake=1.0), videos=scored.videos.assign(p_fake=1.0))
+    assert summary(sure, Scanner(made.detector(tmp_path)), n_boot=0)["video"]["auc"] == 1
+    compared = compare(sure, scored, n_boot=10)
+    assert (compared["auc_a"], compared["auc_b"]) == (1, 1)
 
 
 def test_methods_are_held_against_the_reals_of_their_data_set() -> None:

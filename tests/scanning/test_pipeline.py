@@ -21,8 +21,9 @@ from facetell.faces.flicker import flicker
 from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
-from facetell.types import Label, Sample
+from facetell.types import Face, FaceTrack, Label, Sample
 from facetell.video import VideoReader
+from facetell.video.plans import Clips
 from tests import media
 from tests.detectors.networks import SIZE, array, brightness, model, saying, write
 
@@ -395,6 +396,21 @@ class TestClips:
         np.testing.assert_allclose([score.logit for score in track.scores], expected, atol=1e-4)
         assert track.counts
         assert sum(score.crop is not None for score in track.scores) == 6
+
+    @pytest.mark.parametrize(
+        ("lost", "logits", "enough"), [((), (1, 3), True), ((3,), (3,), True), ((3, 9), (1,), False)]
+    )
+    def test_no_run_spans_two_clips_of_the_plan(
+        self, tmp_path: Path, lost: tuple[int, ...], logits: tuple[float, ...], enough: bool
+    ) -> None:
+        detector = load_detector(write(tmp_path, brightness(frames=8, gain=255.0), kind="clip", frames=8))
+        judged = scoring.ClipScoring(detector, thumbnails=0, plan=Clips(runs=2, length=8, step=5))
+        faces = [Face(i, i / 6, (0.0, 0.0, 9.0, 9.0), np.zeros((5, 2)), 1.0) for i in range(16) if i not in lost]
+        for face in faces:
+            judged.add(face, np.full((SIZE, SIZE, 3), 1 if face.frame < 8 else 3, np.uint8))
+        (person,) = judged.people([FaceTrack(1, faces)])
+        assert sorted({round(score.logit, 3) for score in person.scores}) == list(logits)
+        assert person.enough is enough
 
     def test_by_default_one_run_is_sampled(self, tmp_path: Path, portrait_clip: Path) -> None:
         verdict = Scanner(self.clip_detector(tmp_path, 8)).scan(portrait_clip)

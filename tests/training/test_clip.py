@@ -66,6 +66,17 @@ def test_a_cache_without_tracks(tmp_path):
         CNN3D.data(RECIPE, [stills])
 
 
+def test_no_run_spans_two_clips_where_a_face_was_lost(cache):
+    settings = {**cache.settings, "plan": "clips:2x12@5"}
+    whole = FaceCache(cache.folder, settings, cache.manifest, cache.faces)
+    rest = cache.faces[cache.faces.frame != 3].reset_index(drop=True)
+    lost = FaceCache(cache.folder, settings, cache.manifest, rest)
+    faces = runs_from([whole], "train", RECIPE.geometry, frames=12).images[:2]
+    left = runs_from([lost], "train", RECIPE.geometry, frames=12)
+    assert left.videos.video.tolist() == cache.manifest.video[cache.manifest.split == "train"].tolist()
+    np.testing.assert_array_equal(left.images[0], faces[1])
+
+
 @pytest.mark.parametrize("task", [CNN3D, GRU, LIGHTGBM])
 @pytest.mark.parametrize("plan", ["uniform:20", "clips:1x20@4"])
 def test_frames_that_lie_otherwise_than_in_a_scan_are_refused(task, plan, cache, tmp_path):

@@ -86,11 +86,10 @@ def aggregation(
         both["logit"] = (both.logit + both.logit_mirrored) / 2
         with_mirror = _by_video(both, RULES[own])
         pooled[f"{own}, with the mirrored face"] = with_mirror.reindex(videos.index).fillna(pooled[own])
-    shipped = expit(pooled[own])
     rules = {
         name: {
-            **_auc(videos.label, expit(logits), groups, n_boot),
-            "gain": None if name == own else paired(videos.label, expit(logits), shipped, groups, n_boot),
+            **_auc(videos.label, logits, groups, n_boot),
+            "gain": None if name == own else paired(videos.label, logits, pooled[own], groups, n_boot),
         }
         for name, logits in pooled.items()
     }
@@ -99,7 +98,7 @@ def aggregation(
         chosen = faces.groupby("key", group_keys=False)[list(faces.columns)].apply(_spread, number)
         logits = _by_video(chosen, RULES[own]).loc[videos.index]
         curve[str(number)] = {
-            **_auc(videos.label, expit(logits), groups, n_boot),
+            **_auc(videos.label, logits, groups, n_boot),
             "faces": float(chosen.groupby("key").size().mean()),
         }
     return {
@@ -128,6 +127,6 @@ def _spread(faces: pd.DataFrame, number: int) -> pd.DataFrame:
     return faces.iloc[np.unique(steps.astype(int))]
 
 
-def _auc(labels: pd.Series, p_fake: Any, groups: pd.Series, n_boot: int) -> dict[str, Any]:
-    numbers = metrics(labels, p_fake, groups, n_boot)
+def _auc(labels: pd.Series, logits: pd.Series, groups: pd.Series, n_boot: int) -> dict[str, Any]:
+    numbers = metrics(labels, expit(logits), groups, n_boot, logits=logits)
     return {"auc": numbers["auc"], "auc_ci95": numbers["auc_ci95"]}

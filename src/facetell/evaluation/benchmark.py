@@ -183,16 +183,12 @@ def _long_enough(manifest: pd.DataFrame, scanner: Scanner) -> pd.DataFrame:
     return manifest[~still | enough].reset_index(drop=True)
 
 
-def _measurable(scored: Scored) -> pd.DataFrame:
-    return scored.videos[scored.videos.faces >= scored.card.frames]
-
-
 def _cell(scored: Scored | None, one: DataSet, manifest: pd.DataFrame, n_boot: int) -> dict[str, Any] | None:
     if scored is None:
         return None
-    videos = _measurable(scored)
+    videos = scored.videos
     _, groups = resampling_unit(videos)
-    numbers = metrics(videos.label, videos.p_fake, groups, n_boot)
+    numbers = metrics(videos.label, videos.p_fake, groups, n_boot, logits=scored.calibrated(videos))
     return numbers | {
         "verdicts": verdicts(videos),
         "videos": len(manifest.drop_duplicates(VIDEO)),
@@ -257,7 +253,7 @@ def _joined(
     scored: Mapping[str, Mapping[str, Scored]], sources: Mapping[str, str], some: Sequence[str], n_boot: int
 ) -> dict[str, Any]:
     able = {name: of for name, of in scored.items() if of.keys() >= set(some)}
-    study = joined({name: {d: _measurable(of[d]) for d in some} for name, of in able.items()}, sources, n_boot)
+    study = joined({name: {d: of[d].videos for d in some} for name, of in able.items()}, sources, n_boot)
     return study | {"detectors": list(some), "left_out": [name for name in scored if name not in study["sets"]]}
 
 

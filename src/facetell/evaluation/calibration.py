@@ -372,7 +372,7 @@ def _held_out(
     return {
         "before": balanced(y, expit(raw), unit, n_boot, seed),
         "after": balanced(y, expit(after), unit, n_boot, seed),
-        "held_out": metrics(y, expit(after), unit, n_boot, seed),
+        "held_out": metrics(y, expit(after), unit, n_boot, seed, logits=after),
         "decisions": {
             rate: {name: decisions(rows, threshold) for name, rows in unseen.items()}
             for rate, threshold in stated.items()

@@ -60,12 +60,12 @@ def joined(
     features, label = table[detectors].to_numpy(), table.label.to_numpy()
     known, new = np.empty(len(table)), np.full(len(table), np.nan)
     for seen, unseen in folds(label, table.group.to_numpy(), FOLDS):
-        known[unseen] = _fit(table.iloc[seen], detectors).predict_proba(features[unseen])[:, 1]
+        known[unseen] = _fit(table.iloc[seen], detectors).decision_function(features[unseen])
     origins = table.source.unique()
     for source in origins if len(origins) > 1 else ():
         here = (table.source == source).to_numpy()
-        new[here] = _fit(table[~here], detectors).predict_proba(features[here])[:, 1]
-    alone = 1 / (1 + np.exp(-features[:, 0]))
+        new[here] = _fit(table[~here], detectors).decision_function(features[here])
+    alone = features[:, 0]
     ways = {"known": known} | ({"new": new} if len(origins) > 1 else {})
     for name in able:
         here = (table.set == name).to_numpy()

@@ -31,6 +31,7 @@ def metrics(
     n_boot: int = 1000,
     seed: int = 0,
     threshold: float = 0.5,
+    logits: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """The numbers facetell states for one set of scored items.
 
@@ -41,6 +42,7 @@ def metrics(
         n_boot: resamples for the intervals; 0 for none.
         seed: of the resampling; the same seed gives the same intervals.
         threshold: P(fake) at and above which an item counts as fake, for `balanced_accuracy`.
+        logits: (N,) what P(fake) was made of, by which items are ranked: from 37 up P(fake) is 1 for all of them.
 
     Returns:
         `auc`, `ap` (average precision of FAKE), `eer` (error where false positives and misses are equally frequent,
@@ -51,7 +53,8 @@ def metrics(
         What cannot be computed is None, and `notes` says why.
 
     Raises:
-        DataError: lengths that differ, a label other than 0 and 1, a score that is not between 0 and 1.
+        DataError: lengths that differ, a label other than 0 and 1, a score that is not between 0 and 1, or a logit that
+            is not finite.
 
     >>> result = metrics([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], n_boot=0)
     >>> result["auc"], result["balanced_accuracy"], result["n_fake"]
@@ -60,6 +63,11 @@ def metrics(
     'no real items'
     """
     y, p, group = _checked(labels, p_fake, groups)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise DataError(
+            "A score is not a probability between 0 and 1.", "Leave items without a score out, and count them."
+        )
+    _, ranked, _ = _checked(labels, p if logits is None else logits, groups)
     real, fake = int((y == 0).sum()), int((y == 1).sum())
     n_groups = int(group.max()) + 1 if len(group) else 0
     result: dict[str, Any] = dict.fromkeys(KEYS)
@@ -69,7 +77,7 @@ def metrics(
         notes |= dict.fromkeys(KEYS, "no items")
         return result
     result |= {"log_loss": _mean(_log_loss(y, p)), "brier": _mean((p - y) ** 2), "ece": _ece(y, p)}
-    ranking = _Ranking(y, p, threshold)
+    ranking = _Ranking(y, ranked, p >= threshold)
     both = bool(real and fake)
     if both:
         result |= {name: float(values[0]) for name, values in ranking.of(np.ones((1, len(y)))).items()}
@@ -96,33 +104,41 @@ def metrics(
 
 def paired(
     labels: ArrayLike,
-    p_a: ArrayLike,
-    p_b: ArrayLike,
+    a: ArrayLike,
+    b: ArrayLike,
     groups: ArrayLike | None = None,
     n_boot: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Whether detector A ranks the same items better than detector B: the difference of their AUCs, resampled together.
 
+    Args:
+        labels: (N,) 0 for real, 1 for fake.
+        a: (N,) the scores of detector A, best its logits: only their order counts, and P(fake) is 1 for many of them.
+        b: the same of detector B.
+        groups: as for `metrics`.
+        n_boot: resamples for the interval.
+        seed: of the resampling.
+
     Returns:
         `auc_a`, `auc_b`, `difference` (A - B), `difference_ci95`, `p_value` (two-sided, of no difference), `n_real`,
         `n_fake`, `n_groups`, `notes`. Where a class comes from one group only there is neither interval nor p-value.
 
     Raises:
-        DataError: as for `metrics`, or one class only.
+        DataError: as for `metrics`, a score that is not finite, or one class only.
 
     >>> same = paired([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.8, 0.9], n_boot=100)
     >>> same["difference"], same["p_value"]
     (0.0, 1.0)
     """
-    y, a, group = _checked(labels, p_a, groups)
-    _, b, _ = _checked(labels, p_b, groups)
+    y, scores_a, group = _checked(labels, a, groups)
+    _, scores_b, _ = _checked(labels, b, groups)
     real, fake = int((y == 0).sum()), int((y == 1).sum())
     if not real or not fake:
         raise DataError("Two detectors cannot be compared on one class only.", "Give real and fake items.")
     lacking = _too_few_groups(y, group)
     n_boot = 0 if lacking else n_boot
-    rank_a, rank_b = _Ranking(y, a), _Ranking(y, b)
+    rank_a, rank_b = _Ranking(y, scores_a), _Ranking(y, scores_b)
     once = np.ones((1, len(y)))
     auc_a, auc_b = float(rank_a.auc(once)[0]), float(rank_b.auc(once)[0])
     drawn = [
@@ -150,7 +166,7 @@ def paired_mean(
     """The mean over several sets of how much better detector A ranks than B, each set resampled by its own groups.
 
     Args:
-        sets: labels, P(fake) of A, P(fake) of B and groups of each; see `paired`.
+        sets: labels, scores of A, scores of B and groups of each; see `paired`.
         n_boot: resamples for the interval.
         seed: of the resampling.
 
@@ -161,10 +177,10 @@ def paired_mean(
     0.5
     """
     values, drawn, notes = [], [], {}
-    for number, (labels, p_a, p_b, groups) in enumerate(sets):
-        y, a, group = _checked(labels, p_a, groups)
-        _, b, _ = _checked(labels, p_b, groups)
-        first, second = _Ranking(y, a), _Ranking(y, b)
+    for number, (labels, a, b, groups) in enumerate(sets):
+        y, scores_a, group = _checked(labels, a, groups)
+        _, scores_b, _ = _checked(labels, b, groups)
+        first, second = _Ranking(y, scores_a), _Ranking(y, scores_b)
         once = np.ones((1, len(y)))
         values.append(float(first.auc(once)[0] - second.auc(once)[0]))
         if lacking := _too_few_groups(y, group):
@@ -206,12 +222,12 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000,
 class _Ranking:
     """Metrics that depend on the order of the scores alone, for many weightings of the same items at once."""
 
-    def __init__(self, y: np.ndarray, p: np.ndarray, threshold: float = 0.5) -> None:
-        self._order = np.argsort(-p, kind="stable")
+    def __init__(self, y: np.ndarray, scores: np.ndarray, called_fake: np.ndarray | None = None) -> None:
+        """`called_fake`: (N,) bool, the items with the highest scores; for `of` alone."""
+        self._order = np.argsort(-scores, kind="stable")
         self._fake = y[self._order] == 1
-        ranked = p[self._order]
-        self._last_of_tie = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
-        self._called_fake = int((ranked[self._last_of_tie] >= threshold).sum())
+        self._last_of_tie = np.flatnonzero(np.append(np.diff(scores[self._order]) != 0, True))
+        self._called_fake = 0 if called_fake is None else int(called_fake[self._order][self._last_of_tie].sum())
 
     def of(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """(B, N) weights -> metric -> (B,); NaN where a class has no weight."""
@@ -286,18 +302,16 @@ def resamples(group: np.ndarray, n_boot: int, rng: np.random.Generator) -> Itera
         yield times[:, group].astype(np.float64)
 
 
-def _checked(labels: ArrayLike, p_fake: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, ...]:
+def _checked(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, ...]:
     """Labels and scores as float arrays, groups as numbers from 0."""
-    y, p = np.asarray(labels, dtype=np.float64).ravel(), np.asarray(p_fake, dtype=np.float64).ravel()
+    y, p = np.asarray(labels, dtype=np.float64).ravel(), np.asarray(scores, dtype=np.float64).ravel()
     group = _numbered(groups, len(y))
     if not len(y) == len(p) == len(group):
         raise DataError(f"{len(y)} labels, {len(p)} scores and {len(group)} groups do not belong together.")
     if not np.isin(y, (0, 1)).all():
         raise DataError("A label is neither 0 nor 1.", "0 means real and 1 means fake.")
-    if not ((p >= 0) & (p <= 1)).all():
-        raise DataError(
-            "A score is not a probability between 0 and 1.", "Leave items without a score out, and count them."
-        )
+    if not np.isfinite(p).all():
+        raise DataError("A score is not a finite number.", "Leave items without a score out, and count them.")
     return y, p, group
 
 

@@ -59,13 +59,14 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         heatmap=terminal.heatmap_rows(heatmap) if "pairs" in heatmap else [],
         heatmap_columns=terminal.HEATMAP,
         heatmap_notes=terminal.heatmap_notes(heatmap) if "pairs" in heatmap else "",
-        figures=figures(scored.videos, scored.card.name, other),
+        figures=figures(scored, other),
         mistakes=worst_mistakes(scored, scanner),
     )
 
 
-def figures(videos: pd.DataFrame, name: str, other: Scored | None = None) -> dict[str, str]:
+def figures(scored: Scored, other: Scored | None = None) -> dict[str, str]:
     """Caption -> SVG. Curves that need both classes are left out where there is one."""
+    videos, name = scored.videos, scored.card.name
     if videos.empty:
         return {}
     labels, scores = videos.label.to_numpy(), videos.p_fake.to_numpy()
@@ -84,11 +85,11 @@ def figures(videos: pd.DataFrame, name: str, other: Scored | None = None) -> dic
         marked=default,
     )
     if len(set(labels)) == 2:
-        curves = {name: (labels, scores)}
+        curves = {name: (labels, scored.calibrated(videos))}
         if other is not None and other.videos.label.nunique() == 2:
             curves[f"{other.card.name} {other.card.version}"] = (
                 other.videos.label.to_numpy(),
-                other.videos.p_fake.to_numpy(),
+                other.calibrated(other.videos),
             )
         drawn = {"ROC": plots.roc(curves), "Detection error trade-off": plots.det(curves), **drawn}
     return drawn

@@ -26,7 +26,7 @@ _serial = count()
 
 
 def roc(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """Receiver operating characteristic of one or more detectors: name -> (labels, P(fake))."""
+    """Receiver operating characteristic of one or more detectors: name -> (labels, logits)."""
     figure, axes = _figure("False positive rate", "Fakes found")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for (name, (labels, scores)), colour in zip(curves.items(), (FAKE_COLOUR, OTHER_COLOUR), strict=False):

@@ -55,7 +55,8 @@ def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0)
     unit, groups = resampling_unit(videos)
 
     def numbers(rows: pd.DataFrame, unit_of: pd.Series) -> dict[str, Any]:
-        return metrics(rows.label, rows.p_fake, unit_of.loc[rows.index], n_boot=n_boot, seed=seed)
+        units, logits = unit_of.loc[rows.index], scored.calibrated(rows)
+        return metrics(rows.label, rows.p_fake, units, n_boot=n_boot, seed=seed, logits=logits)
 
     reasons = items.reason[items.reason != ""].value_counts()
     card, detector = scored.card, scanner.detector.info
@@ -163,7 +164,7 @@ def compare(first: Scored, second: Scored, n_boot: int = 2000, seed: int = 0) ->
     return {
         "detector": detector,
         "resampled_by": unit,
-        **paired(a.label, a.p_fake, b.p_fake, groups, n_boot, seed),
+        **paired(a.label, first.calibrated(a), second.calibrated(b), groups, n_boot, seed),
     }
 
 

@@ -126,10 +126,10 @@ def _held_against(clean: Scored, damaged: Scored, n_boot: int) -> dict[str, Any]
     before, after = clean.videos.loc[both], damaged.videos.loc[both]
     _, groups = resampling_unit(before)
     comparable = before.label.nunique() == 2
-    calibrated = [np.array([clean.card.calibration(x) for x in table.logit]) for table in (before, after)]
-    drift = pd.Series(calibrated[1] - calibrated[0], index=both)
+    was, now = clean.calibrated(before), clean.calibrated(after)
+    drift = pd.Series(now - was, index=both)
     return {
-        "comparison": paired(before.label, after.p_fake, before.p_fake, groups, n_boot) if comparable else None,
+        "comparison": paired(before.label, now, was, groups, n_boot) if comparable else None,
         "notes": {} if comparable else {"comparison": "one class only"},
         **{
             f"drift_{name}": mean(drift[before.label == label], groups[before.label == label], n_boot)

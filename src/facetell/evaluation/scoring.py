@@ -19,7 +19,15 @@ from facetell.data.manifest import validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
-from facetell.errors import DataError, FileMissingError, ForgeError, InputError, UsageError
+from facetell.errors import (
+    DataError,
+    DetectorFileError,
+    FileMissingError,
+    ForgeError,
+    InputError,
+    LimitError,
+    UsageError,
+)
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
 from facetell.faces.detect import FaceDetector
@@ -40,6 +48,7 @@ VIDEOS = (
     *("problem", "parts"),
 )
 NO_RUN = "face in no run of usable faces"
+TOO_FEW = "fewer faces than one score of the detector needs"
 LASTING = (Label.NO_FACE.value, NO_RUN)  # reasons that hold for good; an error may pass and is met anew
 
 
@@ -83,6 +92,10 @@ class Scored:
     card: DetectorCard
     seconds: float = 0.0
 
+    def calibrated(self, rows: pd.DataFrame) -> np.ndarray:
+        """The calibrated logits (N,) of rows of `faces` or `videos`: what ranks them, as P(fake) is 1 from 37 up."""
+        return np.array([self.card.calibration(logit) for logit in rows.logit], float)
+
 
 def score(
     manifest: pd.DataFrame,
@@ -97,7 +110,7 @@ def score(
     Videos go through `scanner.scan`. Pictures go through the same steps in batches: find faces, gate, cut, score and
     judge. Of a row with `crop` only the largest face counts. Stills of one video are judged together as one person's
     track, from the most suspicious face of each (the largest, for a detector of clips). A video file is judged alone,
-    whatever else has its `video`.
+    whatever else has its `video`. A video with fewer faces than one score of a detector of clips needs has none here.
 
     Args:
         manifest: as in `facetell.data.manifest`; rows with `member` are read inside their tar.
@@ -129,7 +142,11 @@ def score(
             "Is it from another machine? Make it anew from the folder, or correct its paths.",
         )
     videos = _judge_videos(items, seen, scanner)
-    return Scored(items, _face_table(items, seen), videos, scanner.detector.card, time.perf_counter() - began)
+    short = videos.index[videos.faces < scanner.detector.card.frames]
+    items.loc[items.key.isin(short) & (items.reason == ""), "reason"] = TOO_FEW
+    videos, faces = videos.drop(short), _face_table(items, seen)
+    faces = faces[~faces.key.isin(short)].reset_index(drop=True)
+    return Scored(items, faces, videos, scanner.detector.card, time.perf_counter() - began)
 
 
 def picture(path: str, member: str = "") -> np.ndarray:
@@ -256,13 +273,27 @@ class _Look:
             if not detections:
                 one.reason = Label.NO_FACE.value
         if found and card.kind == "frame":
-            scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
-            for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
-                logit, parts = with_flicker(card, face, logit, parts)
-                seen[row].people.append([face_score(face, logit, parts=parts)])
+            self._faces(seen, found)
         elif found:
             self._clips(seen, found)
         return seen
+
+    def _faces(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
+        """For a detector of single faces; a still for which the network gives no number is a gap, and no other."""
+        card = self.scanner.detector.card
+        try:
+            scores = self.scanner.detector.score(np.stack([crop for _, _, crop in found]))
+        except DetectorFileError as error:
+            rows = {row for row, _, _ in found}
+            if len(rows) == 1:
+                seen[rows.pop()].reason = type(error).__name__
+                return
+            for row in rows:
+                self._faces(seen, [entry for entry in found if entry[0] == row])
+            return
+        for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
+            logit, parts = with_flicker(card, face, logit, parts)
+            seen[row].people.append([face_score(face, logit, parts=parts)])
 
     def _clips(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:
         """For a detector of clips, the stills of one video are one person's run, in the order of their numbers."""
@@ -272,10 +303,15 @@ class _Look:
         for entries in videos.values():
             entries.sort(key=lambda entry: (self.numbers[entry[0]], entry[0]))
             scoring = ClipScoring(self.scanner.detector, thumbnails=0)
-            for number, (_, face, crop) in enumerate(entries):
-                face.time_s = float(number)
-                scoring.add(face, crop)
-            (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
+            try:
+                for number, (_, face, crop) in enumerate(entries):
+                    face.time_s = float(number)
+                    scoring.add(face, crop)
+                (person,) = scoring.people([FaceTrack(1, [face for _, face, _ in entries])])
+            except (DetectorFileError, LimitError) as error:
+                for row, _, _ in entries:
+                    seen[row].reason = type(error).__name__
+                continue
             scores = {face.time_s: face for face in person.scores}
             for row, face, _ in entries:
                 if face.time_s in scores:
@@ -309,6 +345,10 @@ class _Look:
 def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanner) -> pd.DataFrame:
     """One row per video; fills in every face's P(fake) on the way."""
     card = scanner.detector.card
+    keys: list[int] = items["key"].tolist()
+    wanted: Counter[int] = Counter()  # of a video's stills also those without a face, or that could not be read
+    for row, one in seen.items():
+        wanted[keys[row]] += one.frames
     rows = []
     for _, group in items[items.reason == ""].groupby("key"):
         parts = [seen[row] for row in group.index]
@@ -321,7 +361,7 @@ def _judge_videos(items: pd.DataFrame, seen: Mapping[int, Seen], scanner: Scanne
             Person(number, faces, card.kind == "frame" or sum(face.usable for face in faces) >= card.frames)
             for number, faces in enumerate(people, start=1)
         ]
-        verdict = judge(persons, sum(part.frames for part in parts), scanner.rule, parts[0].bits_per_pixel)
+        verdict = judge(persons, wanted[keys[group.index[0]]], scanner.rule, parts[0].bits_per_pixel)
         deciding = deciding_track(verdict.tracks)
         rows.append(
             {

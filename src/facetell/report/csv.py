@@ -17,8 +17,8 @@ def dump(verdicts: Sequence[Verdict]) -> str:
     """A CSV table with the header `COLUMNS`; a file without a scored face has one row, whose other cells are empty.
 
     A path that a spreadsheet would run as a formula is given a leading apostrophe, and control characters are replaced;
-    the JSON report has the path exactly as it was given. Every cell is in quotes, so that no spreadsheet takes one apart:
-    many separate cells by semicolons, others by commas.
+    the JSON report has the path exactly as it was given. Every cell is in quotes, so that no spreadsheet takes one
+    apart: many separate cells by semicolons, others by commas.
 
     >>> from facetell.types import Label
     >>> print(dump([Verdict("=1+1.mp4", Label.NO_FACE)]).splitlines()[1])

@@ -14,6 +14,7 @@ from facetell.errors import LimitError
 from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
 from facetell.scanning.verdict import Person
 from facetell.types import Box, Face, FaceScore, FaceTrack
+from facetell.video.plans import Clips, Plan
 
 MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
 MAX_PICTURES = 64 * 2**20  # bytes of crops, and of heat maps, kept for the report
@@ -110,17 +111,20 @@ def with_flicker(
 class ClipScoring:
     """For detectors that look at runs of T faces of one person.
 
-    A track is cut into runs of T usable faces, the last one ending with the track; a face's logit is the mean over the
-    runs it is in. A track with fewer than T plays all its faces back and forth until they are T, and does not count.
+    A track is cut into runs of T usable faces of one clip of the plan, the last one ending with the clip; a face's
+    logit is the mean over the runs it is in. Where no clip has T, the one with most faces plays all of its own back and
+    forth until they are T, and the track does not count.
 
     Args:
         detector: the detector.
         thumbnails: how many of each track's most and least suspicious faces keep their picture.
+        plan: what the faces' frames were chosen by; without it they are one clip.
     """
 
-    def __init__(self, detector: Detector, thumbnails: int) -> None:
+    def __init__(self, detector: Detector, thumbnails: int, plan: Plan | None = None) -> None:
         self._detector = detector
         self._thumbnails = thumbnails
+        self._plan = plan
         self._crops: dict[Face, np.ndarray] = {}
         self._bytes = 0
 
@@ -143,24 +147,42 @@ class ClipScoring:
         return [self._person(track) for track in tracks]
 
     def _person(self, track: FaceTrack) -> Person:
-        usable = [face for face in track.faces if face.usable]
         length = self._detector.card.frames
-        enough = len(usable) >= length
-        faces = usable if enough else track.faces
-        runs = runs_of(len(faces), length)
+        clips = [clip for clip in self._clips([face for face in track.faces if face.usable]) if len(clip) >= length]
+        enough = bool(clips)
+        if not enough:
+            clips = [max(self._clips(track.faces), key=len)]
+        runs = [[clip[i] for i in run] for clip in clips for run in runs_of(len(clip), length)]
         logits = np.concatenate(
-            [self._detector.score(np.stack([self._crops[faces[i]] for i in run])[None]).logits for run in runs]
+            [self._detector.score(np.stack([self._crops[face] for face in run])[None]).logits for run in runs]
         )
         of_face = {
-            face: float(np.mean([logit for run, logit in zip(runs, logits, strict=True) if i in run]))
-            for i, face in enumerate(faces)
-            if any(i in run for run in runs)
+            face: float(np.mean([logit for run, logit in zip(runs, logits, strict=True) if face in run]))
+            for clip in clips
+            for face in clip
         }
         shown = _extremes(list(of_face), of_face, self._thumbnails)
         scores = [
             face_score(face, logit, self._crops[face] if face in shown else None) for face, logit in of_face.items()
         ]
         return Person(track.id, scores, enough)
+
+    def _clips(self, faces: Sequence[Face]) -> list[list[Face]]:
+        return [[faces[i] for i in clip] for clip in clips_of([face.frame for face in faces], self._plan)]
+
+
+def clips_of(numbers: Sequence[int], plan: Plan | None) -> list[list[int]]:
+    """Indices into faces with these numbers among the sampled frames, those of each of the plan's clips together.
+
+    >>> clips_of([0, 2, 3, 4], Clips(runs=2, length=3, step=5)), clips_of([0, 2, 3, 4], None)
+    ([[0, 1], [2, 3]], [[0, 1, 2, 3]])
+    """
+    if not isinstance(plan, Clips):
+        return [list(range(len(numbers)))] if numbers else []
+    clips: dict[int, list[int]] = {}
+    for index, number in enumerate(numbers):
+        clips.setdefault(number // plan.length, []).append(index)
+    return list(clips.values())
 
 
 def runs_of(count: int, length: int) -> list[list[int]]:

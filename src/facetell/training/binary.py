@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
@@ -55,7 +56,7 @@ def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> di
     Intervals resample families: an original with all the fakes made from it.
     """
     family = videos.original.where(videos.original != "", videos.video)
-    return metrics(labels, 1 / (1 + np.exp(-logits.astype(np.float64))), family)
+    return metrics(labels, expit(logits.astype(np.float64)), family, logits=logits)
 
 
 def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[Threshold, ...]:

@@ -47,6 +47,11 @@ class BoostingRecipe(CommonRecipe):
     def geometry(self) -> Geometry:
         return Geometry("landmarks", self.scale)
 
+    @property
+    def least_runs(self) -> int:
+        """To train on: with fewer no tree can split them."""
+        return 2 * self.leaf_runs
+
 
 class BoostingTask:
     """See `facetell.training.tasks.TrainsItself`."""

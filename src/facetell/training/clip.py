@@ -20,7 +20,7 @@ from facetell.networks.background import behind
 from facetell.networks.cnn3d import Cnn3d
 from facetell.networks.gru import Gru
 from facetell.residual import FRAMES, SIDE
-from facetell.scanning.scoring import runs_of
+from facetell.scanning.scoring import clips_of, runs_of
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
 from facetell.training.faces import belongs_to, datasets_of, require_both_classes
@@ -65,7 +65,7 @@ class Runs:
 def runs_from(
     caches: Sequence[FaceCache], split: str, geometry: Geometry, frames: int = FRAMES, both: bool = True
 ) -> Runs:
-    """Every run of `frames` faces of one track in a split; a shorter track is left out, nothing is padded.
+    """Every run of `frames` faces of one track and one clip of the plan; a shorter one is left out, nothing is padded.
 
     Args:
         both: insist on both classes.
@@ -75,15 +75,16 @@ def runs_from(
     """
     images, rows, offset = [], [], 0
     for cache in caches:
-        _check_plan(cache)
+        plan = _plan_of(cache)
         wanted = cache.faces[belongs_to(cache, split)].dropna(subset=list(POINTS))
         for _, track in wanted.sort_values("time_s").groupby(["item", "track"]):
-            if len(track) < frames:
-                continue
-            crops = np.stack([_cut(cache, int(face), geometry) for face in track.index.to_numpy()])
-            for run in runs_of(len(track), frames):
-                images.append(crops[run])
-                rows.append(int(track["item"].iloc[0]) + offset)
+            for clip in clips_of(track["frame"].tolist(), plan):
+                if len(clip) < frames:
+                    continue
+                crops = np.stack([_cut(cache, int(face), geometry) for face in track.index[clip]])
+                for run in runs_of(len(clip), frames):
+                    images.append(crops[run])
+                    rows.append(int(track["item"].iloc[0]) + offset)
         offset += len(cache.manifest)
     if not rows:
         raise TrainingError(
@@ -97,8 +98,8 @@ def runs_from(
     return Runs(np.stack(images), labels, videos)
 
 
-def _check_plan(cache: FaceCache) -> None:
-    """That the cache's frames lie as far apart as a scan's: what changes from one to the next is learned, too."""
+def _plan_of(cache: FaceCache) -> Clips:
+    """A cache's plan; its frames lie as far apart as a scan's, as what changes from one to the next is learned, too."""
     plan, wanted = parse_plan(str(cache.settings["plan"])), parse_plan(PLAN)
     assert isinstance(wanted, Clips)
     if not isinstance(plan, Clips) or plan.step != wanted.step:
@@ -106,6 +107,7 @@ def _check_plan(cache: FaceCache) -> None:
             f"The cache {cache.folder} was prepared with --sample {plan}, and a scan takes {PLAN}.",
             f"Prepare it anew, from videos, with --sample {PLAN}.",
         )
+    return plan
 
 
 def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:

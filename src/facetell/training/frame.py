@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -204,7 +205,7 @@ class FrameModule(Module):
                 truth = np.zeros(len(videos), int)
                 truth[where] = label[rows].astype(int)
                 if 0 < truth.sum() < len(truth):
-                    aucs[source] = metrics(truth, 1 / (1 + np.exp(-mean)), n_boot=0)["auc"]
+                    aucs[source] = metrics(truth, expit(mean), n_boot=0, logits=mean)["auc"]
             result |= {f"{name}_{source}": value for source, value in aucs.items()}
             result[name] = float(np.mean(list(aucs.values())))
         result["loss"] = float(F.binary_cross_entropy_with_logits(joined, torch.from_numpy(label).to(joined.dtype)))

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
+from scipy.special import expit
 from torch import nn
 
 from facetell.detectors import Detector
@@ -200,8 +201,13 @@ class Work:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def data(self) -> dict[str, Any]:
-        """What there is of each kind."""
+        """What there is of each kind.
+
+        Raises:
+            TrainingError: too few clips for what is to be trained on them.
+        """
         sources, runs = self.material.sources, self.material.runs(1.1)
+        self._suffice(runs.videos)
         parts = {"clips": runs.videos, "crops": sources.crops, "stills": sources.stills, "fakes only": sources.scored}
         listed = {
             name: {
@@ -244,8 +250,7 @@ class Work:
         if isinstance(recipe, crop.CropRecipe):
             recipe = replace(recipe, shift=BORDER)  # whatever the recipe says: so the published figures were made
         items = self._items(model, recipe.scale)
-        folds = deal(items.videos, protocol, self.effort.folds, self.effort.seed)
-        folds = folds[: self.effort.tested if model.on == "clips" else 1]
+        folds = self._folds(model, items.videos, protocol)
         runs, known, logits_of_known, logits = [], [], [], []
         for number, fold in enumerate(folds):
             out = self.runs / name / f"fold-{number}"
@@ -357,15 +362,36 @@ class Work:
         pieces = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.runs.glob("*/result.json"))]
         return sum(piece["took_s"] for piece in pieces)
 
+    def _suffice(self, clips: pd.DataFrame) -> None:
+        """Insist, before the first training, on clips enough for every model's last one."""
+        for model in MODELS:
+            recipe = load_recipe(model.recipe, model.task.recipe)
+            for protocol in PROTOCOLS if model.on == "clips" else ():
+                for fold in self._folds(model, clips, protocol):
+                    require_both_parts(model, clips.label.to_numpy(), fold)
+                    if isinstance(recipe, boosting.BoostingRecipe) and len(fold.train) < recipe.least_runs:
+                        share = 1 - 2 / self.effort.folds
+                        raise TrainingError(
+                            f"{len(clips)} clips are too few: under protocol {protocol} {model.title} would be trained "
+                            f"on {len(fold.train)}, and takes {recipe.least_runs}.",
+                            f"Give data (--data) of about {math.ceil(recipe.least_runs / share)} clips or more, each "
+                            f"with one face in {FRAMES} sampled frames.",
+                        )
+
+    def _folds(self, model: Model, videos: pd.DataFrame, protocol: Protocol) -> list[Fold]:
+        """Those of a protocol that a model is trained for."""
+        folds = deal(videos, protocol, self.effort.folds, self.effort.seed)
+        return folds[: self.effort.tested if model.on == "clips" else 1]
+
     def _items(self, model: Model, scale: float) -> Runs | Crops:
         return self.material.runs(scale) if model.on == "clips" else self.material.crops(scale)
 
     def _judged(self, videos: pd.DataFrame, logits: np.ndarray) -> dict[str, Any]:
         """Metrics with intervals by group of videos, and what always saying FAKE would be right in."""
         labels = videos.label.to_numpy()
-        p_fake = 1 / (1 + np.exp(-logits.astype(np.float64)))
         unit, groups = resampling_unit(videos)
-        found = metrics(labels, p_fake, groups, self.effort.n_boot, self.effort.seed)
+        p_fake = expit(logits.astype(np.float64))
+        found = metrics(labels, p_fake, groups, self.effort.n_boot, self.effort.seed, logits=logits)
         return found | accuracies(labels, logits) | {"always_fake": float(labels.mean()), "resampled_by": unit}
 
 
@@ -402,9 +428,8 @@ def fit_on(
     minutes: float | None = None,
 ) -> Run:
     """Train a model on a fold, or go on with it where it was stopped."""
+    require_both_parts(model, items.labels, fold)
     train, dev = items.take(fold.train), items.take(fold.dev)
-    require_both_classes(train.labels, f"The training part for {model.title}")
-    require_both_classes(dev.labels, f"The part that chooses the weights of {model.title}")
     if isinstance(model.task, boosting.BoostingTask):
         return model.task.fit_runs(recipe, train, dev, out)  # type: ignore[arg-type]
     epoch = math.ceil(len(fold.train) / recipe.batch)  # type: ignore[attr-defined]
@@ -415,6 +440,12 @@ def fit_on(
     )
     task = OnTheseItems(model.task, train, dev)
     return fit(task, recipe, [], out, resume=True, max_minutes=minutes, device="cpu", console=Console(quiet=True))
+
+
+def require_both_parts(model: Model, labels: np.ndarray, fold: Fold) -> None:
+    """Raise TrainingError unless both classes are in what a model is trained on, and in what chooses its weights."""
+    require_both_classes(labels[fold.train], f"The training part for {model.title}")
+    require_both_classes(labels[fold.dev], f"The part that chooses the weights of {model.title}")
 
 
 def logits_on(run: Run, items: Runs | Crops) -> np.ndarray:
