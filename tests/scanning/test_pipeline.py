@@ -179,6 +179,20 @@ def test_what_cannot_be_judged_is_an_error_and_no_exception(tmp_path: Path, cont
     assert str(path) in verdict.error.message
 
 
+def test_a_file_that_no_memory_is_left_for_is_an_error_and_no_exception(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = Scanner(saying(tmp_path, 5.0))
+    with monkeypatch.context() as short:
+        short.setattr(pipeline, "crop_face", lambda *_: bytearray(2**62))
+        verdict = scanner.scan(photo)
+    assert verdict.label is Label.ERROR
+    assert verdict.error is not None
+    assert verdict.error.type == "LimitError"
+    assert f"{photo} takes more memory" in verdict.error.message
+    assert scanner.scan(photo).label is Label.FAKE
+
+
 def test_many_files_come_in_order_with_the_broken_between_them(tmp_path: Path, photo: Path) -> None:
     paths = [photo, tmp_path / "missing.mp4", photo]
     verdicts = list(Scanner(saying(tmp_path, 5.0)).scan_many(paths))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -452,6 +453,52 @@ class TestHarm:
         monkeypatch.setattr(sys, "executable", "/missing/python")
         with pytest.raises(ReaderCrashError, match="cannot be started"):
             ReaderPool().open(portrait_clip)
+
+    def test_too_many_open_files(self, portrait_clip: Path) -> None:
+        """Whichever of them is the one too many: a named error, and nothing is left open."""
+        import resource
+
+        gc.collect()
+        before, limits = set(os.listdir("/dev/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
+        errors, fillers = [], []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 30, limits[1]))
+        try:
+            with suppress(OSError):
+                while True:
+                    fillers.append(os.open(os.devnull, os.O_RDONLY))
+            while fillers:
+                try:
+                    with closing(InputFile(portrait_clip)) as file, ReaderPool().open(file.twin()) as reader:
+                        assert len(list(reader)) == 20
+                except (FileMissingError, LimitError, ReaderCrashError) as error:
+                    errors.append(str(error))
+                os.close(fillers.pop())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for filler in fillers:
+                os.close(filler)
+        assert all("Too many open files" in error for error in errors)
+        for what in ("Check the path", "ulimit -n", "cannot be started"):
+            assert any(what in error for error in errors)
+        del reader
+        gc.collect()
+        assert set(os.listdir("/dev/fd")) == before
+
+    def test_no_memory_for_the_frames(self, portrait_clip: Path) -> None:
+        """The user's own limit on the size of files holds for shared memory, too."""
+        import resource
+
+        pool, limits = ReaderPool(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        with pool.open(portrait_clip) as reader:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+            try:
+                with pytest.raises(
+                    LimitError, match=r"portrait\.mp4 cannot be read: there is no memory for its frames"
+                ):
+                    list(reader)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert self.healthy(pool, portrait_clip)
 
     def boot(self, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
         """Let reading processes say this when they are given a file."""

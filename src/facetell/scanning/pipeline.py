@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import facetell
 from facetell.detectors import Detector, load_detector
-from facetell.errors import FacetellError, UsageError
+from facetell.errors import FacetellError, LimitError, UsageError
 from facetell.faces.align import crop_face
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.flicker import flicker
@@ -57,6 +57,7 @@ class Scanner:
     Raises:
         DetectorError: a detector that is unknown, altered or unfit.
         UsageError: a plan, rate, prior, time or device that cannot be used.
+        ReaderCrashError: no process that reads files can be started.
 
     >>> Scanner(fpr=0.01).scan("clip.mp4").label  # doctest: +SKIP
     <Label.REAL: 'REAL'>
@@ -127,8 +128,7 @@ class Scanner:
         pairs = self.detector.card.flicker is not None
         with ExitStack() as unless_opened:
             file = unless_opened.enter_context(closing(InputFile(path)))
-            handed = InputFile(path, os.dup(file.descriptor))
-            reader = self.readers.open(handed, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
+            reader = self.readers.open(file.twin(), self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
             unless_opened.pop_all()
         return reader, file
 
@@ -147,8 +147,10 @@ class Scanner:
         )
         try:
             self._scan(verdict, opened, watch)
-        except FacetellError as error:
+        except (FacetellError, MemoryError) as error:
             log.debug("%s cannot be judged", name, exc_info=True)
+            if isinstance(error, MemoryError):
+                error = LimitError(f"{name} takes more memory to look at than there is.", "Scale it down first.")
             verdict.error = ErrorInfo(type(error).__name__, str(error))
         verdict.unprotected = self.readers.missing
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))

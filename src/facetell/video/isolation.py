@@ -21,7 +21,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from fractions import Fraction
 from functools import cache
@@ -52,6 +52,7 @@ _DYING_S = 5.0
 _SLOTS = 20  # at most, and at least two
 _SLOT_BYTES = 24 * 2**20  # all slots together, unless two take more
 _TOO_MUCH = 2**63  # for any number about a file
+_ROOM = "Close other programs, or raise the limits that `ulimit -a` lists."
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _BOOT = """
 import json, sys
@@ -73,6 +74,9 @@ class ReaderPool:
 
     Attributes:
         missing: protections that this platform does not offer; known once a file was read.
+
+    Raises:
+        ReaderCrashError: `start` was asked for, and no process can be started.
 
     >>> with ReaderPool().open("clip.mp4", "uniform:20") as reader:  # doctest: +SKIP
     ...     print(reader.info, [frame.time_s for frame in reader])
@@ -163,24 +167,19 @@ class Worker:
         self._ready = False
         self._size = 0  # of the shared memory, bytes
         self._slots: list[np.ndarray] = []
-        self._memory = _shared_memory()
-        own, other = socket.socketpair()
-        start = json.dumps([other.fileno(), self._memory, sys.path, asdict(limits)])
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, start],
-                pass_fds=(other.fileno(), self._memory),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
-                env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
-            )
-        except OSError as error:
-            own.close()
-            os.close(self._memory)
-            raise ReaderCrashError(f"The process that reads files cannot be started: {error.strerror}.") from error
-        finally:
-            other.close()
+        with ExitStack() as unless_started:
+            try:
+                self._memory = _shared_memory()
+                unless_started.callback(os.close, self._memory)
+                own, other = socket.socketpair()
+                unless_started.enter_context(own)
+                with other:
+                    self.process = _started(other.fileno(), self._memory, limits)
+            except OSError as error:
+                raise ReaderCrashError(
+                    f"The process that reads files cannot be started: {error.strerror or error}.", _ROOM
+                ) from error
+            unless_started.pop_all()
         self._wire = Wire(own, files=0)
         self.end = weakref.finalize(self, _end, self.process, own, self._memory)
 
@@ -223,7 +222,11 @@ class Worker:
         return message
 
     def make_slots(self, size: int) -> int:
-        """Shared memory for frames of `size` bytes; how many there can be at once."""
+        """Shared memory for frames of `size` bytes; how many there can be at once.
+
+        Raises:
+            OSError: the system gives none.
+        """
         count = min(max(_SLOT_BYTES // size, 2), _SLOTS)
         if count * size > self._size:
             self._size = count * size
@@ -324,7 +327,7 @@ class IsolatedReader:
             with self._sense():
                 message, item = self._hear(worker), None
                 if "memory" in message:
-                    self._answer(worker, {"slots": worker.make_slots(self._checked_size(message["memory"]))})
+                    self._answer(worker, {"slots": self._slots(worker, message["memory"])})
                 elif "slot" in message:
                     item = made(worker, message, count)
                     count += 1
@@ -386,11 +389,17 @@ class IsolatedReader:
         finally:
             self._left -= time.monotonic() - start
 
-    def _checked_size(self, size: int) -> int:
-        assert self._worker is not None
-        if not 0 < size <= 5 * self._worker.limits.pixels:  # three colours, and the brightness of two frames
+    def _slots(self, worker: Worker, size: int) -> int:
+        """How many slots of this size there are now."""
+        if not 0 < size <= 5 * worker.limits.pixels:  # three colours, and the brightness of two frames
             raise ValueError(f"a picture of {size} bytes")
-        return size
+        try:
+            return worker.make_slots(size)
+        except OSError as error:
+            self.close()
+            raise LimitError(
+                f"{self.name} cannot be read: there is no memory for its frames: {error.strerror}.", _ROOM
+            ) from error
 
     @contextmanager
     def _sense(self) -> Iterator[None]:
@@ -409,6 +418,19 @@ def _within(path: str | os.PathLike[str] | InputFile, *args: Any, **options: Any
     from facetell.video.reader import VideoReader
 
     return VideoReader(path, *args, **options)
+
+
+def _started(control: int, memory: int, limits: Limits) -> subprocess.Popen[bytes]:
+    """A reading process that is handed these two descriptors."""
+    start = json.dumps([control, memory, sys.path, asdict(limits)])
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _BOOT, start],
+        pass_fds=(control, memory),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
+        env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def _shared_memory() -> int:
