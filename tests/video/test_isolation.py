@@ -249,7 +249,7 @@ class TestHarm:
         assert self.healthy(pool, portrait_clip)
         os.kill(running(pool).process.pid, signal.SIGSTOP)
         start = time.monotonic()
-        with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than . s to read"):
+        with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than 3 s to read"):
             pool.open(portrait_clip)
         assert time.monotonic() - start < 20
         assert self.healthy(pool, portrait_clip)
@@ -276,6 +276,22 @@ class TestHarm:
         with pytest.raises(LimitError, match="250 MiB"):
             list(pool.open(tmp_path / "huge.png"))
         assert self.healthy(pool, portrait_clip)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    @pytest.mark.parametrize("kind", ["RLIMIT_DATA", "RLIMIT_AS"])
+    def test_the_users_own_lower_limit_on_memory_is_the_one_named(self, kind: str, tmp_path: Path) -> None:
+        Image.new("RGB", (7000, 7000)).save(tmp_path / "huge.png")
+        code = (
+            "import resource, sys; from facetell.video import ReaderPool\n"
+            f"resource.setrlimit(resource.{kind}, (700 * 2**20, 700 * 2**20))\n"
+            "list(ReaderPool().open(sys.argv[1]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / "huge.png"], capture_output=True, text=True)
+        assert "huge.png takes more than 700 MiB of memory" in done.stderr
+
+    def test_a_limit_below_a_second_is_named_as_it_is(self, portrait_clip: Path) -> None:
+        with pytest.raises(LimitError, match=r"takes more than 0\.00\d+ s to read"):
+            ReaderPool(Limits(seconds=1e-9, cpu_seconds=1)).open(portrait_clip)
 
     def test_processor_time(self, portrait_clip: Path) -> None:
         pool = ReaderPool(Limits(cpu_seconds=1))

@@ -360,9 +360,8 @@ class IsolatedReader:
                 message = worker.hear(self._left)
         except TimeoutError as error:
             self.close()
-            raise LimitError(
-                f"{self.name} takes more than {self._allowed:.0f} s to read.", "See --max-seconds."
-            ) from error
+            allowed = f"{self._allowed:.0f}" if self._allowed >= 10 else f"{self._allowed:.2g}"
+            raise LimitError(f"{self.name} takes more than {allowed} s to read.", "See --max-seconds.") from error
         except (LimitError, ReaderCrashError) as error:
             self._worker = None
             raise type(error)(f"{self.name} cannot be read: {error.message}", error.advice) from error
