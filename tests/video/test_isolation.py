@@ -470,6 +470,14 @@ class TestHarm:
         with pytest.raises(ReaderCrashError, match="cannot be started"):
             ReaderPool().open(portrait_clip)
 
+    @pytest.mark.parametrize("unknown", [None, ""])
+    def test_a_python_that_does_not_know_where_it_is(
+        self, unknown: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", unknown)  # as where it is embedded in another program
+        with pytest.raises(ReaderCrashError, match=r"sys\.executable .* Set it"):
+            ReaderPool(start=True)
+
     def test_too_many_open_files(self, portrait_clip: Path) -> None:
         """Whichever of them is the one too many: a named error, and nothing is left open."""
         import resource

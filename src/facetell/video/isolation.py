@@ -167,6 +167,11 @@ class Worker:
         self._ready = False
         self._size = 0  # of the shared memory, bytes
         self._slots: list[np.ndarray] = []
+        if not sys.executable:  # as where Python is embedded in another program
+            raise ReaderCrashError(
+                "The process that reads files cannot be started: sys.executable does not say where Python is.",
+                "Set it to the path of the Python that has facetell.",
+            )
         with ExitStack() as unless_started:
             try:
                 self._memory = _shared_memory()
