@@ -49,7 +49,7 @@ def running(pool: ReaderPool) -> isolation.Worker:
 
 
 def opened(
-    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: float
+    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: Any
 ) -> IsolatedReader:
     reader = pool.open(path, plan, pairs=pairs, **span)
     assert isinstance(reader, IsolatedReader)

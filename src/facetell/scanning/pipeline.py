@@ -24,7 +24,7 @@ from facetell.scanning.verdict import Rule, judge
 from facetell.types import Coverage, ErrorInfo, Face, Frame, Label, Sample, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
-from facetell.video.isolation import AnyReader
+from facetell.video.isolation import AnyReader, Stop
 from facetell.video.limits import DEFAULT_LIMITS
 
 MOST_FACES = 64  # of a frame, that are looked at: a picture of thousands must not keep a scan busy for hours
@@ -106,29 +106,40 @@ class Scanner:
 
     def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Generator[Verdict, None, None]:
         """One verdict per file, in order, each as soon as it is known; the next file is opened and read meanwhile."""
-        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]]]] = deque()
+        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]], Stop]] = deque()
+
+        def first() -> Verdict:
+            given, opening, _ = waiting[0]  # stays there until it is judged
+            verdict = self._judged(given, opening.result)
+            waiting.popleft()
+            return verdict
+
         with ThreadPoolExecutor(1) as ahead:
             try:
                 for path in paths:
-                    waiting.append((path, ahead.submit(self._open, path)))
+                    stop = Stop()
+                    waiting.append((path, ahead.submit(self._open, path, stop), stop))
                     if len(waiting) > 1:
-                        given, opening = waiting.popleft()
-                        yield self._judged(given, opening.result)
-                for given, opening in waiting:
-                    yield self._judged(given, opening.result)
-            finally:  # whoever asks for no more leaves a file open
-                for _, opening in waiting:
-                    if opening.exception() is None:
+                        yield first()
+                while waiting:
+                    yield first()
+            finally:  # whoever asks for no more leaves a file open, or one that is waited for
+                for _, opening, stop in waiting:
+                    opening.cancel()
+                    stop()
+                for _, opening, _ in waiting:
+                    if not opening.cancelled() and opening.exception() is None:
                         reader, file = opening.result()
                         reader.close()
                         file.close()
 
-    def _open(self, path: str | os.PathLike[str]) -> tuple[AnyReader, InputFile]:
+    def _open(self, path: str | os.PathLike[str], stop: Stop | None = None) -> tuple[AnyReader, InputFile]:
         """A reader of the file, and the very file, whatever may take its name meanwhile."""
         pairs = self.detector.card.flicker is not None
         with ExitStack() as unless_opened:
             file = unless_opened.enter_context(closing(InputFile(path)))
-            reader = self.readers.open(file.twin(), self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
+            how = {"start_s": self.start_s, "end_s": self.end_s, "pairs": pairs, "stop": stop}
+            reader = self.readers.open(file.twin(), self.plan, **how)
             unless_opened.pop_all()
         return reader, file
 

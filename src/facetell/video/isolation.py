@@ -95,8 +95,9 @@ class ReaderPool:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        stop: Stop | None = None,
     ) -> AnyReader:
-        """A reader of one file, as `VideoReader` with these arguments.
+        """A reader of one file, as `VideoReader` with these arguments; by `stop` another thread can end its process.
 
         Raises:
             FileMissingError, NotVideoError, DamagedVideoError, UsageError: as `VideoReader` does.
@@ -105,7 +106,7 @@ class ReaderPool:
         """
         if not SUPPORTED:
             return _within(path, plan, start_s=start_s, end_s=end_s, pairs=pairs, limits=self.limits)
-        return self._asked(path, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
+        return self._asked(path, stop, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
 
     def probe(self, path: str | os.PathLike[str] | InputFile) -> tuple[VideoInfo, Provenance]:
         """What a file is and what it says of its own making, without its frames; the same errors."""
@@ -128,10 +129,14 @@ class ReaderPool:
             self._idle.append(worker)
         return self.missing
 
-    def _asked(self, path: str | os.PathLike[str] | InputFile, **question: Any) -> IsolatedReader:
+    def _asked(
+        self, path: str | os.PathLike[str] | InputFile, stop: Stop | None = None, **question: Any
+    ) -> IsolatedReader:
         """A reader of a file that was handed over with this question."""
         with closing(opened(path)) as file:
             worker = self._take()
+            if stop is not None:
+                stop.concerns(worker)
             reader = IsolatedReader(worker, file, self._idle.append)
             self.missing = worker.missing
             reader.ask(file, question)
@@ -270,6 +275,27 @@ class Worker:
             return LimitError("It takes more processor time to read than is allowed.", "See --max-cpu.")
         cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return ReaderCrashError(f"The process that read it broke down ({cause}).", "It may be made to do harm.")
+
+
+class Stop:
+    """Ends the process that another thread waits for while it opens one file, or that it is about to wait for."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._called = False
+
+    def __call__(self) -> None:
+        self._called = True
+        self._end()
+
+    def concerns(self, worker: Worker) -> None:
+        """This is the process, perhaps not yet ready."""
+        self._worker = worker
+        self._end()
+
+    def _end(self) -> None:
+        if self._called and self._worker is not None:  # whichever thread comes second sees both
+            self._worker.process.kill()
 
 
 class IsolatedReader:
