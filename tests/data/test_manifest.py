@@ -181,15 +181,14 @@ def test_a_splits_name_may_have_capitals_and_unknown_ones_are_noted() -> None:
     manifest = made(6, 1)
     row = manifest.video.str.extract(r"(\d)")[0].astype(int)
     manifest["split"] = row.map({0: "Test", 1: "valid", 2: "VAL", 3: "Train", 4: "Train", 5: "holdout"})
-    manifest.loc[manifest.video == "f3-0", "group"] = manifest.group[manifest.video == "r0"].iat[0]
+    of_r0 = str(manifest.set_index("video").group["r0"])
+    manifest["group"] = manifest.group.mask(manifest.video == "f3-0", of_r0)
     kept, notes = assign_splits(manifest)
     by_video = kept.set_index("video").split
     assert by_video[["r0", "r3", "r4"]].tolist() == ["Test", "", "Train"]
     assert set(kept.video[rows_in(kept, "train")]) == {"r4", "f4-0"}
     assert set(kept.video[rows_in(kept, "dev")]) == {"r1", "f1-0", "r2", "f2-0"}
-    assert notes[-1].startswith(
-        "No training learns from, or chooses by, the split holdout: it knows train and dev, val,"
-    )
+    assert notes[-1].startswith("No training uses the split holdout: it learns from train, and chooses by dev, val,")
 
 
 def test_official_held_out_splits_that_leak_into_each_other_are_refused() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from facetell.errors import FileMissingError, NotVideoError, OutputError, UsageError
+from facetell.files import sha256_of
 from facetell.report.annotate import TONES, _Painter, _tag, annotate
 from facetell.types import FaceScore, Label, Verdict
 from facetell.video import probe, provenance
@@ -47,6 +51,11 @@ def one_person(times: list[float], boxes: list[tuple[float, float, float, float]
     return Verdict("a.mp4", Label.FAKE, p_fake=0.9, tracks=[made.track(1, Label.FAKE, scores)])
 
 
+def of_any_file(verdict: Verdict) -> Verdict:
+    """The verdict without the hash of the file that it is on."""
+    return replace(verdict, sha256=None)
+
+
 def has_box(image: np.ndarray, x: float, y: float, h: float) -> bool:
     """Red runs down the left side of a box."""
     return is_near(np.median(image[round(y + 0.3 * h) : round(y + 0.7 * h), round(x)], axis=0), RED)
@@ -54,7 +63,7 @@ def has_box(image: np.ndarray, x: float, y: float, h: float) -> bool:
 
 def test_video_keeps_frames_times_and_sound(portrait_clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "marked.mp4"
-    annotate(portrait_clip, made.fake(), out)
+    annotate(portrait_clip, of_any_file(made.fake()), out)
     before, after = frames_of(portrait_clip), frames_of(out)
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before], abs=1e-4)
     codec, samples, start = sound_of(out)
@@ -76,7 +85,7 @@ def test_video_keeps_frames_times_and_sound(portrait_clip: Path, tmp_path: Path)
 
 def test_picture_is_the_same_but_for_the_marks(portrait_clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "marked.mp4"
-    annotate(portrait_clip, made.no_face(), out)
+    annotate(portrait_clip, of_any_file(made.no_face()), out)
     for (_, before), (_, after) in list(zip(frames_of(portrait_clip), frames_of(out), strict=True))[::20]:
         assert np.abs(before[40:].astype(int) - after[40:]).mean() < 3
         assert is_near(after[8, 7], TONES[Label.NO_FACE])
@@ -110,7 +119,7 @@ def test_rotated_odd_sized_and_variable_rate(tmp_path: Path) -> None:
     clip = media.write_video(
         tmp_path / "phone.mov", grey(8, (322, 242)), rotation=90, times_ms=times, pix_fmt="yuv444p"
     )
-    annotate(clip, made.fake(), tmp_path / "marked.mp4")
+    annotate(clip, of_any_file(made.fake()), tmp_path / "marked.mp4")
     frames = frames_of(tmp_path / "marked.mp4")
     assert [time for time, _ in frames] == pytest.approx([time / 1000 for time in times], abs=1e-3)
     assert frames[0][1].shape == (322, 242, 3)
@@ -120,7 +129,7 @@ def test_rotated_odd_sized_and_variable_rate(tmp_path: Path) -> None:
 
 def test_odd_sides_lose_a_row(tmp_path: Path) -> None:
     clip = media.write_video(tmp_path / "odd.mkv", grey(3, (161, 121)), codec="libx264", pix_fmt="yuv444p")
-    annotate(clip, made.no_face(), tmp_path / "marked.mp4")
+    annotate(clip, of_any_file(made.no_face()), tmp_path / "marked.mp4")
     assert frames_of(tmp_path / "marked.mp4")[0][1].shape == (120, 160, 3)
 
 
@@ -132,7 +141,7 @@ def test_a_size_that_grows_midway_is_scaled_and_not_cut(tmp_path: Path) -> None:
         image = np.full((height, width, 3), 128, np.uint8)
         image[height // 2 :, width // 2 :] = 255
         parts.append(media.write_video(tmp_path / f"{name}.webm", [image] * 5, codec="libvpx", fps=20))
-    annotate(media.remux(tmp_path / "call.webm", *parts), made.no_face(), tmp_path / "marked.mp4")
+    annotate(media.remux(tmp_path / "call.webm", *parts), of_any_file(made.no_face()), tmp_path / "marked.mp4")
     first, last = (frames_of(tmp_path / "marked.mp4")[place][1] for place in (0, -1))
     assert first.shape == last.shape
     assert abs(last[70:, 90:].astype(int) - 255).mean() < 5
@@ -143,7 +152,7 @@ def test_a_size_that_grows_midway_is_scaled_and_not_cut(tmp_path: Path) -> None:
 def test_sound_of_any_codec_becomes_aac(tmp_path: Path, suffix: str, codec: str) -> None:
     clip = tmp_path / f"clip{suffix}"
     write_late(clip, sound=codec, late_s=0.0)
-    annotate(clip, made.no_face(), tmp_path / "marked.mp4")
+    annotate(clip, of_any_file(made.no_face()), tmp_path / "marked.mp4")
     name, samples, start = sound_of(tmp_path / "marked.mp4")
     assert name == "aac"
     assert abs(start + len(samples) / 48000 - 2.0) < 0.07
@@ -154,7 +163,7 @@ def test_sound_of_any_codec_becomes_aac(tmp_path: Path, suffix: str, codec: str)
 def test_sound_stays_in_step_when_the_video_starts_late(tmp_path: Path, codec: str) -> None:
     """The beep is 1 s after the sound's start, so 0.6 s after the first picture, which is time 0 of what is written."""
     write_late(tmp_path / "late.mkv", sound=codec, late_s=0.4)
-    annotate(tmp_path / "late.mkv", made.no_face(), tmp_path / "marked.mp4")
+    annotate(tmp_path / "late.mkv", of_any_file(made.no_face()), tmp_path / "marked.mp4")
     _, samples, start = sound_of(tmp_path / "marked.mp4")
     frames = frames_of(tmp_path / "marked.mp4")
     assert beep(samples) + start - frames[0][0] == pytest.approx(0.6, abs=0.03)
@@ -216,20 +225,32 @@ def test_boxes_beyond_the_picture_and_tiny_pictures(tmp_path: Path) -> None:
 def test_names_that_do_not_fit_are_refused(portrait_clip: Path, tmp_path: Path) -> None:
     still = media.write_picture(tmp_path / "still.png", media.astronaut())
     with pytest.raises(UsageError, match="annotated video"):
-        annotate(portrait_clip, made.fake(), tmp_path / "marked.png")
+        annotate(portrait_clip, of_any_file(made.fake()), tmp_path / "marked.png")
     with pytest.raises(UsageError, match="annotated picture"):
-        annotate(still, made.fake(), tmp_path / "marked.mp4")
+        annotate(still, of_any_file(made.fake()), tmp_path / "marked.mp4")
+
+
+def test_another_file_under_the_name_is_not_marked(portrait_clip: Path, tmp_path: Path) -> None:
+    clip, other = tmp_path / "clip.mp4", tmp_path / "other.mp4"
+    shutil.copy(portrait_clip, clip)
+    verdict = replace(made.fake(), sha256=sha256_of(clip))
+    annotate(clip, verdict, tmp_path / "marked.mp4")
+    media.write_video(other, grey(5))
+    os.replace(other, clip)
+    with pytest.raises(UsageError, match=r"clip\.mp4 has changed since it was scanned"):
+        annotate(clip, verdict, tmp_path / "again.mp4")
+    assert not (tmp_path / "again.mp4").exists()
 
 
 def test_what_cannot_be_read_or_written_is_named_and_leaves_nothing(portrait_clip: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video " * 100)
     with pytest.raises(NotVideoError):
-        annotate(text, made.fake(), tmp_path / "marked.mp4")
+        annotate(text, of_any_file(made.fake()), tmp_path / "marked.mp4")
     with pytest.raises(FileMissingError):
-        annotate(tmp_path / "none.mp4", made.fake(), tmp_path / "marked.mp4")
+        annotate(tmp_path / "none.mp4", of_any_file(made.fake()), tmp_path / "marked.mp4")
     with pytest.raises(OutputError):
-        annotate(portrait_clip, made.fake(), tmp_path / "no" / "folder" / "marked.mp4")
+        annotate(portrait_clip, of_any_file(made.fake()), tmp_path / "no" / "folder" / "marked.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
 
 

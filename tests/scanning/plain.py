@@ -12,6 +12,7 @@ import numpy as np
 from facetell.types import Frame, Provenance
 from facetell.video import Plan, VideoReader, parse_plan
 from facetell.video.file import InputFile
+from facetell.video.isolation import Stop
 from facetell.video.picture import Renderer, orientation_of
 
 
@@ -28,9 +29,9 @@ class PlainReaders:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        stop: Stop | None = None,
     ) -> PlainReader:
-        assert start_s is None
-        assert end_s is None
+        assert start_s is end_s is stop is None
         file.close()
         return PlainReader(os.fspath(file.name), parse_plan(plan) if isinstance(plan, str) else plan, pairs)
 

@@ -2,6 +2,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +24,7 @@ from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
 from facetell.types import Face, FaceTrack, Label, Sample
-from facetell.video import VideoReader
+from facetell.video import VideoReader, isolation
 from facetell.video.plans import Clips
 from tests import media
 from tests.detectors.networks import SIZE, array, brightness, model, saying, write
@@ -201,6 +203,20 @@ def test_what_cannot_be_judged_is_an_error_and_no_exception(tmp_path: Path, cont
     assert str(path) in verdict.error.message
 
 
+def test_a_file_that_no_memory_is_left_for_is_an_error_and_no_exception(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = Scanner(saying(tmp_path, 5.0))
+    with monkeypatch.context() as short:
+        short.setattr(pipeline, "crop_face", lambda *_: bytearray(2**62))
+        verdict = scanner.scan(photo)
+    assert verdict.label is Label.ERROR
+    assert verdict.error is not None
+    assert verdict.error.type == "LimitError"
+    assert f"{photo} takes more memory" in verdict.error.message
+    assert scanner.scan(photo).label is Label.FAKE
+
+
 def test_many_files_come_in_order_with_the_broken_between_them(tmp_path: Path, photo: Path) -> None:
     paths = [photo, tmp_path / "missing.mp4", photo]
     verdicts = list(Scanner(saying(tmp_path, 5.0)).scan_many(paths))
@@ -225,6 +241,31 @@ def test_the_next_file_is_read_while_one_is_judged_and_no_more(tmp_path: Path, p
     verdicts.close()
     assert len(list(scanner.scan_many([portrait_clip] * 3))) == 3
     assert len(scanner.readers._idle) == 2
+
+
+@pytest.mark.skipif(not isolation.SUPPORTED, reason="needs POSIX: reading is not isolated elsewhere")
+@pytest.mark.parametrize("ready", [True, False])
+def test_whoever_stops_does_not_wait_for_a_reader_that_hangs(
+    tmp_path: Path, photo: Path, ready: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = Scanner(saying(tmp_path, 5.0))
+    assert len(list(scanner.scan_many([photo] * 3))) == 3
+
+    def paths() -> Iterator[Path]:
+        yield photo
+        if ready:
+            for worker in scanner.readers._idle:
+                os.kill(worker.process.pid, signal.SIGSTOP)
+        else:
+            scanner.readers._idle.clear()
+            monkeypatch.setattr(isolation, "_BOOT", "import time; time.sleep(100)")
+        yield photo
+
+    verdicts = scanner.scan_many(paths())
+    assert next(verdicts).label is Label.FAKE
+    start = time.monotonic()
+    verdicts.close()
+    assert time.monotonic() - start < 15
 
 
 def test_the_hash_is_that_of_the_file_that_was_judged(tmp_path: Path, photo: Path) -> None:

@@ -192,10 +192,10 @@ def test_a_folder_from_before_an_option_of_the_effort_goes_on(tmp_path: Path):
         _same_work(Effort(), "y", tmp_path)
 
 
-def test_too_few_clips_are_said_before_anything_is_trained(tmp_path: Path):
+def test_too_few_clips_are_said_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     videos, effort = rows(10, 10), Effort(folds=3, tested=1)
     work = Work(Material(Sources(videos, videos, videos, videos), tmp_path, print), tmp_path, effort, print)
-    work.material.runs = lambda scale: Runs(np.zeros(20), videos.label.to_numpy(), videos)
+    monkeypatch.setattr(work.material, "runs", lambda scale: Runs(np.zeros(20), videos.label.to_numpy(), videos))
     with pytest.raises(
         TrainingError, match=r"20 clips are too few: .* LightGBM .* takes 16\. .* about 48 clips or more"
     ):

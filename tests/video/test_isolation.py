@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def running(pool: ReaderPool) -> isolation.Worker:
 
 
 def opened(
-    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: float
+    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: Any
 ) -> IsolatedReader:
     reader = pool.open(path, plan, pairs=pairs, **span)
     assert isinstance(reader, IsolatedReader)
@@ -248,7 +249,7 @@ class TestHarm:
         assert self.healthy(pool, portrait_clip)
         os.kill(running(pool).process.pid, signal.SIGSTOP)
         start = time.monotonic()
-        with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than . s to read"):
+        with pytest.raises(LimitError, match=r"portrait\.mp4 takes more than 3 s to read"):
             pool.open(portrait_clip)
         assert time.monotonic() - start < 20
         assert self.healthy(pool, portrait_clip)
@@ -275,6 +276,22 @@ class TestHarm:
         with pytest.raises(LimitError, match="250 MiB"):
             list(pool.open(tmp_path / "huge.png"))
         assert self.healthy(pool, portrait_clip)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    @pytest.mark.parametrize("kind", ["RLIMIT_DATA", "RLIMIT_AS"])
+    def test_the_users_own_lower_limit_on_memory_is_the_one_named(self, kind: str, tmp_path: Path) -> None:
+        Image.new("RGB", (7000, 7000)).save(tmp_path / "huge.png")
+        code = (
+            "import resource, sys; from facetell.video import ReaderPool\n"
+            f"resource.setrlimit(resource.{kind}, (700 * 2**20, 700 * 2**20))\n"
+            "list(ReaderPool().open(sys.argv[1]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / "huge.png"], capture_output=True, text=True)
+        assert "huge.png takes more than 700 MiB of memory" in done.stderr
+
+    def test_a_limit_below_a_second_is_named_as_it_is(self, portrait_clip: Path) -> None:
+        with pytest.raises(LimitError, match=r"takes more than 0\.00\d+ s to read"):
+            ReaderPool(Limits(seconds=1e-9, cpu_seconds=1)).open(portrait_clip)
 
     def test_processor_time(self, portrait_clip: Path) -> None:
         pool = ReaderPool(Limits(cpu_seconds=1))
@@ -452,6 +469,60 @@ class TestHarm:
         monkeypatch.setattr(sys, "executable", "/missing/python")
         with pytest.raises(ReaderCrashError, match="cannot be started"):
             ReaderPool().open(portrait_clip)
+
+    @pytest.mark.parametrize("unknown", [None, ""])
+    def test_a_python_that_does_not_know_where_it_is(
+        self, unknown: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", unknown)  # as where it is embedded in another program
+        with pytest.raises(ReaderCrashError, match=r"sys\.executable .* Set it"):
+            ReaderPool(start=True)
+
+    def test_too_many_open_files(self, portrait_clip: Path) -> None:
+        """Whichever of them is the one too many: a named error, and nothing is left open."""
+        import resource
+
+        gc.collect()
+        before, limits = set(os.listdir("/dev/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
+        errors, fillers = [], []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 30, limits[1]))
+        try:
+            with suppress(OSError):
+                while True:
+                    fillers.append(os.open(os.devnull, os.O_RDONLY))
+            while fillers:
+                try:
+                    with closing(InputFile(portrait_clip)) as file, ReaderPool().open(file.twin()) as reader:
+                        assert len(list(reader)) == 20
+                except (FileMissingError, LimitError, ReaderCrashError) as error:
+                    errors.append(str(error))
+                os.close(fillers.pop())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for filler in fillers:
+                os.close(filler)
+        assert all("Too many open files" in error for error in errors)
+        for what in ("Check the path", "ulimit -n", "cannot be started"):
+            assert any(what in error for error in errors)
+        del reader
+        gc.collect()
+        assert set(os.listdir("/dev/fd")) == before
+
+    def test_no_memory_for_the_frames(self, portrait_clip: Path) -> None:
+        """The user's own limit on the size of files holds for shared memory, too."""
+        import resource
+
+        pool, limits = ReaderPool(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        with pool.open(portrait_clip) as reader:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+            try:
+                with pytest.raises(
+                    LimitError, match=r"portrait\.mp4 cannot be read: there is no memory for its frames"
+                ):
+                    list(reader)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert self.healthy(pool, portrait_clip)
 
     def boot(self, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
         """Let reading processes say this when they are given a file."""

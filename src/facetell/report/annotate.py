@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
 from facetell.video import ReaderPool, shared_readers
 from facetell.video.colour import encodable, tag_colours
+from facetell.video.file import InputFile
 from facetell.video.origin import ANNOTATED_MARK
 from facetell.video.sound import Samples, SoundWriter
 
@@ -54,13 +56,18 @@ def annotate(
     detector has one. The file is read by `readers`, or else under the default limits.
 
     Raises:
-        UsageError: `out` has not the suffix of what it would be.
+        UsageError: `out` has not the suffix of what it would be, or the file is no longer the one that was judged.
         InputError: the file cannot be read.
         OutputError: `out` cannot be written.
     """
-    target = Path(out)
-    readers = readers or shared_readers()
-    with readers.open(path, "every:1") as reader:
+    with closing(InputFile(path)) as file:  # held open: what is hashed is what is read
+        if verdict.sha256 not in (None, file.sha256()):
+            raise UsageError(f"{file.name} has changed since it was scanned.", "Scan it again.")
+        _annotate(file, verdict, Path(out), readers or shared_readers())
+
+
+def _annotate(file: InputFile, verdict: Verdict, target: Path, readers: ReaderPool) -> None:
+    with readers.open(file.twin(), "every:1") as reader, closing(file.twin()) as heard:
         wanted = PICTURES if reader.info.is_still else (VIDEO,)
         if target.suffix.lower() not in wanted:
             kind = "picture" if reader.info.is_still else "video"
@@ -72,7 +79,7 @@ def annotate(
                     _write_picture(part, painter.paint(frame.image, 0.0))
             else:
                 try:
-                    _write_video(part, reader.info, iter(reader), readers.sound(path), painter)
+                    _write_video(part, reader.info, iter(reader), readers.sound(heard), painter)
                 except OSError:  # such as a full disk, which `replacing` names
                     raise
                 except (FFmpegError, OverflowError) as error:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import facetell
 from facetell.detectors import Detector, load_detector
-from facetell.errors import FacetellError, UsageError
+from facetell.errors import FacetellError, LimitError, UsageError
 from facetell.faces.align import crop_face
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.flicker import flicker
@@ -24,7 +24,7 @@ from facetell.scanning.verdict import Rule, judge
 from facetell.types import Coverage, ErrorInfo, Face, Frame, Label, Sample, Verdict
 from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
-from facetell.video.isolation import AnyReader
+from facetell.video.isolation import AnyReader, Stop
 from facetell.video.limits import DEFAULT_LIMITS
 
 MOST_FACES = 64  # of a frame, that are looked at: a picture of thousands must not keep a scan busy for hours
@@ -57,6 +57,7 @@ class Scanner:
     Raises:
         DetectorError: a detector that is unknown, altered or unfit.
         UsageError: a plan, rate, prior, time or device that cannot be used.
+        ReaderCrashError: no process that reads files can be started.
 
     >>> Scanner(fpr=0.01).scan("clip.mp4").label  # doctest: +SKIP
     <Label.REAL: 'REAL'>
@@ -105,30 +106,40 @@ class Scanner:
 
     def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Generator[Verdict, None, None]:
         """One verdict per file, in order, each as soon as it is known; the next file is opened and read meanwhile."""
-        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]]]] = deque()
+        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]], Stop]] = deque()
+
+        def first() -> Verdict:
+            given, opening, _ = waiting[0]  # stays there until it is judged
+            verdict = self._judged(given, opening.result)
+            waiting.popleft()
+            return verdict
+
         with ThreadPoolExecutor(1) as ahead:
             try:
                 for path in paths:
-                    waiting.append((path, ahead.submit(self._open, path)))
+                    stop = Stop()
+                    waiting.append((path, ahead.submit(self._open, path, stop), stop))
                     if len(waiting) > 1:
-                        given, opening = waiting.popleft()
-                        yield self._judged(given, opening.result)
-                for given, opening in waiting:
-                    yield self._judged(given, opening.result)
-            finally:  # whoever asks for no more leaves a file open
-                for _, opening in waiting:
-                    if opening.exception() is None:
+                        yield first()
+                while waiting:
+                    yield first()
+            finally:  # whoever asks for no more leaves a file open, or one that is waited for
+                for _, opening, stop in waiting:
+                    opening.cancel()
+                    stop()
+                for _, opening, _ in waiting:
+                    if not opening.cancelled() and opening.exception() is None:
                         reader, file = opening.result()
                         reader.close()
                         file.close()
 
-    def _open(self, path: str | os.PathLike[str]) -> tuple[AnyReader, InputFile]:
+    def _open(self, path: str | os.PathLike[str], stop: Stop | None = None) -> tuple[AnyReader, InputFile]:
         """A reader of the file, and the very file, whatever may take its name meanwhile."""
         pairs = self.detector.card.flicker is not None
         with ExitStack() as unless_opened:
             file = unless_opened.enter_context(closing(InputFile(path)))
-            handed = InputFile(path, os.dup(file.descriptor))
-            reader = self.readers.open(handed, self.plan, start_s=self.start_s, end_s=self.end_s, pairs=pairs)
+            how = {"start_s": self.start_s, "end_s": self.end_s, "pairs": pairs, "stop": stop}
+            reader = self.readers.open(file.twin(), self.plan, **how)
             unless_opened.pop_all()
         return reader, file
 
@@ -147,8 +158,10 @@ class Scanner:
         )
         try:
             self._scan(verdict, opened, watch)
-        except FacetellError as error:
+        except (FacetellError, MemoryError) as error:
             log.debug("%s cannot be judged", name, exc_info=True)
+            if isinstance(error, MemoryError):
+                error = LimitError(f"{name} takes more memory to look at than there is.", "Scale it down first.")
             verdict.error = ErrorInfo(type(error).__name__, str(error))
         verdict.unprotected = self.readers.missing
         log.debug("%s: %s", name, ", ".join(f"{stage} {time_s:.3f} s" for stage, time_s in watch.seconds.items()))
@@ -162,7 +175,10 @@ class Scanner:
             verdict.video, verdict.provenance = reader.info, reader.provenance()
             sha256 = pool.submit(file.sha256)
             card = self.detector.card
-            scoring = (FrameScoring if card.kind == "frame" else ClipScoring)(self.detector, self.thumbnails)
+            if card.kind == "frame":
+                scoring = FrameScoring(self.detector, self.thumbnails)
+            else:
+                scoring = ClipScoring(self.detector, self.thumbnails, self.plan)
             tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
                 with watch("detect"):

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from facetell.errors import FileMissingError, NotVideoError
+from facetell.errors import FileMissingError, LimitError, NotVideoError
 
 AGAIN = "Fetch the file again."
 _SUFFIXES = (  # of what is taken for a video or picture in a folder
@@ -96,6 +96,19 @@ class InputFile:
         with self.open() as reader:
             reader.seek(start)
             return reader.read(length)
+
+    def twin(self) -> InputFile:
+        """The very same file once more, to be closed by itself.
+
+        Raises:
+            LimitError: too many files are open.
+        """
+        try:
+            return InputFile(self.name, os.dup(self.descriptor), self.start, self.size)
+        except OSError as error:
+            raise LimitError(
+                f"{self.name} cannot be read: {error.strerror}.", "Close some, or raise `ulimit -n`."
+            ) from error
 
     def sha256(self) -> str:
         """The SHA-256 of its bytes, as 64 lower-case hex digits.

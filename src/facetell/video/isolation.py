@@ -21,7 +21,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from fractions import Fraction
 from functools import cache
@@ -52,6 +52,7 @@ _DYING_S = 5.0
 _SLOTS = 20  # at most, and at least two
 _SLOT_BYTES = 24 * 2**20  # all slots together, unless two take more
 _TOO_MUCH = 2**63  # for any number about a file
+_ROOM = "Close other programs, or raise the limits that `ulimit -a` lists."
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _BOOT = """
 import json, sys
@@ -74,6 +75,9 @@ class ReaderPool:
     Attributes:
         missing: protections that this platform does not offer; known once a file was read.
 
+    Raises:
+        ReaderCrashError: `start` was asked for, and no process can be started.
+
     >>> with ReaderPool().open("clip.mp4", "uniform:20") as reader:  # doctest: +SKIP
     ...     print(reader.info, [frame.time_s for frame in reader])
     """
@@ -91,8 +95,9 @@ class ReaderPool:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        stop: Stop | None = None,
     ) -> AnyReader:
-        """A reader of one file, as `VideoReader` with these arguments.
+        """A reader of one file, as `VideoReader` with these arguments; by `stop` another thread can end its process.
 
         Raises:
             FileMissingError, NotVideoError, DamagedVideoError, UsageError: as `VideoReader` does.
@@ -101,7 +106,7 @@ class ReaderPool:
         """
         if not SUPPORTED:
             return _within(path, plan, start_s=start_s, end_s=end_s, pairs=pairs, limits=self.limits)
-        return self._asked(path, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
+        return self._asked(path, stop, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
 
     def probe(self, path: str | os.PathLike[str] | InputFile) -> tuple[VideoInfo, Provenance]:
         """What a file is and what it says of its own making, without its frames; the same errors."""
@@ -124,10 +129,14 @@ class ReaderPool:
             self._idle.append(worker)
         return self.missing
 
-    def _asked(self, path: str | os.PathLike[str] | InputFile, **question: Any) -> IsolatedReader:
+    def _asked(
+        self, path: str | os.PathLike[str] | InputFile, stop: Stop | None = None, **question: Any
+    ) -> IsolatedReader:
         """A reader of a file that was handed over with this question."""
         with closing(opened(path)) as file:
             worker = self._take()
+            if stop is not None:
+                stop.concerns(worker)
             reader = IsolatedReader(worker, file, self._idle.append)
             self.missing = worker.missing
             reader.ask(file, question)
@@ -163,24 +172,24 @@ class Worker:
         self._ready = False
         self._size = 0  # of the shared memory, bytes
         self._slots: list[np.ndarray] = []
-        self._memory = _shared_memory()
-        own, other = socket.socketpair()
-        start = json.dumps([other.fileno(), self._memory, sys.path, asdict(limits)])
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, start],
-                pass_fds=(other.fileno(), self._memory),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
-                env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
+        if not sys.executable:  # as where Python is embedded in another program
+            raise ReaderCrashError(
+                "The process that reads files cannot be started: sys.executable does not say where Python is.",
+                "Set it to the path of the Python that has facetell.",
             )
-        except OSError as error:
-            own.close()
-            os.close(self._memory)
-            raise ReaderCrashError(f"The process that reads files cannot be started: {error.strerror}.") from error
-        finally:
-            other.close()
+        with ExitStack() as unless_started:
+            try:
+                self._memory = _shared_memory()
+                unless_started.callback(os.close, self._memory)
+                own, other = socket.socketpair()
+                unless_started.enter_context(own)
+                with other:
+                    self.process = _started(other.fileno(), self._memory, limits)
+            except OSError as error:
+                raise ReaderCrashError(
+                    f"The process that reads files cannot be started: {error.strerror or error}.", _ROOM
+                ) from error
+            unless_started.pop_all()
         self._wire = Wire(own, files=0)
         self.end = weakref.finalize(self, _end, self.process, own, self._memory)
 
@@ -223,7 +232,11 @@ class Worker:
         return message
 
     def make_slots(self, size: int) -> int:
-        """Shared memory for frames of `size` bytes; how many there can be at once."""
+        """Shared memory for frames of `size` bytes; how many there can be at once.
+
+        Raises:
+            OSError: the system gives none.
+        """
         count = min(max(_SLOT_BYTES // size, 2), _SLOTS)
         if count * size > self._size:
             self._size = count * size
@@ -262,6 +275,27 @@ class Worker:
             return LimitError("It takes more processor time to read than is allowed.", "See --max-cpu.")
         cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return ReaderCrashError(f"The process that read it broke down ({cause}).", "It may be made to do harm.")
+
+
+class Stop:
+    """Ends the process that another thread waits for while it opens one file, or that it is about to wait for."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._called = False
+
+    def __call__(self) -> None:
+        self._called = True
+        self._end()
+
+    def concerns(self, worker: Worker) -> None:
+        """This is the process, perhaps not yet ready."""
+        self._worker = worker
+        self._end()
+
+    def _end(self) -> None:
+        if self._called and self._worker is not None:  # whichever thread comes second sees both
+            self._worker.process.kill()
 
 
 class IsolatedReader:
@@ -324,7 +358,7 @@ class IsolatedReader:
             with self._sense():
                 message, item = self._hear(worker), None
                 if "memory" in message:
-                    self._answer(worker, {"slots": worker.make_slots(self._checked_size(message["memory"]))})
+                    self._answer(worker, {"slots": self._slots(worker, message["memory"])})
                 elif "slot" in message:
                     item = made(worker, message, count)
                     count += 1
@@ -357,9 +391,8 @@ class IsolatedReader:
                 message = worker.hear(self._left)
         except TimeoutError as error:
             self.close()
-            raise LimitError(
-                f"{self.name} takes more than {self._allowed:.0f} s to read.", "See --max-seconds."
-            ) from error
+            allowed = f"{self._allowed:.0f}" if self._allowed >= 10 else f"{self._allowed:.2g}"
+            raise LimitError(f"{self.name} takes more than {allowed} s to read.", "See --max-seconds.") from error
         except (LimitError, ReaderCrashError) as error:
             self._worker = None
             raise type(error)(f"{self.name} cannot be read: {error.message}", error.advice) from error
@@ -386,11 +419,17 @@ class IsolatedReader:
         finally:
             self._left -= time.monotonic() - start
 
-    def _checked_size(self, size: int) -> int:
-        assert self._worker is not None
-        if not 0 < size <= 5 * self._worker.limits.pixels:  # three colours, and the brightness of two frames
+    def _slots(self, worker: Worker, size: int) -> int:
+        """How many slots of this size there are now."""
+        if not 0 < size <= 5 * worker.limits.pixels:  # three colours, and the brightness of two frames
             raise ValueError(f"a picture of {size} bytes")
-        return size
+        try:
+            return worker.make_slots(size)
+        except OSError as error:
+            self.close()
+            raise LimitError(
+                f"{self.name} cannot be read: there is no memory for its frames: {error.strerror}.", _ROOM
+            ) from error
 
     @contextmanager
     def _sense(self) -> Iterator[None]:
@@ -409,6 +448,19 @@ def _within(path: str | os.PathLike[str] | InputFile, *args: Any, **options: Any
     from facetell.video.reader import VideoReader
 
     return VideoReader(path, *args, **options)
+
+
+def _started(control: int, memory: int, limits: Limits) -> subprocess.Popen[bytes]:
+    """A reading process that is handed these two descriptors."""
+    start = json.dumps([control, memory, sys.path, asdict(limits)])
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _BOOT, start],
+        pass_fds=(control, memory),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
+        env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def _shared_memory() -> int:

@@ -103,6 +103,16 @@ def enter(memory_mb: int) -> list[str]:
     return missing
 
 
+def allowed_memory(memory_mb: int) -> int:
+    """Of so many MiB, those that this process's user allows it."""
+    import resource
+
+    if sys.platform != "linux":  # elsewhere the limit can be set, but is not kept
+        return memory_mb
+    limits = resource.getrlimit(resource.RLIMIT_DATA)[1], resource.getrlimit(resource.RLIMIT_AS)[0]
+    return min([memory_mb, *(limit // 2**20 for limit in limits if limit != resource.RLIM_INFINITY)])
+
+
 def limit_processor(seconds: float) -> None:
     """From now on this process may use so much processor time more, or what its user allows; it ends by SIGXCPU."""
     import resource
@@ -120,11 +130,9 @@ def _limit_memory(memory_mb: int) -> bool:
 
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
         resource.setrlimit(kind, (0, 0))
-    if sys.platform != "linux":  # elsewhere the limit can be set, but is not kept
+    if sys.platform != "linux":
         return False
-    most, hard = memory_mb * 2**20, resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
+    most = allowed_memory(memory_mb) * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return True
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import traceback
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def main(control: int, memory: int, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
     wire = Wire(socket.socket(fileno=control))
     frames = Memory(wire, memory)
+    limits = replace(limits, memory_mb=sandbox.allowed_memory(limits.memory_mb))  # what errors are to name
     try:
         rehearse()
         wire.send({"missing": sandbox.enter(limits.memory_mb)})
@@ -116,7 +117,9 @@ def _serve(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any]
     except FacetellError as error:
         problem = error
     except MemoryError:
-        problem = LimitError(f"{file.name} takes more than {limits.memory_mb} MiB of memory.", "See --max-memory.")
+        problem = LimitError(
+            f"{file.name} takes more than {limits.memory_mb} MiB of memory.", "See --max-memory and your own `ulimit`."
+        )
     else:
         return
     wire.send({"error": {"type": type(problem).__name__, "message": problem.message, "advice": problem.advice}})
