@@ -251,17 +251,13 @@ def test_whoever_stops_does_not_wait_for_a_reader_that_hangs(
     scanner = Scanner(saying(tmp_path, 5.0))
     assert len(list(scanner.scan_many([photo] * 3))) == 3
 
-    def paths() -> Iterator[Path]:
-        yield photo
-        if ready:
-            for worker in scanner.readers._idle:
-                os.kill(worker.process.pid, signal.SIGSTOP)
-        else:
-            scanner.readers._idle.clear()
-            monkeypatch.setattr(isolation, "_BOOT", "import time; time.sleep(100)")
-        yield photo
-
-    verdicts = scanner.scan_many(paths())
+    for_second, _ = scanner.readers._idle  # the last one is taken first
+    if ready:
+        os.kill(for_second.process.pid, signal.SIGSTOP)
+    else:
+        scanner.readers._idle.remove(for_second)
+        monkeypatch.setattr(isolation, "_BOOT", "import time; time.sleep(100)")
+    verdicts = scanner.scan_many([photo] * 2)
     assert next(verdicts).label is Label.FAKE
     start = time.monotonic()
     verdicts.close()
