@@ -278,9 +278,7 @@ class TestCutShort:
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
-        self.full_after(monkeypatch, 4)
-        scan(folder, "--detector", real, "--json", out)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 4, folder, "--detector", real, "--json", out)
         code, said = scan(folder, "--detector", real, "--json", out, "--prior", 0.1)
         assert code == 0
         assert "earlier run" not in said
@@ -294,9 +292,7 @@ class TestCutShort:
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out, kept = tmp_path / "out.json", tmp_path / "out.json.journal"
-        self.full_after(monkeypatch, 4)
-        scan(folder, "--detector", real, "--json", out)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 4, folder, "--detector", real, "--json", out)
         code, said = scan(folder / "0.jpg", "--detector", real, "--json", out)
         assert (code, labels(out)) == (0, ["REAL"])
         assert "1 of 1 files were finished in an earlier run" in said
@@ -307,9 +303,7 @@ class TestCutShort:
     def test_files_that_changed_are_not_counted_as_finished(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.full_after(monkeypatch, 4)
-        scan(folder, "--detector", real, "--json", tmp_path / "out.json")
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 4, folder, "--detector", real, "--json", tmp_path / "out.json")
         for path in folder.rglob("*.*"):
             os.utime(path, (0, 0))
         assert scan(folder, "--detector", real, "--json", tmp_path / "out.json") == (
@@ -321,9 +315,7 @@ class TestCutShort:
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         options = ("--detector", real, "--json", tmp_path / "out.json")
-        self.full_after(monkeypatch, 4)
-        scan(folder, *options)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 4, folder, *options)
         (tmp_path / "file").touch()
         assert scan(folder, *options, "--prior", 0.1, "--annotate", tmp_path / "file")[0] == 2
         assert not (tmp_path / "out.json.journal.old").exists()
@@ -353,9 +345,7 @@ class TestCutShort:
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         options = ("--detector", real, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
-        self.full_after(monkeypatch, 7)  # the header, and two lines for each file
-        scan(folder, *options)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 7, folder, *options)  # the header, and two lines for each file
         times = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
         assert scan(folder, *options)[0] == 0
         after = {path: path.stat().st_mtime_ns for path in (tmp_path / "marked").iterdir()}
@@ -391,9 +381,7 @@ class TestCutShort:
         """With its heat map, which no journal keeps."""
         fake = saying(tmp_path, 5.0)
         options = ("--detector", fake, "--json", tmp_path / "out.json", "--annotate", tmp_path / "marked")
-        self.full_after(monkeypatch, 7)
-        scan(folder, *options)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 7, folder, *options)
         copy = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
         before = copy.read_bytes()
         copy.unlink()
@@ -404,9 +392,7 @@ class TestCutShort:
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         options = ("--detector", real, "--json", tmp_path / "out.json")
-        self.full_after(monkeypatch, 4)
-        scan(folder, *options)
-        monkeypatch.undo()
+        self.cut_short(monkeypatch, 4, folder, *options)
         (tmp_path / "marked").mkdir()
         old = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
         old.write_bytes(b"of an earlier run with other settings")
@@ -453,6 +439,12 @@ class TestCutShort:
         code, said = scan(folder, *options)
         assert (code, f"3 of {COUNT} files" in said) == (0, True)
         assert len(list(marked.iterdir())) == COUNT
+
+    def cut_short(self, monkeypatch: pytest.MonkeyPatch, writes: int, *command: object) -> None:
+        """A scan whose disk is full after so many lines of the journal."""
+        self.full_after(monkeypatch, writes)
+        scan(*command)
+        monkeypatch.undo()
 
     def full_after(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         """Let the disk be full after so many lines of the journal."""

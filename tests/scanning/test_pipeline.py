@@ -453,6 +453,10 @@ class TestClips:
         assert sorted({round(score.logit, 3) for score in person.scores}) == list(logits)
         assert person.enough is enough
 
+    def test_a_scan_keeps_the_clips_of_its_plan_apart(self, tmp_path: Path, portrait_clip: Path) -> None:
+        verdict = Scanner(self.clip_detector(tmp_path, 6), plan="clips:2x5@2").scan(portrait_clip)
+        assert (verdict.coverage.frames_with_face, verdict.tracks[0].counts) == (10, False)
+
     def test_by_default_one_run_is_sampled(self, tmp_path: Path, portrait_clip: Path) -> None:
         verdict = Scanner(self.clip_detector(tmp_path, 8)).scan(portrait_clip)
         assert verdict.coverage.frames_sampled == 8

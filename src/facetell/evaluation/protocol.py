@@ -189,13 +189,13 @@ def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
     group = videos.dataset + ":" + videos.group
     if group.nunique() >= FEW_GROUPS:
         return "group", group
-    family = _families(videos)
+    family = families(videos)
     if family.nunique() <= group.nunique():
         return "group", group
     return f"original (there are only {group.nunique()} groups)", family
 
 
-def _families(videos: pd.DataFrame) -> pd.Series:
+def families(videos: pd.DataFrame) -> pd.Series:
     """Each video's family; keys that differ by a folder named as the compression, as in FF++, are of one original."""
     original = videos.original.where(videos.original != "", videos.video)
     bare = [

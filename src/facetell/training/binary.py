@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from facetell.detectors import Threshold
 from facetell.evaluation.metrics import metrics
+from facetell.evaluation.protocol import families
 from facetell.training.export import TOLERANCE
 from facetell.training.module import Module
 from facetell.training.tasks import SizedBatches
@@ -55,8 +56,7 @@ def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> di
 
     Intervals resample families: an original with all the fakes made from it.
     """
-    family = videos.original.where(videos.original != "", videos.video)
-    return metrics(labels, expit(logits.astype(np.float64)), family, logits=logits)
+    return metrics(labels, expit(logits.astype(np.float64)), families(videos), logits=logits)
 
 
 def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[Threshold, ...]:
