@@ -106,11 +106,11 @@ class Tracker:
         self._people: list[_Person] = []
 
     def add(self, frame: Frame, faces: list[Face]) -> None:
-        """Takes in one frame and all faces found in it; faces without a descriptor are described here."""
+        """Takes in one frame and all faces found in it."""
         if not faces:
             return
         scene = _scene(frame.image)
-        looks = np.stack([describe(frame.image, f.points) if f.descriptor is None else f.descriptor for f in faces])
+        looks = np.stack([describe(frame.image, face.points) for face in faces])
         scores = self._scores(frame.time_s, scene, faces, looks)
         new = set(range(len(faces)))
         while scores.size and (best := scores.max()) >= SAME_PERSON:
