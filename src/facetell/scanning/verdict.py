@@ -22,9 +22,7 @@ ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
 ENOUGH_SHARE = 1 / 6  # … or this share of the frames wanted, in a short one
 TELLING = 1.0  # logits that flicker adds from which on the verdict mentions it
 USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
-LEAST_SLOPE = (
-    1.0  # logits a threshold rises, at least, for each e-fold fewer false positives: a calibrated logit's rate
-)
+LEAST_SLOPE = 1.0  # logits a threshold rises, at least, for e times fewer false positives: a calibrated logit's rate
 
 
 def sigmoid(logit: float) -> float:

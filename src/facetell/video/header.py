@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.audio.stream import AudioStream
 from av.video.reformatter import ColorTrc
 
 from facetell.types import AudioInfo, VideoInfo
@@ -80,7 +80,7 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         pixel_aspect=pixel_aspect,
         bit_rate=_bit_rate(table, step) or stream.bit_rate or None,
         size_bytes=source.file.size,
-        audio=_audio(source.container),
+        audio=_audio(source.sound),
     )
 
 
@@ -107,9 +107,8 @@ def _bit_rate(table: PacketTable, step: float) -> int | None:
     return round(8 * int(table.sizes[table.is_shown].sum()) / duration) if duration > 0 else None
 
 
-def _audio(container: InputContainer) -> AudioInfo | None:
-    for stream in container.streams.audio:
-        context = stream.codec_context
-        if context is not None:
-            return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels)
-    return None
+def _audio(stream: AudioStream | None) -> AudioInfo | None:
+    if stream is None:
+        return None
+    context = stream.codec_context
+    return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels)
