@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def write_video(
             stream.set_display_rotation(-rotation)
         sound = _add_sound(out, path.suffix) if audio else None
         count = 0
-        for count, array in enumerate(_chain(first, frames), 1):
+        for count, array in enumerate(chain([first], frames), 1):
             frame = av.VideoFrame.from_ndarray(array, format=input_format)
             if input_format != pix_fmt:
                 frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix, dst_color_range=colour.get("color_range"))
@@ -202,11 +203,6 @@ def write_sound(path: Path, seconds: float = 1.0) -> Path:
     with av.open(str(path), "w") as out:
         _write_tone(out, _add_sound(out, path.suffix), seconds)
     return path
-
-
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest
 
 
 def _add_sound(out: Any, suffix: str) -> Any:

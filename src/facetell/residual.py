@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 SIDE = 100  # pixels to which a face is resized
-KERNEL = 5  # pixels; odd
-SIGMA = 1.1  # pixels; the paper states neither
+KERNEL = 5  # pixels, the side of the blur; odd
+SIGMA = 1.1  # pixels, its standard deviation; the paper states neither
 FRAMES = 20  # faces in a run
 
 
@@ -26,28 +26,26 @@ def grey_face(face: np.ndarray, side: int = SIDE) -> np.ndarray:
     return cv2.resize(face, (side, side), interpolation=way).mean(axis=2, dtype=np.float32)
 
 
-def blurred(grey: np.ndarray, kernel: int = KERNEL, sigma: float = SIGMA) -> np.ndarray:
+def blurred(grey: np.ndarray) -> np.ndarray:
     """The Gaussian blur of a picture (H, W) float32."""
-    return cv2.GaussianBlur(grey, (kernel, kernel), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.GaussianBlur(grey, (KERNEL, KERNEL), SIGMA, borderType=cv2.BORDER_REFLECT_101)
 
 
-def residual(face: np.ndarray, side: int = SIDE, kernel: int = KERNEL, sigma: float = SIGMA) -> np.ndarray:
+def residual(face: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Grey face minus its blur, (side, side) float32, about -255…255.
 
     >>> bool(np.abs(residual(np.full((64, 64, 3), 7, np.uint8))).max() < 1e-4)
     True
     """
     grey = grey_face(face, side)
-    return grey - blurred(grey, kernel, sigma)
+    return grey - blurred(grey)
 
 
-def distinguishment(faces: np.ndarray, kernel: int = KERNEL, sigma: float = SIGMA) -> np.ndarray:
+def distinguishment(faces: np.ndarray) -> np.ndarray:
     """The residual of each face of a run.
 
     Args:
         faces: (T, H, W, 3) uint8 RGB.
-        kernel: side of the blur in pixels, odd.
-        sigma: its standard deviation in pixels.
 
     Returns:
         (T, 100, 100) float32, grey levels around 0.
@@ -55,7 +53,7 @@ def distinguishment(faces: np.ndarray, kernel: int = KERNEL, sigma: float = SIGM
     >>> distinguishment(np.full((20, 120, 120, 3), 7, np.uint8)).shape
     (20, 100, 100)
     """
-    return np.stack([residual(face, kernel=kernel, sigma=sigma) for face in faces])
+    return np.stack([residual(face) for face in faces])
 
 
 def metric(residuals: np.ndarray) -> np.ndarray:

@@ -116,7 +116,6 @@ class Face:
     points: np.ndarray  # (5, 2) float32: eye, eye (left in the picture first), nose tip, mouth corner, mouth corner
     score: float  # the face detector's own, 0…1
     quality: FaceQuality | None = None
-    descriptor: np.ndarray | None = None  # appearance, for tracks across gaps
     flicker: float | None = None  # as `facetell.faces.flicker` measures it, where the next frame is known
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
 import pytest
 
-from facetell.faces import FaceDetector, Tracker
+from facetell.faces import FaceDetector, Tracker, track
 from facetell.faces.align import TEMPLATE
 from facetell.faces.track import describe
 from facetell.types import Face, FaceTrack, Frame
@@ -54,8 +55,9 @@ def walk(tracker: Tracker, steps: Iterable[tuple[float, float, np.ndarray]]) -> 
     """Tracks of one face per frame at (time, x, descriptor) in an unchanging scene."""
     wall = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     for number, (time_s, x, look) in enumerate(steps):
-        face = Face(number, time_s, (x, 50.0, 80.0, 100.0), TEMPLATE + 100, 0.9, descriptor=look)
-        tracker.add(Frame(number, time_s, wall), [face])
+        face = Face(number, time_s, (x, 50.0, 80.0, 100.0), TEMPLATE + 100, 0.9)
+        with patch.object(track, "describe", return_value=look):
+            tracker.add(Frame(number, time_s, wall), [face])
     return tracker.tracks()
 
 
@@ -129,7 +131,7 @@ def test_two_alike_in_one_picture_are_two_people() -> None:
     tracker, wall = Tracker(), np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     for n in range(3):
         boxes = [(300.0, 50.0, 80.0, 100.0), (50.0, 50.0, 80.0, 100.0)]
-        faces = [Face(n, 5.0 * n, box, TEMPLATE + 100, 0.9, descriptor=look(1.0)) for box in boxes]
+        faces = [Face(n, 5.0 * n, box, TEMPLATE + 100, 0.9) for box in boxes]
         tracker.add(Frame(n, 5.0 * n, wall), faces)
     tracks = tracker.tracks()
     assert [(track.id, {face.box[0] for face in track.faces}) for track in tracks] == [(1, {50.0}), (2, {300.0})]

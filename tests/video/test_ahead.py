@@ -46,15 +46,3 @@ def test_an_error_reaches_the_consumer_after_the_items_before_it() -> None:
     with pytest.raises(KeyError, match="lost"):
         next(items)
     assert list(items) == []
-
-
-def test_seconds_counts_the_making_and_not_the_waiting() -> None:
-    def slow() -> Generator[int, None, None]:
-        for number in range(3):
-            time.sleep(0.02)
-            yield number
-
-    items = Ahead(slow(), size=1)
-    for _ in items:
-        time.sleep(0.1)
-    assert 0.05 < items.seconds < 0.25

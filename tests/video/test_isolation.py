@@ -494,6 +494,7 @@ class TestHarm:
                 try:
                     with closing(InputFile(portrait_clip)) as file, ReaderPool().open(file.twin()) as reader:
                         assert len(list(reader)) == 20
+                    break  # as it will with more room
                 except (FileMissingError, LimitError, ReaderCrashError) as error:
                     errors.append(str(error))
                 os.close(fillers.pop())

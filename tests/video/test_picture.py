@@ -195,7 +195,7 @@ def test_progressive_video_is_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["yuv420p", "rgb24", "gray"])
 def test_whoever_draws_on_a_picture_leaves_the_decoded_frame_alone(form: str) -> None:
     frame = av.VideoFrame.from_ndarray(stripes((64, 40)), "rgb24").reformat(format=form, dst_colorspace="itu601")
-    render = Renderer(Orientation(), None)
+    render = Renderer(Orientation(), Fraction(1))
     image, pair = render(frame), render.pair(frame, frame)
     assert pair is not None
     assert np.array_equal(image, frame.to_ndarray(format="rgb24", src_colorspace="itu601"))

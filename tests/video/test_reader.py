@@ -321,7 +321,6 @@ def test_decoding_runs_only_so_far_ahead(clip: Path, monkeypatch: pytest.MonkeyP
     with VideoReader(clip, "every:1", ahead=50) as video:
         assert video._ahead == 2
         assert len(list(video)) == 100
-        assert video.decode_seconds > 0
 
 
 @pytest.mark.slow

@@ -290,7 +290,12 @@ class DetectorCard:
             raise DetectorFileError(f"{source} cannot be written as JSON: {error}.") from error
         if isinstance(data, dict) and "schema" not in data:
             raise DetectorFileError(f"{source}: key 'schema' is missing.", f"Write schema = {SCHEMA!r}.")
-        return _read(cls, data, "", source)
+        try:
+            return _read_table(cls, data, "")
+        except ValueError as error:
+            raise DetectorFileError(
+                f"{source}: {error}.", "See docs/detector-file.md for what a card holds."
+            ) from error
 
     @classmethod
     def from_json(cls, text: str, source: str = "The card") -> DetectorCard:
@@ -325,61 +330,65 @@ def _deeper_than(depth: int, value: object) -> bool:
     return bool(level)
 
 
-def _read(kind: Any, value: object, where: str, source: str) -> Any:
-    """`value`, made of plain JSON types, as an object of the annotated type `kind`; `where` is its dotted key."""
+def _read(kind: Any, value: object, where: str) -> Any:
+    """`value`, made of plain JSON types, as an object of the annotated type `kind`; `where` is its dotted key.
 
-    def fail(problem: str) -> DetectorFileError:
-        return DetectorFileError(f"{source}: {problem}.", "See docs/detector-file.md for what a card holds.")
-
+    Raises:
+        ValueError: it is none, and why.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise fail(f"'{where}' cannot be written as JSON") from error
+            raise ValueError(f"'{where}' cannot be written as JSON") from error
         return value
     if origin in (types.UnionType, typing.Union):
-        return None if value is None else _read(arguments[0], value, where, source)
+        return None if value is None else _read(arguments[0], value, where)
     if origin is Literal:
         if value not in arguments:
-            raise fail(f"'{where}' must be one of {', '.join(arguments)}, not {value!r}")
+            raise ValueError(f"'{where}' must be one of {', '.join(arguments)}, not {value!r}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise fail(f"'{where}' must be a list, not {value!r}")
-        return tuple(_read(arguments[0], item, f"{where}[{i}]", source) for i, item in enumerate(value))
+            raise ValueError(f"'{where}' must be a list, not {value!r}")
+        return tuple(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping:
         if not isinstance(value, dict):
-            raise fail(f"'{where}' must be a table, not {value!r}")
-        return {str(key): _read(arguments[1], item, f"{where}.{key}", source) for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise fail(f"'{where}' must be a table, not {value!r}" if where else "it must be a table")
-        fields = {item.name: item for item in dataclasses.fields(kind)}
-        prefix = f"{where}." if where else ""
-        if unknown := value.keys() - fields.keys():
-            raise fail(f"unknown key '{prefix}{min(map(str, unknown))}'")
-        required = [
-            name
-            for name, item in fields.items()
-            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        ]
-        if missing := [name for name in required if name not in value]:
-            raise fail(f"key '{prefix}{missing[0]}' is missing")
-        hints = typing.get_type_hints(kind)
-        read = {name: _read(hints[name], item, f"{prefix}{name}", source) for name, item in value.items()}
-        try:
-            return typing.cast(Any, kind)(**read)
-        except ValueError as error:
-            raise fail(f"{where}: {error}" if where else str(error)) from error
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            raise ValueError(f"'{where}' must be a table, not {value!r}")
+        return {str(key): _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return _read_table(kind, value, where) if dataclasses.is_dataclass(kind) else _read_plain(kind, value, where)
+
+
+def _read_table(kind: Any, value: object, where: str) -> Any:
+    """A dataclass `kind` of a table with its fields as keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"'{where}' must be a table, not {value!r}" if where else "it must be a table")
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    prefix = f"{where}." if where else ""
+    if unknown := value.keys() - fields.keys():
+        raise ValueError(f"unknown key '{prefix}{min(map(str, unknown))}'")
+    for name, item in fields.items():
+        if name not in value and item.default is item.default_factory is dataclasses.MISSING:
+            raise ValueError(f"key '{prefix}{name}' is missing")
+    hints = typing.get_type_hints(kind)
+    read = {name: _read(hints[name], item, f"{prefix}{name}") for name, item in value.items()}
+    try:
+        return kind(**read)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _read_plain(kind: Any, value: object, where: str) -> Any:
+    """A text, number or truth value; whole numbers are numbers, too."""
+    if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**63 else math.inf
     if type(value) is not kind:
-        raise fail(f"'{where}' must be a {_NAMES[kind]}, not {value!r}")
-    if kind is float and not math.isfinite(typing.cast(float, value)):
-        raise fail(f"'{where}' must be finite")
-    if kind is float and abs(typing.cast(float, value)) > LARGEST:
-        raise fail(f"'{where}' must lie between {-LARGEST:g} and {LARGEST:g}")
+        raise ValueError(f"'{where}' must be a {_NAMES[kind]}, not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"'{where}' must be finite")
+    if isinstance(value, float) and abs(value) > LARGEST:
+        raise ValueError(f"'{where}' must lie between {-LARGEST:g} and {LARGEST:g}")
     return value
 
 

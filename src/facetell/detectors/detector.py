@@ -76,10 +76,11 @@ class Detector:
         pieces = [self._run(crops[i : i + BATCH], list(names.values())) for i in range(0, len(crops), BATCH)]
         if not pieces:
             return Scores(np.zeros(0, np.float32), None, {key: np.zeros(0, np.float32) for key in self.card.parts})
-        for name, arrays in zip(names.values(), zip(*pieces, strict=True), strict=True):
+        whole = {}
+        for (key, name), arrays in zip(names.items(), zip(*pieces, strict=True), strict=True):
             if len({array.shape[1:] for array in arrays}) > 1:
                 raise self._unlike_its_card(f"Output {name!r} of {self.path} is not of one size.")
-        whole = {key: np.concatenate(arrays) for key, arrays in zip(names, zip(*pieces, strict=True), strict=True)}
+            whole[key] = np.concatenate(arrays)
         logits, heatmaps = whole.pop("logit"), whole.pop("heatmap", None)
         return Scores(logits, heatmaps, whole)
 

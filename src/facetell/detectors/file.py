@@ -274,16 +274,13 @@ def _check_card(model: onnx.ModelProto, card: DetectorCard, path: str) -> None:
         raise DetectorFileError(f"{path} must have the one input {INPUT!r}; it has {', '.join(inputs) or 'none'}.")
     if inputs[INPUT].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise DetectorFileError(f"The input of {path} is not float32.")
-    wanted = (None, *_item(card))
-    shape = shape_of(inputs[INPUT].type)
-    fits = (
-        shape is not None
-        and len(shape) == len(wanted)
-        and all(isinstance(size, str) or size == want for size, want in zip(shape[1:], wanted[1:], strict=True))
-    )
-    if shape is None or not fits or isinstance(shape[0], int):
+    wanted = ("N", *_item(card))
+    shape = shape_of(inputs[INPUT].type) or ()
+    if len(shape) != len(wanted) or any(
+        size != want for size, want in zip(shape, wanted, strict=True) if isinstance(size, int)
+    ):
         raise DetectorFileError(
-            f"The input of {path} has shape {_written(shape or ())}; its card asks for {_written(('N', *wanted[1:]))}."
+            f"The input of {path} has shape {_written(shape)}; its card asks for {_written(wanted)}."
         )
     outputs = {value.name for value in model.graph.output}
     for key, name in card.outputs.items():

@@ -45,9 +45,11 @@ def read_shipped(name: str) -> DetectorFile:
             f"There are {', '.join(shipped()) or 'none'}; or give the path of an .onnx file.",
         )
     path = WEIGHTS / SHIPPED[name].file
-    advice = "Install facetell again; it may have been tampered with."
     if not path.is_file():
         raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", "Install facetell again.")
     if sha256_of(path) != SHIPPED[name].sha256:
-        raise AlteredDetectorError(f"The weights of detector {name!r} are not the published ones.", advice)
+        raise AlteredDetectorError(
+            f"The weights of detector {name!r} are not the published ones.",
+            "Install facetell again; it may have been tampered with.",
+        )
     return read_detector_file(path, published=True)

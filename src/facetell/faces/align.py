@@ -61,15 +61,27 @@ def crop_matrix(points: np.ndarray, box: Box, geometry: Geometry, size: int) -> 
         size: side of the crop in pixels.
     """
     if geometry.kind == "landmarks":
-        unit = FACE_HEIGHT / geometry.scale / size
-        to_picture = similarity(points)
-    else:
-        x, y, w, h = box
-        unit = max(w, h) * (1 + 2 * geometry.margin) / size
-        to_picture = np.array([[1, 0, x + (w - 1) / 2], [0, 1, y + (h - 1) / 2]], np.float64)
+        return upright_matrix(points, geometry.scale, size)
+    x, y, w, h = box
+    to_picture = np.array([[1, 0, x + (w - 1) / 2], [0, 1, y + (h - 1) / 2]], np.float64)
+    return to_picture @ _centred(max(w, h) * (1 + 2 * geometry.margin) / size, size)
+
+
+def upright_matrix(points: np.ndarray, scale: float, size: int) -> np.ndarray:
+    """The affine map (2, 3) from the pixels of a crop to the picture's: the face upright, `scale` of the crop high.
+
+    Args:
+        points: (5, 2) in the picture's pixels.
+        scale: the share of the crop's side that the face's height takes.
+        size: side of the crop in pixels.
+    """
+    return similarity(points) @ _centred(FACE_HEIGHT / scale / size, size)
+
+
+def _centred(unit: float, size: int) -> np.ndarray:
+    """The map (3, 3) from the pixels of a square to places around its middle, each pixel `unit` long."""
     middle = (size - 1) / 2
-    to_units = np.array([[unit, 0, -unit * middle], [0, unit, -unit * middle], [0, 0, 1]])
-    return to_picture @ to_units
+    return np.array([[unit, 0, -unit * middle], [0, unit, -unit * middle], [0, 0, 1]])
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

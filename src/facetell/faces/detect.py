@@ -15,6 +15,8 @@ from facetell.types import Box
 
 MODEL = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 STRIDES = (8, 16, 32)
+SIDE = 640  # longer side to which larger pictures are reduced before the search
+MIN_SCORE = 0.7  # faces below it are dropped
 OVERLAP = 0.3  # intersection over union above which the weaker of two boxes goes, as in cv2.FaceDetectorYN
 LARGE = 0.35  # of the picture's shorter side: a face above this was seen well enough at full reach
 CLOSE_UP_SIDE = 128  # long side of the reduced picture in which faces that fill the frame are looked for
@@ -51,21 +53,14 @@ def _model() -> bytes:
 class FaceDetector:
     """YuNet in ONNX Runtime.
 
-    Args:
-        min_score: faces below it are dropped, 0…1.
-        size: longer side in pixels to which larger pictures are reduced before the search.
-        threads: ONNX Runtime's threads within one call.
-
     >>> import numpy as np
     >>> FaceDetector().detect(np.full((120, 160, 3), 90, np.uint8))
     []
     """
 
-    def __init__(self, min_score: float = 0.7, size: int = 640, threads: int = 1) -> None:
-        self.min_score = min_score
-        self.size = size
+    def __init__(self) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self._session = ort.InferenceSession(_model(), options, providers=["CPUExecutionProvider"])
 
@@ -75,13 +70,12 @@ class FaceDetector:
         A face so large that it overflows the picture is looked for once more in a small copy with a border around it.
         """
         height, width = image.shape[:2]
-        reduced = _resized(image, _small(width, height, self.size))
+        reduced = _resized(image, _small(width, height, SIDE))
         faces = self._search(reduced, (width, height))
         large = LARGE * min(height, width)
         if not any(max(face.box[2:]) > large for face in faces):
-            tiny = _resized(
-                reduced, _small(width, height, CLOSE_UP_SIDE)
-            )  # from what is reduced already: 3 times faster
+            # From what is reduced already: 3 times faster.
+            tiny = _resized(reduced, _small(width, height, CLOSE_UP_SIDE))
             close_ups = self._search(tiny, (width, height), round(CLOSE_UP_BORDER * max(tiny.shape)))
             faces += [face for face in close_ups if max(face.box[2:]) > large]
             faces = _without_overlaps(faces)
@@ -106,28 +100,24 @@ class FaceDetector:
         score, *others = np.sqrt(best).ravel()
         return bool(max(others) < score + TURNED_GAIN)
 
-    def detect_once(self, image: np.ndarray, *, scale: float = 1.0, border: int = 0) -> list[Detection]:
-        """One pass of the network over the picture resized by `scale` inside a grey border of `border` pixels."""
-        height, width = image.shape[:2]
-        small = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return self._search(_resized(image, small), (width, height), border)
-
     def _search(self, image: np.ndarray, size: tuple[int, int], border: int = 0) -> list[Detection]:
-        """One pass over a picture reduced from one of `size` (width, height), in whose pixels the faces are given."""
+        """One pass over a picture reduced from one of `size` (width, height), in whose pixels the faces are given.
+
+        The picture lies in the middle of a grey border of so many pixels.
+        """
         small = image.shape[1::-1]
         padded = (-(-(small[1] + 2 * border) // 32) * 32, -(-(small[0] + 2 * border) // 32) * 32)
         canvas = np.full((*padded, 3), 0 if border == 0 else 127, np.uint8)
         canvas[border : border + small[1], border : border + small[0]] = image
         factor = np.array(size, np.float32) / small
-        return _without_overlaps(_decode(self._maps(canvas), padded, self.min_score, factor, border))
+        return _without_overlaps(_decode(self._maps(canvas), padded[1], factor, border))
 
     def _maps(self, canvas: np.ndarray) -> dict[str, np.ndarray]:
         """The network's raw maps of a picture whose sides are multiples of 32."""
         blob = np.stack(cv2.split(canvas)[::-1]).astype(np.float32)[None]  # YuNet was trained on BGR, 0…255
         names = [output.name for output in self._session.get_outputs()]
-        return {
-            name: np.asarray(map_) for name, map_ in zip(names, self._session.run(names, {"input": blob}), strict=True)
-        }
+        maps = map(np.asarray, self._session.run(names, {"input": blob}))
+        return dict(zip(names, maps, strict=True))
 
 
 def _small(width: int, height: int, side: int) -> tuple[int, int]:
@@ -140,15 +130,13 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return image if size == image.shape[1::-1] else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _decode(
-    outputs: dict[str, np.ndarray], shape: tuple[int, int], min_score: float, factor: np.ndarray, border: int
-) -> list[Detection]:
-    """Faces above `min_score` in the network's raw maps, in pixels of the unscaled picture without its border."""
+def _decode(outputs: dict[str, np.ndarray], width: int, factor: np.ndarray, border: int) -> list[Detection]:
+    """Faces from `MIN_SCORE` up in the maps of a picture so wide, in pixels of the unscaled one without its border."""
     faces = []
     for stride in STRIDES:
         confidence = _confidence(outputs, stride)
-        cells = np.flatnonzero(confidence >= min_score**2)
-        row, column = np.divmod(cells, shape[1] // stride)
+        cells = np.flatnonzero(confidence >= MIN_SCORE**2)
+        row, column = np.divmod(cells, width // stride)
         corner = np.stack([column, row], axis=1).astype(np.float32)
         shift, extent = np.split(outputs[f"bbox_{stride}"][0, cells], 2, axis=1)
         points = outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2)

@@ -11,10 +11,10 @@ import math
 import cv2
 import numpy as np
 
-from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix
+from facetell.faces.align import FACE_HEIGHT, upright_matrix
 
 SIZE = 192  # pixels, the side of the square that is compared
-_GEOMETRY = Geometry("landmarks", scale=0.72)  # the square holds the whole face
+_SCALE = 0.72  # of its side that the face is high: it holds the whole face
 _MIDDLE = 10.0  # units of the template below the face's middle: between nose and mouth
 _INSIDE = (14.0, 33.0)  # half-heights of the ellipses between which the inside of the face lies, in the same units …
 _RIM = (33.0, 47.0)  # … and its rim, up to the outline
@@ -47,7 +47,7 @@ def flicker(luma: np.ndarray, points: np.ndarray) -> float | None:
     >>> flicker(np.stack([noise[0], noise[0]]), TEMPLATE + 100) is None
     True
     """
-    matrix = crop_matrix(points, (0, 0, 0, 0), _GEOMETRY, SIZE)
+    matrix = upright_matrix(points, _SCALE, SIZE)
     first, second = (  # not averaged over areas where it shrinks: that would take the noise away
         cv2.warpAffine(
             picture,
@@ -71,7 +71,7 @@ def flicker(luma: np.ndarray, points: np.ndarray) -> float | None:
 
 def _ring(heights: tuple[float, float]) -> np.ndarray:
     """Where in the square the ring between two ellipses lies, (SIZE, SIZE) bool."""
-    unit = FACE_HEIGHT / _GEOMETRY.scale / SIZE
+    unit = FACE_HEIGHT / _SCALE / SIZE
     rows, columns = (np.indices((SIZE, SIZE)) - (SIZE - 1) / 2) * unit
     radius = np.hypot(columns / _WIDTH, rows - _MIDDLE)
     return (radius >= heights[0]) & (radius < heights[1])

@@ -106,15 +106,15 @@ class Tracker:
         self._people: list[_Person] = []
 
     def add(self, frame: Frame, faces: list[Face]) -> None:
-        """Takes in one frame and all faces found in it; faces without a descriptor are described here."""
+        """Takes in one frame and all faces found in it."""
         if not faces:
             return
         scene = _scene(frame.image)
-        looks = np.stack([describe(frame.image, f.points) if f.descriptor is None else f.descriptor for f in faces])
+        looks = np.stack([describe(frame.image, face.points) for face in faces])
         scores = self._scores(frame.time_s, scene, faces, looks)
         new = set(range(len(faces)))
-        while scores.size and (best := scores.max()) >= SAME_PERSON:
-            who, which = (int(i[0]) for i in np.nonzero(scores == best))
+        while scores.size and scores.max() >= SAME_PERSON:
+            who, which = (int(k) for k in np.unravel_index(scores.argmax(), scores.shape))
             person = self._people[who]
             person.faces.append(faces[which])
             person.last, person.total, person.scene = looks[which], person.total + looks[which], scene

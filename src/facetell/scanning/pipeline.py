@@ -232,7 +232,7 @@ class Tally:
         self._with_face = self._faces = self._unusable = 0
         self._problems: Counter[str] = Counter()
 
-    def add(self, faces: list[Face], crowd: int = 0) -> None:
+    def add(self, faces: list[Face], crowd: int) -> None:
         """One frame with its faces, and how many more it shows that are not looked at."""
         self.frames += 1
         self._with_face += bool(faces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -20,14 +19,6 @@ MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
 MAX_PICTURES = 64 * 2**20  # bytes of crops, and of heat maps, kept for the report
 REGION_FACES = 3  # whose heat maps say where a track looks altered
 SURE = 0.5  # of a heat map: a part of the face is named from here on; below, the name is wrong twice as often
-
-
-class Scoring(Protocol):
-    """Takes the faces of a video in order of time, then says what the detector found in each track."""
-
-    def add(self, face: Face, crop: np.ndarray) -> None: ...
-
-    def people(self, tracks: Sequence[FaceTrack]) -> list[Person]: ...
 
 
 class FrameScoring:

@@ -22,9 +22,7 @@ ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
 ENOUGH_SHARE = 1 / 6  # … or this share of the frames wanted, in a short one
 TELLING = 1.0  # logits that flicker adds from which on the verdict mentions it
 USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
-LEAST_SLOPE = (
-    1.0  # logits a threshold rises, at least, for each e-fold fewer false positives: a calibrated logit's rate
-)
+LEAST_SLOPE = 1.0  # logits a threshold rises, at least, for e times fewer false positives: a calibrated logit's rate
 
 
 def sigmoid(logit: float) -> float:
@@ -256,19 +254,19 @@ def judge(
     long_enough = [p.enough and counts(sum(s.usable for s in p.scores), wanted) for p in people]
     band = rule.band(sum(long_enough))
     bands = {person.id: band and rule.band_of(person, band) for person in people}
-    doubts = {person.id: beyond(person.scores, rule, bits_per_pixel) for person in people}
-    tracks = [_track(p, c, rule, bands[p.id], doubts[p.id]) for p, c in zip(people, long_enough, strict=True)]
+    tracks = [
+        _track(person, counting, rule, bands[person.id], beyond(person.scores, rule, bits_per_pixel))
+        for person, counting in zip(people, long_enough, strict=True)
+    ]
     most = deciding_track(tracks)
     band = bands[most.id]
     reasons = (
-        _why_undecided(people, tracks, band)
-        if not most.counts or band is None
-        else _why(tracks, most, band, rule, doubts[most.id])
+        _why_undecided(people, tracks, band) if not most.counts or band is None else _why(tracks, most, band, rule)
     )
     label = most.label
     if label is Label.REAL and (open_ := [t for t in tracks if t.counts and t.label is Label.INCONCLUSIVE]):
         label = Label.INCONCLUSIVE
-        reasons = [*reasons, *(_why_not_cleared(track, doubts[track.id], rule) for track in open_)]
+        reasons = [*reasons, *(_why_not_cleared(track, rule) for track in open_)]
     return Judgement(
         label=label,
         p_fake=most.p_fake,
@@ -289,8 +287,8 @@ def deciding_track(tracks: Sequence[TrackScore]) -> TrackScore:
     return max(standing, key=lambda track: (track.label is Label.FAKE, track.logit))
 
 
-def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None) -> str:
-    """Why a person's score means nothing known, as one sentence; "" within what the detector was calibrated on.
+def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None) -> str | None:
+    """Why a person's score means nothing known, as one sentence; None within what the detector was calibrated on.
 
     >>> rule = Rule(Calibration(), (), 0.01, 0.5, Scope(face_height=64.0))
     >>> beyond([FaceScore(0, (0.0, 0.0, 30.0, 40.0), 0, 1.0, 1.0)], rule, None)
@@ -298,7 +296,7 @@ def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None
     """
     scope = rule.scope
     if scope is None:
-        return ""
+        return None
     height = float(np.median([score.box[3] for score in deciding_faces(scores)]))
     if height < scope.face_height:
         least = f"{scope.face_height:.0f}"
@@ -310,14 +308,14 @@ def beyond(scores: Sequence[FaceScore], rule: Rule, bits_per_pixel: float | None
         )
     if scope.views_margin is None and rule.disagree(scores):
         return f"{_disagree(scope)}."
-    return ""
+    return None
 
 
 def _disagree(scope: Scope) -> str:
     return f"The detector's views of the face disagree strongly ({' and '.join(scope.views)})"
 
 
-def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt: str) -> TrackScore:
+def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt: str | None) -> TrackScore:
     for score in person.scores:
         score.p_fake = rule.p_fake(rule.calibration(score.logit))
     logit = rule.calibration(track_logit(person.scores, rule.aggregation))
@@ -331,11 +329,11 @@ def _track(person: Person, counting: bool, rule: Rule, band: Band | None, doubt:
         counts=counting,
         scores=person.scores,
         region=person.region,
-        doubt=doubt or None,
+        doubt=doubt,
     )
 
 
-def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule, doubt: str) -> Iterable[str]:
+def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule) -> Iterable[str]:
     """Plain sentences on a verdict that a track long enough has decided."""
     score, fake, real = most.p_fake, rule.p_fake(band.fake_from), rule.p_fake(band.real_below)
     counting = [track for track in tracks if track.counts]
@@ -348,8 +346,8 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule,
     elif most.label is Label.REAL:
         score, real = told_apart(score, real)
         yield f"{who} scores {score}; below {real} a face is clearly real."
-    elif doubt:
-        yield f"{who} scores {told_apart(score)[0]}, which cannot decide. {doubt}"
+    elif most.doubt:
+        yield f"{who} scores {told_apart(score)[0]}, which cannot decide. {most.doubt}"
     elif rule.scope is not None and math.isinf(band.real_below):
         score, fake = told_apart(score, fake)
         yield f"{who} scores {score}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake}."
@@ -364,9 +362,9 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule,
         yield f"{_count(len(short), 'person', 'people')} with too few usable faces did not count."
 
 
-def _why_not_cleared(track: TrackScore, doubt: str, rule: Rule) -> str:
+def _why_not_cleared(track: TrackScore, rule: Rule) -> str:
     """A plain sentence on a person who scores less than one who is clearly real, and yet is not."""
-    why = doubt or (f"{_disagree(rule.scope)}." if rule.scope else "")
+    why = track.doubt or (f"{_disagree(rule.scope)}." if rule.scope else "")
     return f"Person {track.id} cannot be judged, so the video is not called real. {why}".rstrip()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from queue import SimpleQueue
-from time import perf_counter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,8 +15,7 @@ class Ahead(Iterator[T], Generic[T]):
     """Takes items from a generator in a thread, at most `size` more than were asked for.
 
     An error in the generator is raised again where the items are consumed. `close` may be called at any time: it waits
-    for the item being made, if any, and closes the generator within its own thread. `seconds` is the time spent making
-    items.
+    for the item being made, if any, and closes the generator within its own thread.
 
     >>> items = Ahead((k * k for k in range(4)), size=2)
     >>> list(items)
@@ -25,7 +23,6 @@ class Ahead(Iterator[T], Generic[T]):
     """
 
     def __init__(self, items: Generator[T, None, None], size: int) -> None:
-        self.seconds = 0.0
         self._items = items
         self._queue: SimpleQueue = SimpleQueue()
         self._slots = threading.Semaphore(size)
@@ -39,9 +36,7 @@ class Ahead(Iterator[T], Generic[T]):
                 self._slots.acquire()
                 if self._stopped:
                     break
-                start = perf_counter()
                 item = next(self._items, _END)
-                self.seconds += perf_counter() - start
                 self._queue.put((item, None))
                 if item is _END:
                     break

@@ -33,7 +33,7 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         # Opening a pipe without O_NONBLOCK would wait for a writer.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        elsewhere = name == "-" or "://" in str(name)
+        elsewhere = name == "-" or "://" in name
         advice = "Only files are read: save the video to one first." if elsewhere else "Check the path."
         raise FileMissingError(f"{name} does not exist.", advice) from error
     except (OSError, ValueError) as error:

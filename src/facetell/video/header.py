@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.audio.stream import AudioStream
 from av.video.reformatter import ColorTrc
 
 from facetell.types import AudioInfo, VideoInfo
@@ -58,11 +58,8 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         width, height = height, width
     steps = np.diff(table.times)
     step = float(np.median(steps)) if len(steps) else 0.0
-    tick = float(table.time_base)  # the clock may round a step by as much, but no step to nothing or to two
-    tolerance = max(0.2 * step, min(1.5 * tick, 0.9 * step))
     # Where a file was cut off, frames that were to be shown between its last ones are not there.
-    steady = steps[: max(len(steps) - _REORDERED, 0)] if source.missing else steps
-    variable = bool(len(steady) > 2 and np.mean(np.abs(steady - step) > tolerance) > 0.01)
+    sure = steps[: max(len(steps) - _REORDERED, 0)] if source.missing else steps
     return VideoInfo(
         container=_container(source),
         codec=context.codec.canonical_name,
@@ -76,12 +73,19 @@ def describe(source: Source, table: PacketTable, frame: av.VideoFrame) -> VideoI
         bit_depth=max(component.bits for component in frame.format.components),
         transfer=_TRANSFERS.get(frame.color_trc, ""),
         interlaced=frame.interlaced_frame,
-        variable_frame_rate=variable,
+        variable_frame_rate=_vary(sure, step, float(table.time_base)),
         pixel_aspect=pixel_aspect,
         bit_rate=_bit_rate(table, step) or stream.bit_rate or None,
         size_bytes=source.file.size,
-        audio=_audio(source.container),
+        audio=_audio(source.sound),
     )
+
+
+def _vary(steps: np.ndarray, usual: float, tick: float) -> bool:
+    """Whether more than one in a hundred steps from frame to frame is unlike the usual one; all in seconds."""
+    # The clock may round a step by a tick, but no step to nothing or to two.
+    tolerance = max(0.2 * usual, min(1.5 * tick, 0.9 * usual))
+    return bool(len(steps) > 2 and np.mean(np.abs(steps - usual) > tolerance) > 0.01)
 
 
 def _container(source: Source) -> str:
@@ -107,9 +111,8 @@ def _bit_rate(table: PacketTable, step: float) -> int | None:
     return round(8 * int(table.sizes[table.is_shown].sum()) / duration) if duration > 0 else None
 
 
-def _audio(container: InputContainer) -> AudioInfo | None:
-    for stream in container.streams.audio:
-        context = stream.codec_context
-        if context is not None:
-            return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels)
-    return None
+def _audio(stream: AudioStream | None) -> AudioInfo | None:
+    if stream is None:
+        return None
+    context = stream.codec_context
+    return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels)

@@ -124,8 +124,7 @@ class ReaderPool:
         """Start a process, and say which protections this platform does not offer."""
         if SUPPORTED:
             worker = self._take()
-            worker.await_ready()
-            self.missing = worker.missing
+            self._await(worker)
             self._idle.append(worker)
         return self.missing
 
@@ -137,10 +136,12 @@ class ReaderPool:
             worker = self._take()
             if stop is not None:
                 stop.concerns(worker)
-            reader = IsolatedReader(worker, file, self._idle.append)
-            self.missing = worker.missing
-            reader.ask(file, question)
-        return reader
+            self._await(worker)
+            return IsolatedReader(worker, file, question, self._idle.append)
+
+    def _await(self, worker: Worker) -> None:
+        worker.await_ready()
+        self.missing = worker.missing
 
     def _take(self) -> Worker:
         while True:
@@ -303,30 +304,33 @@ class IsolatedReader:
 
     A frame's picture is read only, and lasts until the next frame is asked for.
 
+    Args:
+        worker: that process, ready.
+        file: what is handed over to it.
+        question: what is wanted of the file; there will be frames if there is a plan in it.
+        done: takes the worker back when it is done with the file.
+
     Attributes:
         info: VideoInfo.
         wanted: as that of `VideoReader`; of the default plan, if none was asked for.
         corrupt_packets: packets the decoder refused, or patched up; known at the end.
     """
 
-    def __init__(self, worker: Worker, file: InputFile, done: Callable[[Worker], None]) -> None:
+    def __init__(
+        self, worker: Worker, file: InputFile, question: dict[str, Any], done: Callable[[Worker], None]
+    ) -> None:
         self.name = file.name
         self.corrupt_packets = 0
         self._worker: Worker | None = worker
         self._done = done
         self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
-        worker.await_ready()
-
-    def ask(self, file: InputFile, question: dict[str, Any]) -> None:
-        """Hand the file over, and learn what it is; there will be frames if there is a plan in the question."""
-        assert self._worker is not None
-        self._worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
+        worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
         with self._sense():
-            message = self._hear(self._worker)
-            self.info = _info(message["info"], self._worker.limits)
+            message = self._hear(worker)
+            self.info = _info(message["info"], worker.limits)
             self._origin = _origin(message["origin"])
-            self.wanted = _wanted(message["wanted"], self._worker.limits.frames)
-            extra = self._worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
+            self.wanted = _whole(message["wanted"], 1, worker.limits.frames)
+            extra = worker.limits.extra_seconds(0, self.info.duration_s, self.info.frame_count)
         self._allowed, self._left = self._allowed + extra, self._left + extra
 
     def provenance(self) -> Provenance:
@@ -365,7 +369,7 @@ class IsolatedReader:
                     if count > worker.limits.frames:
                         raise ValueError("no end")
                 else:
-                    self.corrupt_packets = _corrupt(message)
+                    self.corrupt_packets = _whole(message["corrupt_packets"], 0, 2**31 - 1)
                     self._worker = None
                     self._done(worker)
             if item is not None:
@@ -524,17 +528,10 @@ def _origin(fields: dict[str, Any]) -> Provenance:
     return Provenance(encoder, created, device, tags, notes)
 
 
-def _wanted(count: int, most: int) -> int:
-    if type(count) is not int or not 1 <= count <= most:
-        raise ValueError(f"{count} frames wanted")
-    return count
-
-
-def _corrupt(message: dict[str, Any]) -> int:
-    count = int(message["corrupt_packets"])
-    if not 0 <= count < 2**31:
-        raise ValueError(f"{count} corrupt packets")
-    return count
+def _whole(number: int, least: int, most: int) -> int:
+    if type(number) is not int or not least <= number <= most:
+        raise ValueError(f"{number} is no whole number from {least} to {most}")
+    return number
 
 
 def _time(message: dict[str, Any]) -> float:

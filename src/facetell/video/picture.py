@@ -71,13 +71,13 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     return Orientation(mirror=a < 0, flip=d < 0)
 
 
-def square_size(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
+def square_size(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
     """The size at which pixels are square, never losing any; absurd aspects (beyond 1:8) count as square.
 
     >>> square_size(720, 576, Fraction(16, 11))
     (1047, 576)
     """
-    if pixel_aspect is None or not Fraction(1, 8) <= pixel_aspect <= 8:
+    if not Fraction(1, 8) <= pixel_aspect <= 8:
         return width, height
     if pixel_aspect >= 1:
         return round(width * pixel_aspect), height
@@ -102,7 +102,7 @@ class Renderer:
         pixel_aspect: width of a pixel by its height.
     """
 
-    def __init__(self, orientation: Orientation, pixel_aspect: Fraction | None) -> None:
+    def __init__(self, orientation: Orientation, pixel_aspect: Fraction) -> None:
         self._orientation = orientation
         self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()

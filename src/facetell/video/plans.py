@@ -122,12 +122,8 @@ class Times(Plan):
 
     def choose(self, times: np.ndarray) -> np.ndarray:
         apart = np.median(np.diff(times)) if len(times) > 1 else _ALONE
-        wanted = np.asarray(self.wanted)
-        after = np.searchsorted(times, wanted)
-        around = np.stack([after - 1, after]).clip(0, len(times) - 1)
-        distance = np.abs(times[around] - wanted)
-        nearest = np.take_along_axis(around, distance.argmin(axis=0)[None], axis=0)[0]
-        return np.unique(nearest[distance.min(axis=0) <= 0.51 * apart])
+        found = nearest(times, np.asarray(self.wanted))
+        return np.unique(found[np.abs(times[found] - self.wanted) <= 0.51 * apart])
 
     def __str__(self) -> str:
         return "times:" + ",".join(np.format_float_positional(time, trim="-") for time in self.wanted)
@@ -160,6 +156,17 @@ class Clips(Plan):
 
     def __str__(self) -> str:
         return f"clips:{self.runs}x{self.length}@{self.step}"
+
+
+def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The place of the value nearest to each wanted one, in ascending `values` (n,), n ≥ 1; of two, the lower one's.
+
+    >>> nearest(np.array([0, 10, 20]), np.array([-3, 4, 5, 6, 99])).tolist()
+    [0, 0, 0, 1, 2]
+    """
+    after = np.searchsorted(values, wanted)
+    low, high = np.stack([after - 1, after]).clip(0, len(values) - 1)
+    return np.where(np.abs(values[low] - wanted) <= np.abs(values[high] - wanted), low, high)
 
 
 def parse_plan(text: str) -> Plan:

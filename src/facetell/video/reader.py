@@ -45,7 +45,6 @@ class VideoReader:
         wanted: how many frames come, unless some cannot be decoded, and how many more would, were all there that the
             header states.
         corrupt_packets: packets the decoder refused, or patched up, so far.
-        decode_seconds: time spent decoding and converting so far, in the reader's own thread.
 
     Raises:
         FileMissingError, NotVideoError, DamagedVideoError, LimitError: already when it is made, or while iterating.
@@ -131,10 +130,6 @@ class VideoReader:
     @property
     def corrupt_packets(self) -> int:
         return self._source.corrupt_packets if self._source else 0
-
-    @property
-    def decode_seconds(self) -> float:
-        return self._running.seconds if self._running else 0.0
 
     def provenance(self) -> Provenance:
         """What the file says of its own making; to be asked before the frames."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facetell.video import costs
+from facetell.video.plans import nearest
 from facetell.video.source import PacketTable
 
 EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need not make do with keyframes
@@ -77,10 +78,8 @@ def at_keyframes(
     if not len(offered):
         return wanted
     spent = np.concatenate([[0.0], np.cumsum(decoding[table.order])])  # on all frames before each
-    after = np.searchsorted(offered, wanted)
-    around = offered[np.stack([after - 1, after]).clip(0, len(offered) - 1)]
-    nearest = np.take_along_axis(around, np.abs(around - wanted).argmin(axis=0)[None], axis=0)[0]
-    movable = np.abs(nearest - wanted) <= slack
+    key = offered[nearest(offered, wanted)]
+    movable = np.abs(key - wanted) <= slack
     taken = wanted.copy()
     groups = np.searchsorted(keys, wanted, "right")
     for group in np.unique(groups):
@@ -89,10 +88,10 @@ def at_keyframes(
         start = wanted[fixed[-1]] + 1 if len(fixed) else keys[max(group - 1, 0)]
         rest = inside[wanted[inside] >= start] if len(fixed) else inside
         if len(rest):
-            others = np.unique(nearest[rest])
+            others = np.unique(key[rest])
             instead = (spent[others + 1] - spent[others])[others >= start].sum()
             if instead < spent[wanted[rest[-1]] + 1] - spent[start]:
-                taken[rest] = nearest[rest]
+                taken[rest] = key[rest]
     return np.unique(taken)
 
 

@@ -33,8 +33,7 @@ def samples_of(source: Source, start_s: float, end_s: float) -> Iterator[Samples
         source: the file, from its beginning.
         start_s, end_s: of the pictures, on the container's clock.
     """
-    streams = source.container.streams
-    stream = next((stream for stream in streams.audio if stream.codec_context is not None), None)
+    stream = source.sound
     if stream is None:
         return
     source.stream.discard, stream.discard = Discard.all, Discard.default

@@ -12,6 +12,7 @@ from itertools import chain
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Discard, Disposition
 from av.video.frame import PictureType
@@ -161,6 +162,11 @@ class Source:
         return max(known, key=_rank)
 
     @property
+    def sound(self) -> AudioStream | None:
+        """The first sound stream that can be decoded."""
+        return next((stream for stream in self.container.streams.audio if stream.codec_context is not None), None)
+
+    @property
     def pixels(self) -> int:
         """Of a frame, as far as the file says."""
         return self.stream.codec_context.width * self.stream.codec_context.height
@@ -177,18 +183,20 @@ class Source:
             DamagedVideoError: no frame can be decoded.
             LimitError: more packets than any video has.
         """
-        pts, sizes, flags, first, stated = array("q"), array("q"), bytearray(), None, True
+        pts, sizes, is_key, is_shown = array("q"), array("q"), bytearray(), bytearray()
         self.empty_packets = self.hidden = self.restarts = 0
-        clock, begin = None, None
+        first, stated, clock, begin = None, True, None, None
         for place, packet in enumerate(self._packets):
             if place == self.limits.frames:
                 raise LimitError(
                     f"{self.name} has more than {place:,} frames.", "Cut it into parts, or raise --max-frames."
                 )
             self.head = self.head or bytes(packet)[:_HEAD]
+            is_key.append(self._is_key(packet))
+            is_shown.append(not packet.is_discard and not packet.is_corrupt)
             if first is None and place < _TRIES:
                 frames = self.decode(packet)
-                if not frames and self._is_key(packet) and not packet.is_discard:
+                if not frames and is_key[-1] and not packet.is_discard:
                     frames = self.drain()
                 first = frames[0] if frames else None
             stated = stated and packet.pts is not None
@@ -200,7 +208,6 @@ class Source:
             self.hidden += packet.is_discard
             pts.append(packet.pts if packet.pts is not None else 0)
             sizes.append(packet.size)
-            flags.append(self._is_key(packet) | (not packet.is_discard and not packet.is_corrupt) << 1)
         if first is None:
             first = next(iter(self.drain()), None)
         if first is None:
@@ -210,13 +217,12 @@ class Source:
         stated = stated and not self.restarts  # two recordings in one file: their times say nothing of the order
         # AVI numbers its packets in the order of decoding and leaves the order of presentation to the decoder.
         exact = stated and len(np.unique(pts)) == len(pts) and self.container.format.name != "avi"
-        bits = np.frombuffer(flags, np.uint8)
         table = PacketTable(
             time_base=(self.stream.time_base if stated else None) or 1 / Fraction(self.stream.guessed_rate or 25),
             pts=np.array(pts) if stated else np.arange(len(pts)),
             sizes=np.array(sizes),
-            is_key=bits & 1 > 0,
-            is_shown=bits & 2 > 0,
+            is_key=np.frombuffer(is_key, bool),
+            is_shown=np.frombuffer(is_shown, bool),
             exact=exact,
             offset_s=0.0 if stated else float((begin or 0) * (self.stream.time_base or 0)),
         )

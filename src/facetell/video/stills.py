@@ -103,16 +103,12 @@ def open_picture(file: InputFile, limits: Limits = DEFAULT_LIMITS) -> Picture:
         limits.check_size(file.name, *image.size)
         if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
             raise NotVideoError(f"{file.name} has pixels of 32 bits.", "Save it with 8 or 16 bits a colour.")
-        steps, skipped = [0.0], 0
-        if image.format in _ANIMATED and getattr(image, "is_animated", False):
-            if getattr(image, "n_frames", 1) > limits.frames:
-                raise LimitError(f"{file.name} has more than {limits.frames:,} frames.", "Raise --max-frames.")
-            # A PNG may begin with a picture for programs that know no animations; others never show it.
-            skipped = int(image.info.get("default_image") is True)
-            steps = [_seconds(frame) for frame in islice(ImageSequence.Iterator(image), skipped, None)]
-            if not steps:
-                raise EOFError("its animation is missing")
-            image.seek(0)
+        animated = image.format in _ANIMATED and getattr(image, "is_animated", False)
+        if animated and getattr(image, "n_frames", 1) > limits.frames:
+            raise LimitError(f"{file.name} has more than {limits.frames:,} frames.", "Raise --max-frames.")
+        # A PNG may begin with a picture for programs that know no animations; others never show it.
+        skipped = int(animated and image.info.get("default_image") is True)
+        steps = _steps(image, skipped) if animated else [0.0]
         rotation = _ROTATIONS.get(image.getexif().get(_ORIENTATION, 1), 0)
         is_upright = rotation in (0, 180) or image.format == "TIFF"  # whose size Pillow turns itself
         width, height = image.size if is_upright else image.size[::-1]
@@ -165,6 +161,15 @@ def _bit_depth(file: InputFile, image: Image.Image) -> int:
         return image.info.get("bit_depth", 8)
     is_deep = image.format == "PNG" and file.read(12, 4) == b"IHDR" and file.read(24, 1) == b"\x10"
     return 16 if is_deep or image.mode.startswith("I") else 8
+
+
+def _steps(image: Image.Image, skipped: int) -> list[float]:
+    """How long each frame of an animation is shown, in seconds, without the pictures that come before the first."""
+    steps = [_seconds(frame) for frame in islice(ImageSequence.Iterator(image), skipped, None)]
+    if not steps:
+        raise EOFError("its animation is missing")
+    image.seek(0)
+    return steps
 
 
 def _seconds(frame: Image.Image) -> float:

@@ -5,7 +5,6 @@ Nothing that comes back is ever run or unpickled: a reading process that was tak
 
 from __future__ import annotations
 
-import array
 import json
 import math
 import socket
@@ -43,10 +42,7 @@ class Wire:
             OSError: the other end is gone, or takes nothing in the socket's time.
         """
         line = json.dumps([message, len(files)], default=str).encode("ascii") + b"\n"
-        sent = 0
-        if files:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
-            sent = self.socket.sendmsg([line], rights)
+        sent = socket.send_fds(self.socket, [line], files) if files else 0
         self.socket.sendall(line[sent:])
 
     def receive(self, seconds: float | None = None) -> tuple[dict[str, Any], list[int]] | None:
