@@ -22,7 +22,7 @@ from sklearn.isotonic import IsotonicRegression
 from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DataError
 from facetell.evaluation.folds import folds
-from facetell.evaluation.metrics import ECE_BINS, metrics, resamples, share
+from facetell.evaluation.metrics import ECE_BINS, interval, metrics, numbered, resamples, share
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import Scored
 
@@ -309,15 +309,12 @@ def balanced(
     >>> balanced(np.array([0, 0, 0, 1]), np.array([0.5, 0.5, 0.5, 0.5]), np.arange(4), n_boot=0)["brier"]
     {'value': 0.25, 'ci95': None}
     """
-    codes = np.unique(groups.astype(str), return_inverse=True)[1]
-    value = _balanced(labels, p_fake, np.ones(len(labels)))
-    rng = np.random.default_rng(seed)
-    drawn = [_balanced(labels, p_fake, row) for weights in resamples(codes, n_boot, rng) for row in weights]
-    whole = [one for one in drawn if all(math.isfinite(number) for number in one.values())]
-    result: dict[str, Any] = {}
-    for name, number in value.items():
-        bounds = np.quantile([one[name] for one in whole], (0.025, 0.975)).tolist() if whole else None
-        result[name] = {"value": number, "ci95": None if name == "ece" else bounds}
+    draws = resamples(numbered(groups, len(labels)), n_boot, np.random.default_rng(seed))
+    drawn = [_balanced(labels, p_fake, row) for weights in draws for row in weights]
+    result: dict[str, Any] = {
+        name: {"value": number, "ci95": None if name == "ece" else interval(np.array([one[name] for one in drawn]))}
+        for name, number in _balanced(labels, p_fake, np.ones(len(labels))).items()
+    }
     return result | {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum())}
 
 
