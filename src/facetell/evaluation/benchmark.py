@@ -15,7 +15,7 @@ from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
-from facetell.evaluation.scoring import Damage, Scored, is_picture, score
+from facetell.evaluation.scoring import Damage, Scored, are_stills, score
 from facetell.evaluation.sources import DataSet, Found, refuse_twice, tell_apart
 from facetell.evaluation.store import Store
 from facetell.evaluation.views import Blended, views
@@ -178,9 +178,8 @@ def _about(one: DataSet, found: Found) -> dict[str, Any]:
 
 def _long_enough(manifest: pd.DataFrame, scanner: Scanner) -> pd.DataFrame:
     """Without stills of videos of which there are fewer than one score of the detector needs."""
-    still = (manifest.member.where(manifest.member != "", manifest.path)).map(is_picture)
     enough = manifest.groupby(VIDEO).path.transform("size") >= scanner.detector.card.frames
-    return manifest[~still | enough].reset_index(drop=True)
+    return manifest[~are_stills(manifest) | enough].reset_index(drop=True)
 
 
 def _cell(scored: Scored | None, one: DataSet, manifest: pd.DataFrame, n_boot: int) -> dict[str, Any] | None:

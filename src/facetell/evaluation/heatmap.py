@@ -23,7 +23,7 @@ from facetell.detectors import Detector, DetectorCard
 from facetell.errors import DataError, ForgeError, InputError, UsageError
 from facetell.evaluation.metrics import interval, mean, numbered, resampled
 from facetell.evaluation.protocol import resampling_unit
-from facetell.evaluation.scoring import CHUNK, is_picture, largest_face, picture
+from facetell.evaluation.scoring import CHUNK, are_stills, is_picture, largest_face, picture
 from facetell.faces.align import crop_face, crop_matrix
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.forge.blend import difference_mask, self_blend
@@ -136,8 +136,7 @@ def check_heatmap(card: DetectorCard, manifest: pd.DataFrame) -> None:
     if card.geometry.kind == "whole":
         raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
     items = validate(manifest)
-    is_still = [is_picture(member or path) for member, path in zip(items.member, items.path, strict=True)]
-    stills = items.loc[is_still]
+    stills = items[are_stills(items)]
     if not (stills.label == REAL).any() and not stills.index.isin(list(originals(items))).any():
         skipped = {"not a still": len(items) - len(stills), _UNPAIRED: len(stills)}
         raise DataError(

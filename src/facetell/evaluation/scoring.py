@@ -168,8 +168,9 @@ def is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in PICTURES
 
 
-def _name(items: pd.DataFrame, row: int) -> str:
-    return str(items.member.iat[row] or items.path.iat[row])
+def are_stills(items: pd.DataFrame) -> pd.Series:
+    """Which rows of a manifest are stills, by the names of their files: bool."""
+    return items.member.where(items.member != "", items.path).map(is_picture).astype(bool)
 
 
 def _parted(items: pd.DataFrame) -> pd.DataFrame:
@@ -177,8 +178,7 @@ def _parted(items: pd.DataFrame) -> pd.DataFrame:
 
     With the one it had as its original, it stays in its family; see `protocol.resampling_unit`.
     """
-    still = np.array([is_picture(_name(items, row)) for row in range(len(items))], bool)
-    shared = items.duplicated(list(LABELS), keep=False) & ~still
+    shared = items.duplicated(list(LABELS), keep=False) & ~are_stills(items)
     family = items.original.where(items.original != "", items.video)
     return items.assign(
         video=items.video.where(~shared, items.path + items.member), original=items.original.where(~shared, family)
@@ -190,10 +190,11 @@ def _batches(items: pd.DataFrame) -> Iterator[list[int]]:
     batch: list[int] = []
     for rows in items.groupby("key", sort=False).indices.values():
         for row in rows:
-            if is_picture(_name(items, row)):
+            if still[row]:
                 batch.append(row)
             else:
                 yield [row]
+    still = are_stills(items).to_numpy()
         if len(batch) >= CHUNK:
             yield batch
             batch = []
@@ -214,6 +215,7 @@ class _Look:
     def __call__(self, rows: Sequence[int]) -> dict[int, Seen]:
         """What is in these rows: one video, or all stills of some videos."""
         seen: dict[int, Seen] = {}
+        self.still: list[bool] = are_stills(items).tolist()
         digests: dict[int, str] = {}
         for row in rows:
             try:
@@ -238,7 +240,7 @@ class _Look:
         keys = {}
         for row, digest in digests.items():
             how: object = str(self.scanner.plan)
-            if is_picture(_name(self.items, row)):
+            if self.still[row]:
                 how = bool(self.items.crop.iat[row])
                 if self.scanner.detector.card.kind != "frame":  # judged in a run with the video's other stills
                     run = [other for other in digests if self.videos[other] == self.videos[row]]
@@ -248,7 +250,7 @@ class _Look:
 
     def _fresh(self, digests: Mapping[int, str]) -> dict[int, Seen]:
         rows = list(digests)
-        if rows and is_picture(_name(self.items, rows[0])):
+        if rows and self.still[rows[0]]:
             return self._stills(digests)
         return {row: self._scan(row, digests[row]) for row in rows}
 
