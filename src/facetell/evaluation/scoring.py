@@ -30,7 +30,7 @@ from facetell.errors import (
 )
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
-from facetell.faces.detect import FaceDetector
+from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.files import sha256_of, temporary_folder
 from facetell.scanning import Scanner
@@ -91,6 +91,12 @@ class Scored:
     videos: pd.DataFrame
     card: DetectorCard
     seconds: float = 0.0
+
+    @property
+    def unscored(self) -> dict[str, int]:
+        """Reason -> items without a score, the commonest first."""
+        reasons = self.items.reason[self.items.reason != ""].value_counts()
+        return {str(reason): int(n) for reason, n in reasons.items()}
 
     def calibrated(self, rows: pd.DataFrame) -> np.ndarray:
         """The calibrated logits (N,) of rows of `faces` or `videos`: what ranks them, as P(fake) is 1 from 37 up."""
@@ -158,7 +164,7 @@ def picture(path: str, member: str = "") -> np.ndarray:
     return read_still(path, member, shared_readers()).image
 
 
-def largest_face(image: np.ndarray, finder: FaceDetector) -> list:
+def largest_face(image: np.ndarray, finder: FaceDetector) -> list[Detection]:
     """The largest face found, in a list; an empty one if there is none."""
     return sorted(finder.detect(image), key=lambda face: -face.box[2] * face.box[3])[:1]
 
@@ -188,13 +194,13 @@ def _parted(items: pd.DataFrame) -> pd.DataFrame:
 def _batches(items: pd.DataFrame) -> Iterator[list[int]]:
     """Rows that are looked at together: a video, or whole sets of stills of one video, up to about CHUNK pictures."""
     batch: list[int] = []
+    still = are_stills(items).to_numpy()
     for rows in items.groupby("key", sort=False).indices.values():
         for row in rows:
             if still[row]:
                 batch.append(row)
             else:
                 yield [row]
-    still = are_stills(items).to_numpy()
         if len(batch) >= CHUNK:
             yield batch
             batch = []
@@ -209,13 +215,13 @@ class _Look:
         self.items, self.scanner, self.damage, self.store = items, scanner, damage, store
         self.videos: list[int] = items["key"].tolist()
         self.numbers: list[int] = items["frame"].tolist()
+        self.still: list[bool] = are_stills(items).tolist()
         self.finder = FaceDetector()
         self.detector = "" if store is None else fingerprint(scanner.detector)
 
     def __call__(self, rows: Sequence[int]) -> dict[int, Seen]:
         """What is in these rows: one video, or all stills of some videos."""
         seen: dict[int, Seen] = {}
-        self.still: list[bool] = are_stills(items).tolist()
         digests: dict[int, str] = {}
         for row in rows:
             try:
