@@ -17,9 +17,11 @@ from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation import benchmark as module
 from facetell.evaluation import joining, markdown
 from facetell.evaluation.aggregation import mirrored
+from facetell.evaluation.benchmark import Contender, benchmark, steps
 from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import paired, paired_mean
 from facetell.evaluation.sources import DataSet, read_sets
+from facetell.scanning import Scanner
 from tests import media
 from tests.detectors import networks
 from tests.evaluation import made
@@ -172,6 +174,23 @@ def test_the_device_is_that_of_the_mirrored_detector_too(
     outcome = call(tmp_path, "-o", tmp_path / "x.md", "--device", "CPU", detectors=("bright",))
     assert outcome.exit_code == 0, outcome.output
     assert asked == ["CPU"]
+
+
+@pytest.mark.parametrize("frames", [None, 2])
+def test_as_many_steps_are_said_as_there_are(tmp_path: Path, frames: int | None) -> None:
+    """Also where a detector was trained on a set, or cannot be studied: the progress bar ends where it should."""
+    made.stills(tmp_path, people=1).to_csv(tmp_path / "a.csv", index=False)
+    sets = [
+        DataSet(name="new", data=("a.csv",), aggregation=True),
+        DataSet(name="known", data=("a.csv",), source="this", aggregation=True, robustness=1),
+    ]
+    found = {one.name: one.find(tmp_path) for one in sets}
+    network = networks.brightness(gain=20.0, bias=-8.0, frames=frames)
+    changes = {"kind": "clip", "frames": frames} if frames else {}
+    contenders = [Contender((Scanner(networks.write(tmp_path, network, training_data="this", **changes)),))]
+    done: list[int] = []
+    benchmark(sets, found, contenders, n_boot=0, progress=done.append)
+    assert sum(done) == steps(sets, found, contenders) == (6 if frames else 18)
 
 
 def test_videos_too_short_for_a_detector_of_clips_are_not_measured(folder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from facetell.evaluation.protocol import ONE_CLASS, resampling_unit
 from facetell.evaluation.scoring import Scored
 from facetell.scanning.verdict import face_weights
 
-FRAMES = (1, 5, 10, 20, 32)
+FRAMES = (1, 5, 10, 20, 32)  # faces of each video, spread over it; videos with fewer give all they have
 SHIPPED: dict[Aggregation, str] = {
     "quality": "mean, weighted by quality",
     "confidence": "mean, weighted by confidence",
@@ -57,16 +57,13 @@ def mirrored(detector: Detector, device: str = "cpu") -> Mirrored:
     return Mirrored(read_detector_file(detector.path), device)
 
 
-def aggregation(
-    scored: Scored, mirrored: Scored | None = None, n_boot: int = 1000, frames: Sequence[int] = FRAMES
-) -> dict[str, Any]:
+def aggregation(scored: Scored, mirrored: Scored | None = None, n_boot: int = 1000) -> dict[str, Any]:
     """Video AUC by rule and by number of faces, on the usable faces of every video (all of them, where none is usable).
 
     Args:
         scored: videos, or stills of videos.
         mirrored: the same items seen by the `mirrored` detector; adds the card's rule over the mean of both logits.
         n_boot: resamples for the intervals.
-        frames: how many faces, spread over the video, to try; videos with fewer give all they have.
 
     Returns:
         `rules`: name -> `auc`, `auc_ci95`, and `gain`, the paired difference to the card's own rule (None for itself);
@@ -94,7 +91,7 @@ def aggregation(
         for name, logits in pooled.items()
     }
     curve = {}
-    for number in frames:
+    for number in FRAMES:
         chosen = faces.groupby("key", group_keys=False)[list(faces.columns)].apply(_spread, number)
         logits = _by_video(chosen, RULES[own]).loc[videos.index]
         curve[str(number)] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from facetell.evaluation.joining import joined
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import resampling_unit, undecided_against_wrong, verdicts
 from facetell.evaluation.robustness import SUITE, robustness
-from facetell.evaluation.scoring import Damage, Scored, is_picture, score
+from facetell.evaluation.scoring import Damage, Scored, are_stills, score
 from facetell.evaluation.sources import DataSet, Found, refuse_twice, tell_apart
 from facetell.evaluation.store import Store
 from facetell.evaluation.views import Blended, views
@@ -139,13 +139,18 @@ def benchmark(
 
 def steps(sets: Sequence[DataSet], found: Mapping[str, Found], contenders: Sequence[Contender]) -> int:
     """How many items a benchmark of these detectors looks at."""
-    total = 0
-    for one in sets:
-        manifest = found[one.name].manifest
-        total += sum(len(_long_enough(manifest, scanner)) for c in contenders if (scanner := c.on(one)))
-        total += 2 * len(manifest) * one.aggregation
-        total += len(_some(manifest, one.robustness)) * (len(SUITE) + 1) if one.robustness else 0
-        total += 2 * len(manifest) * (set(manifest.label) == {0} and _has_views(contenders[0]))
+    lead = contenders[0]
+    manifests = {one.name: found[one.name].manifest for one in sets}
+    scanners = [(one.name, scanner) for one in sets for each in contenders if (scanner := each.on(one))]
+    total = sum(len(_long_enough(manifests[name], scanner)) for name, scanner in scanners)
+    damaged = [_some(manifests[one.name], one.robustness) for one in sets if one.robustness and lead.on(one)]
+    total += sum(map(len, damaged)) * (len(SUITE) + 1)
+    of_one_file = [one for one in sets if lead.on(one) is lead.scanners[0]]
+    pooled = [manifests[one.name] for one in of_one_file if one.aggregation]
+    total += 2 * sum(map(len, pooled)) * _can_be_pooled(pooled, lead)
+    classes = {one.name: set(manifests[one.name].label) for one in of_one_file}
+    if _has_views(lead) and {0, 1} in classes.values():
+        total += 2 * sum(len(manifests[name]) for name, labels in classes.items() if labels == {0})
     return total
 
 
@@ -178,9 +183,8 @@ def _about(one: DataSet, found: Found) -> dict[str, Any]:
 
 def _long_enough(manifest: pd.DataFrame, scanner: Scanner) -> pd.DataFrame:
     """Without stills of videos of which there are fewer than one score of the detector needs."""
-    still = (manifest.member.where(manifest.member != "", manifest.path)).map(is_picture)
     enough = manifest.groupby(VIDEO).path.transform("size") >= scanner.detector.card.frames
-    return manifest[~still | enough].reset_index(drop=True)
+    return manifest[~are_stills(manifest) | enough].reset_index(drop=True)
 
 
 def _cell(scored: Scored | None, one: DataSet, manifest: pd.DataFrame, n_boot: int) -> dict[str, Any] | None:
@@ -221,11 +225,16 @@ def _robustness(manifest: pd.DataFrame, most: int, scanner: Scanner, run: _Run) 
     return robustness(rows, scanner, clean, run.workers, run.n_boot, run.progress, run.store)
 
 
+def _can_be_pooled(manifests: Collection[pd.DataFrame], contender: Contender) -> bool:
+    """Whether the study of aggregation has a detector of single faces, and real and fake videos."""
+    labels = {label for manifest in manifests for label in manifest.label}
+    return len(labels) == 2 and contender.scanners[0].detector.card.kind == "frame"
+
+
 def _aggregation(manifests: Mapping[str, pd.DataFrame], contender: Contender, run: _Run) -> dict[str, Any]:
-    detector = contender.scanners[0].detector
-    labels = {label for manifest in manifests.values() for label in manifest.label}
-    if len(labels) < 2 or detector.card.kind != "frame":
+    if not _can_be_pooled(manifests.values(), contender):
         return {"none": "it takes a detector of single faces, and real and fake videos that it was not trained on"}
+    detector = contender.scanners[0].detector
     rows = pd.concat(manifests.values(), ignore_index=True)
     other_side = mirrored(detector, run.device)
     clean, flipped = (run.score(rows, Scanner(each, MANY_FRAMES)) for each in (detector, other_side))

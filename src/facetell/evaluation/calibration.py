@@ -22,13 +22,14 @@ from sklearn.isotonic import IsotonicRegression
 from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DataError
 from facetell.evaluation.folds import folds
-from facetell.evaluation.metrics import ECE_BINS, metrics, resamples, share
+from facetell.evaluation.metrics import ECE_BINS, interval, metrics, numbered, resamples, share
 from facetell.evaluation.protocol import resampling_unit
 from facetell.evaluation.scoring import Scored
+from facetell.scanning.verdict import USUAL_RATE
 
 RATES = (0.05, 0.01, 0.001)
 ENOUGH = 3  # times 1 / rate: real groups of one source that a rate needs
-DEFAULT_RATE = 0.01  # of `facetell scan`; from here down, FAKE keeps to MOST_WRONG too
+DEFAULT_RATE = USUAL_RATE  # from here down, FAKE keeps to MOST_WRONG too
 MOST_WRONG = 0.05  # of the videos called REAL, and of those called FAKE
 SURE = 0.8  # that MOST_WRONG holds for REAL over all sources together
 OUTER = 0.02  # share of a source's videos that may lie beyond the scope
@@ -68,14 +69,8 @@ def calibrate(
     table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
     table = _with_units(table)  # here, not for every condition: each may lose other videos
     fits = halves((table.dataset + ":" + table.group).to_numpy(), table.dataset.to_numpy(), seed)
-    for name, part in (("first", table[fits]), ("second", table[~fits])):
-        real, fake = (part.unit[part.label == label].nunique() for label in (0, 1))
-        if min(real, fake) < CLASS_GROUPS or part.unit.nunique() < FOLDS:
-            raise DataError(
-                f"The {name} half of the development data has {real} group(s) with real videos and {fake} with fakes; "
-                f"it needs {CLASS_GROUPS} of each, and {FOLDS} in all.",
-                "Give more groups, of both classes.",
-            )
+    for name, half in (("first", table[fits]), ("second", table[~fits])):
+        _refuse_few_groups(half, name)
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
     photographs = {source: _with_units(table_of(scored, source)) for source, scored in reals.items()}
     if mixed := [source for source, rows in photographs.items() if rows.label.any()]:
@@ -87,14 +82,17 @@ def calibrate(
     card = replace(card, calibration=chosen, scope=scope)
     if views == "margin" and scope.views:
         without = replace(card, scope=replace(scope, views_margin=0.0))
-        reals_at = {source: place(rows, without) for source, rows in _reals(table[fits], photographs).items()}
-        card = replace(card, scope=replace(scope, views_margin=_margin(reals_at)))
+        margin = _margin([place(rows, without) for rows in _reals(table[fits], photographs).values()])
+        card = replace(card, scope=replace(scope, views_margin=margin))
     photographs = {source: place(rows, card) for source, rows in photographs.items()}
     table = place(table, card)
     first, second = table[fits], table[~fits]
     thresholds = _thresholds(first, photographs, rates)
     report = {
-        "coverage": {name: _coverage(scored) for name, scored in {**development, **reals}.items()},
+        "coverage": {
+            name: {"items": len(scored.items), "unscored": scored.unscored}
+            for name, scored in {**development, **reals}.items()
+        },
         "fitted_on": {"n_real": int((first.label == 0).sum()), "n_fake": int(first.label.sum())},
         "cross_validated_log_loss": losses,
         "views": {"none": no_views} if no_views else _agreement(second),
@@ -107,6 +105,16 @@ def calibrate(
         provisional=not whole,
         metrics={**card.metrics, "calibration": report},
     )
+
+
+def _refuse_few_groups(half: pd.DataFrame, name: str) -> None:
+    real, fake = (half.unit[half.label == label].nunique() for label in (0, 1))
+    if min(real, fake) < CLASS_GROUPS or half.unit.nunique() < FOLDS:
+        raise DataError(
+            f"The {name} half of the development data has {real} group(s) with real videos and {fake} with fakes; "
+            f"it needs {CLASS_GROUPS} of each, and {FOLDS} in all.",
+            "Give more groups, of both classes.",
+        )
 
 
 def halves(groups: np.ndarray, sources: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
@@ -309,15 +317,12 @@ def balanced(
     >>> balanced(np.array([0, 0, 0, 1]), np.array([0.5, 0.5, 0.5, 0.5]), np.arange(4), n_boot=0)["brier"]
     {'value': 0.25, 'ci95': None}
     """
-    codes = np.unique(groups.astype(str), return_inverse=True)[1]
-    value = _balanced(labels, p_fake, np.ones(len(labels)))
-    rng = np.random.default_rng(seed)
-    drawn = [_balanced(labels, p_fake, row) for weights in resamples(codes, n_boot, rng) for row in weights]
-    whole = [one for one in drawn if all(math.isfinite(number) for number in one.values())]
-    result: dict[str, Any] = {}
-    for name, number in value.items():
-        bounds = np.quantile([one[name] for one in whole], (0.025, 0.975)).tolist() if whole else None
-        result[name] = {"value": number, "ci95": None if name == "ece" else bounds}
+    draws = resamples(numbered(groups, len(labels)), n_boot, np.random.default_rng(seed))
+    drawn = [_balanced(labels, p_fake, row) for weights in draws for row in weights]
+    result: dict[str, Any] = {
+        name: {"value": number, "ci95": None if name == "ece" else interval(np.array([one[name] for one in drawn]))}
+        for name, number in _balanced(labels, p_fake, np.ones(len(labels))).items()
+    }
     return result | {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum())}
 
 
@@ -389,13 +394,13 @@ def _reals(first: pd.DataFrame, photographs: Mapping[str, pd.DataFrame]) -> dict
     return {**photographs, **{str(name): rows for name, rows in first[first.label == 0].groupby("source")}}
 
 
-def _margin(reals: Mapping[str, pd.DataFrame]) -> float | None:
+def _margin(reals: Sequence[pd.DataFrame]) -> float | None:
     """How far above the threshold of the others a person whose views disagree has to reach.
 
     As far as it takes for no more than DEFAULT_RATE of the real videos of any source, both kinds together, to be called
     FAKE; None where no source has enough groups to show that rate.
     """
-    able = [rows for rows in reals.values() if rows.unit.nunique() * DEFAULT_RATE >= 1]
+    able = [rows for rows in reals if rows.unit.nunique() * DEFAULT_RATE >= 1]
     if not able:
         return None
     others = [np.where(rows.within & ~rows.apart, rows.calibrated, rows.calibrated.min()) for rows in able]
@@ -416,7 +421,7 @@ def table_of(scored: Scored, condition: str) -> pd.DataFrame:
     """
     videos = scored.videos
     if videos.empty:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in _coverage(scored)["unscored"].items())
+        reasons = ", ".join(f"{number} {reason}" for reason, number in scored.unscored.items())
         raise DataError(f"No video of {condition!r} could be scored: {reasons or 'there is none'}.")
     return pd.DataFrame(
         {
@@ -474,11 +479,6 @@ def _agreement(rows: pd.DataFrame) -> dict[str, Any]:
         name: share(int(wrong[which].sum()), int(which.sum()))
         for name, which in (("wrong_apart", apart), ("wrong_elsewhere", ~apart))
     }
-
-
-def _coverage(scored: Scored) -> dict[str, Any]:
-    unscored = scored.items.reason[scored.items.reason != ""].value_counts()
-    return {"items": len(scored.items), "unscored": {str(reason): int(n) for reason, n in unscored.items()}}
 
 
 def _reaching(rows: pd.DataFrame) -> np.ndarray:

@@ -21,9 +21,9 @@ from scipy.special import logit
 from facetell.data.manifest import FAKE, REAL, originals, validate
 from facetell.detectors import Detector, DetectorCard
 from facetell.errors import DataError, ForgeError, InputError, UsageError
-from facetell.evaluation.metrics import mean, resamples
+from facetell.evaluation.metrics import interval, mean, numbered, resampled
 from facetell.evaluation.protocol import resampling_unit
-from facetell.evaluation.scoring import CHUNK, is_picture, largest_face, picture
+from facetell.evaluation.scoring import CHUNK, are_stills, is_picture, largest_face, picture
 from facetell.faces.align import crop_face, crop_matrix
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.forge.blend import difference_mask, self_blend
@@ -136,8 +136,7 @@ def check_heatmap(card: DetectorCard, manifest: pd.DataFrame) -> None:
     if card.geometry.kind == "whole":
         raise UsageError(f"The detector {card.name} takes whole pictures; its heat map lies on no face.")
     items = validate(manifest)
-    is_still = [is_picture(member or path) for member, path in zip(items.member, items.path, strict=True)]
-    stills = items.loc[is_still]
+    stills = items[are_stills(items)]
     if not (stills.label == REAL).any() and not stills.index.isin(list(originals(items))).any():
         skipped = {"not a still": len(items) - len(stills), _UNPAIRED: len(stills)}
         raise DataError(
@@ -247,10 +246,8 @@ class _Skipped(Exception):
 def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boot: int) -> dict[str, Any]:
     truths = np.stack([case.truth for case in cases])
     altered, untouched = histograms(np.stack([case.heat for case in cases]), truths)
-    group = np.unique(groups, return_inverse=True)[1]
-    draws = resamples(group, n_boot if group.max() else 0, np.random.default_rng(SEED))
-    drawn = np.concatenate([*(pixel_auc(weights @ altered, weights @ untouched) for weights in draws), np.empty(0)])
-    drawn = drawn[np.isfinite(drawn)]  # a resample may hold no altered pixel, or no untouched one
+    group = numbered(groups, len(cases))
+    drawn = resampled(lambda w: pixel_auc(w @ altered, w @ untouched), group, n_boot if group.max() else 0, SEED)
     pooled = float(pixel_auc(altered.sum(0), untouched.sum(0)))
     own, of_fixed = pixel_auc(altered, untouched), pixel_auc(*histograms(np.stack([fixed] * len(cases)), truths))
     named = np.array([case.right is not None for case in cases])
@@ -260,7 +257,7 @@ def _numbers(cases: Sequence[Case], fixed: np.ndarray, groups: np.ndarray, n_boo
         "auc": mean(own[ranked], groups[ranked], n_boot),
         "fixed_map": mean(of_fixed[ranked], groups[ranked], n_boot),
         "auc_pooled": pooled if np.isfinite(pooled) else None,
-        "auc_pooled_ci95": np.quantile(drawn, (0.025, 0.975)).tolist() if len(drawn) else None,
+        "auc_pooled_ci95": interval(drawn),  # of resamples with altered and untouched pixels
         "region_named": mean(named, groups, n_boot),
         "region_right": mean([case.right for case in cases if case.right is not None], groups[named], n_boot),
     }

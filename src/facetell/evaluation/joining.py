@@ -57,9 +57,9 @@ def joined(
         return result
     named = [rows.assign(set=name, source=sources.get(name) or name) for name, rows in able.items()]
     table = pd.concat(named, ignore_index=True)
-    features, label = table[detectors].to_numpy(), table.label.to_numpy()
+    features, label, group = table[detectors].to_numpy(), table.label.to_numpy(), table.group.to_numpy()
     known, new = np.empty(len(table)), np.full(len(table), np.nan)
-    for seen, unseen in folds(label, table.group.to_numpy(), FOLDS):
+    for seen, unseen in folds(label, group, FOLDS):
         known[unseen] = _fit(table.iloc[seen], detectors).decision_function(features[unseen])
     origins = table.source.unique()
     for source in origins if len(origins) > 1 else ():
@@ -67,15 +67,13 @@ def joined(
         new[here] = _fit(table[~here], detectors).decision_function(features[here])
     alone = features[:, 0]
     ways = {"known": known} | ({"new": new} if len(origins) > 1 else {})
-    for name in able:
-        here = (table.set == name).to_numpy()
-        y, groups = label[here], table.group[here]
-        result["sets"][name] = {
-            way: paired(y, joint[here], alone[here], groups, n_boot, seed) for way, joint in ways.items()
-        }
-    parts = [(table.set == name).to_numpy() for name in able]
+    parts = {name: (table.set == name).to_numpy() for name in able}
+    result["sets"] = {
+        name: {way: paired(label[at], joint[at], alone[at], group[at], n_boot, seed) for way, joint in ways.items()}
+        for name, at in parts.items()
+    }
     result["mean"] = {
-        way: paired_mean([(label[p], joint[p], alone[p], table.group[p]) for p in parts], n_boot, seed)
+        way: paired_mean([(label[at], joint[at], alone[at], group[at]) for at in parts.values()], n_boot, seed)
         for way, joint in ways.items()
     }
     return result

@@ -7,7 +7,7 @@ than calling a library once a resample; the tests hold the values against scikit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def metrics(
     if not len(y):
         notes |= dict.fromkeys(KEYS, "no items")
         return result
-    result |= {"log_loss": _mean(_log_loss(y, p)), "brier": _mean((p - y) ** 2), "ece": _ece(y, p)}
+    result |= {"log_loss": float(_log_loss(y, p).mean()), "brier": float(((p - y) ** 2).mean()), "ece": _ece(y, p)}
     ranking = _Ranking(y, ranked, p >= threshold)
     both = bool(real and fake)
     if both:
@@ -95,7 +95,7 @@ def metrics(
         notes["auc_ci95"] = "no resampling was asked for"
     else:
         drawn = _bootstrap(y, p, group, ranking if both else None, n_boot, seed)
-        result["ci95"] = {name: _interval(values) for name, values in drawn.items()}
+        result["ci95"] = {name: interval(values) for name, values in drawn.items()}
         result["auc_ci95"] = result["ci95"].pop("auc", None)
         if both and len(drawn["auc"]) < n_boot:
             notes["ci95"] = f"{n_boot - len(drawn['auc'])} of {n_boot} resamples held one class only and were left out"
@@ -138,20 +138,14 @@ def paired(
         raise DataError("Two detectors cannot be compared on one class only.", "Give real and fake items.")
     lacking = _too_few_groups(y, group)
     n_boot = 0 if lacking else n_boot
-    rank_a, rank_b = _Ranking(y, scores_a), _Ranking(y, scores_b)
-    once = np.ones((1, len(y)))
-    auc_a, auc_b = float(rank_a.auc(once)[0]), float(rank_b.auc(once)[0])
-    drawn = [
-        rank_a.auc(weights) - rank_b.auc(weights) for weights in resamples(group, n_boot, np.random.default_rng(seed))
-    ]
-    difference = np.concatenate([*drawn, np.empty(0)])
-    difference = difference[np.isfinite(difference)]
+    auc_a, auc_b, drawn = _compared(y, scores_a, scores_b, group, n_boot, seed)
+    difference = drawn[np.isfinite(drawn)]
     tail = min((difference <= 0).sum(), (difference >= 0).sum())
     return {
         "auc_a": auc_a,
         "auc_b": auc_b,
         "difference": auc_a - auc_b,
-        "difference_ci95": _interval(difference),
+        "difference_ci95": interval(difference),
         "p_value": float(min(1.0, 2 * (tail + 1) / (len(difference) + 1))) if n_boot else None,
         "n_real": real,
         "n_fake": fake,
@@ -180,16 +174,23 @@ def paired_mean(
     for number, (labels, a, b, groups) in enumerate(sets):
         y, scores_a, group = _checked(labels, a, groups)
         _, scores_b, _ = _checked(labels, b, groups)
-        first, second = _Ranking(y, scores_a), _Ranking(y, scores_b)
-        once = np.ones((1, len(y)))
-        values.append(float(first.auc(once)[0] - second.auc(once)[0]))
+        auc_a, auc_b, differences = _compared(y, scores_a, scores_b, group, n_boot, (seed, number))
+        values.append(auc_a - auc_b)
+        drawn.append(differences)
         if lacking := _too_few_groups(y, group):
             notes["difference_ci95"] = lacking
-        draws = resamples(group, n_boot, np.random.default_rng((seed, number)))
-        drawn.append(np.concatenate([*(first.auc(w) - second.auc(w) for w in draws), np.empty(0)]))
-    means = np.mean(drawn, axis=0)
-    interval = None if notes else _interval(means[np.isfinite(means)])
-    return {"difference": float(np.mean(values)), "difference_ci95": interval, "notes": notes}
+    bounds = None if notes else interval(np.mean(drawn, axis=0))
+    return {"difference": float(np.mean(values)), "difference_ci95": bounds, "notes": notes}
+
+
+def _compared(
+    y: np.ndarray, a: np.ndarray, b: np.ndarray, group: np.ndarray, n_boot: int, seed: int | tuple[int, int]
+) -> tuple[float, float, np.ndarray]:
+    """The AUC of two scores, and their difference in every resample."""
+    first, second = _Ranking(y, a), _Ranking(y, b)
+    once = np.ones((1, len(y)))
+    drawn = resampled(lambda weights: first.auc(weights) - second.auc(weights), group, n_boot, seed)
+    return float(first.auc(once)[0]), float(second.auc(once)[0]), drawn
 
 
 def share(found: int, n: int) -> dict[str, Any]:
@@ -213,10 +214,9 @@ def mean(values: ArrayLike, groups: ArrayLike | None = None, n_boot: int = 1000,
     x = np.asarray(values, dtype=np.float64).ravel()
     if not len(x):
         return {"value": None, "ci95": None, "n": 0}
-    group = _numbered(groups, len(x))
-    rng = np.random.default_rng(seed)
-    drawn = [weights @ x / weights.sum(axis=1) for weights in resamples(group, n_boot, rng)] if group.max() else []
-    return {"value": _mean(x), "ci95": _interval(np.concatenate(drawn)) if drawn else None, "n": len(x)}
+    group = numbered(groups, len(x))
+    drawn = resampled(lambda weights: weights @ x / weights.sum(axis=1), group, n_boot if group.max() else 0, seed)
+    return {"value": float(x.mean()), "ci95": interval(drawn), "n": len(x)}
 
 
 class _Ranking:
@@ -302,10 +302,28 @@ def resamples(group: np.ndarray, n_boot: int, rng: np.random.Generator) -> Itera
         yield times[:, group].astype(np.float64)
 
 
+def resampled(
+    statistic: Callable[[np.ndarray], np.ndarray], group: np.ndarray, n_boot: int, seed: int | tuple[int, int]
+) -> np.ndarray:
+    """(n_boot,) what a statistic, (b, N) weights -> (b,), is in every resample; NaN where it is not defined."""
+    draws = resamples(group, n_boot, np.random.default_rng(seed))
+    return np.concatenate([*map(statistic, draws), np.empty(0)])
+
+
+def interval(values: np.ndarray) -> list[float] | None:
+    """The percentile interval, 95 %, of the finite values of resamples; None without any.
+
+    >>> interval(np.array([0.0, np.nan, 1.0, 2.0])), interval(np.array([]))
+    ([0.05, 1.95], None)
+    """
+    finite = values[np.isfinite(values)]
+    return np.quantile(finite, (0.025, 0.975)).tolist() if len(finite) else None
+
+
 def _checked(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, ...]:
     """Labels and scores as float arrays, groups as numbers from 0."""
     y, p = np.asarray(labels, dtype=np.float64).ravel(), np.asarray(scores, dtype=np.float64).ravel()
-    group = _numbered(groups, len(y))
+    group = numbered(groups, len(y))
     if not len(y) == len(p) == len(group):
         raise DataError(f"{len(y)} labels, {len(p)} scores and {len(group)} groups do not belong together.")
     if not np.isin(y, (0, 1)).all():
@@ -315,7 +333,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> 
     return y, p, group
 
 
-def _numbered(groups: ArrayLike | None, n: int) -> np.ndarray:
+def numbered(groups: ArrayLike | None, n: int) -> np.ndarray:
     """Groups as numbers from 0; without any, every item is its own."""
     return np.arange(n) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
 
@@ -338,11 +356,3 @@ def _ece(y: np.ndarray, p: np.ndarray) -> float:
     """Expected calibration error: |share of fakes - mean P(fake)| per bin, weighted by its items (Guo et al., 2017)."""
     bins = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
     return float(np.abs(np.bincount(bins, weights=y - p, minlength=ECE_BINS)).sum() / len(y))
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
-
-
-def _interval(values: np.ndarray) -> list[float] | None:
-    return [float(bound) for bound in np.quantile(values, (0.025, 0.975))] if len(values) else None

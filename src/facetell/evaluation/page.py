@@ -99,7 +99,7 @@ def robustness_figure(robustness: Mapping[str, Mapping[str, Any]]) -> str | None
     """The change of AUC under every degradation; None without any comparison."""
     compared = {name: numbers["comparison"] for name, numbers in robustness.items() if numbers["comparison"]}
     values = {name: (c["difference"], c["difference_ci95"]) for name, c in compared.items()}
-    return plots.bars(values, "Change of AUC against the same videos undamaged", mark=0) if values else None
+    return plots.bars(values, "Change of AUC against the same videos undamaged") if values else None
 
 
 def frames_figure(aggregation: Mapping[str, Any]) -> str:

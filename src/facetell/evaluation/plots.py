@@ -16,11 +16,9 @@ from sklearn.metrics import roc_curve
 
 from facetell.evaluation.metrics import share
 
-REAL_COLOUR, FAKE_COLOUR, OTHER_COLOUR = (
-    "#0072b2",
-    "#d55e00",
-    "#666666",
-)  # Okabe & Ito: told apart by colour-blind eyes too
+REAL_COLOUR, FAKE_COLOUR = "#0072b2", "#d55e00"  # Okabe & Ito: told apart by colour-blind eyes too
+OTHER_COLOUR = "#666666"  # of the detector compared with
+RELIABILITY_BINS = 10
 DET_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5)
 _serial = count()
 
@@ -63,23 +61,21 @@ def histogram(labels: np.ndarray, scores: np.ndarray) -> str:
     return _svg(figure, legend=True)
 
 
-def reliability(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> str:
+def reliability(labels: np.ndarray, scores: np.ndarray) -> str:
     """Share of fakes among items of about equal P(fake), with exact 95 % intervals and n.
 
     A calibrated detector lies on the diagonal.
     """
     figure, axes = _figure("P(fake) said", "Share that was fake")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    place = np.minimum((scores * bins).astype(int), bins - 1)
-    for k in range(bins):
+    place = np.minimum((scores * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    for k in np.unique(place):
         inside = place == k
-        n = int(inside.sum())
-        if n:
-            shown = share(int(labels[inside].sum()), n)
-            x, (low, high) = scores[inside].mean(), shown["ci95"]
-            axes.plot([x, x], [low, high], color=FAKE_COLOUR, linewidth=1.2)
-            axes.plot(x, shown["value"], "o", color=FAKE_COLOUR, markersize=4)
-            axes.annotate(str(n), (x, high), fontsize=9, ha="center", va="bottom")  # the page colours it
+        shown = share(int(labels[inside].sum()), int(inside.sum()))
+        x, (low, high) = scores[inside].mean(), shown["ci95"]
+        axes.plot([x, x], [low, high], color=FAKE_COLOUR, linewidth=1.2)
+        axes.plot(x, shown["value"], "o", color=FAKE_COLOUR, markersize=4)
+        axes.annotate(str(shown["n"]), (x, high), fontsize=9, ha="center", va="bottom")  # the page colours it
     axes.set(xlim=(0, 1), ylim=(0, 1.05), aspect="equal")
     return _svg(figure)
 
@@ -105,16 +101,15 @@ def lines(
     return _svg(figure, legend=len(series) > 1)
 
 
-def bars(values: Mapping[str, tuple[float, Sequence[float] | None]], x_label: str, mark: float | None = None) -> str:
-    """One row per name: a value with its interval; `mark` draws a vertical line."""
+def bars(values: Mapping[str, tuple[float, Sequence[float] | None]], x_label: str) -> str:
+    """One row per name: a change with its interval, beside a vertical line at none."""
     figure = Figure(figsize=(6.4, 0.6 + 0.28 * len(values)), layout="constrained")
     axes = figure.subplots()
     for row, (value, interval) in enumerate(values.values()):
         if interval:
             axes.plot(interval, [row, row], color=FAKE_COLOUR, linewidth=1.5)
         axes.plot(value, row, "o", color=FAKE_COLOUR, markersize=5)
-    if mark is not None:
-        axes.axvline(mark, color="#999999", linewidth=1)
+    axes.axvline(0, color="#999999", linewidth=1)
     axes.set_yticks(range(len(values)), [_literal(name) for name in values])
     axes.invert_yaxis()
     axes.set_xlabel(x_label)

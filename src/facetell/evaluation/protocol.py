@@ -58,7 +58,6 @@ def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0)
         units, logits = unit_of.loc[rows.index], scored.calibrated(rows)
         return metrics(rows.label, rows.p_fake, units, n_boot=n_boot, seed=seed, logits=logits)
 
-    reasons = items.reason[items.reason != ""].value_counts()
     card, detector = scored.card, scanner.detector.info
     return {
         "schema": SCHEMA,
@@ -86,7 +85,7 @@ def summary(scored: Scored, scanner: Scanner, n_boot: int = 1000, seed: int = 0)
         "coverage": {
             "items": len(items),
             "scored": int((items.reason == "").sum()),
-            "unscored": {str(reason): int(n) for reason, n in reasons.items()},
+            "unscored": scored.unscored,
             "videos": int(items.key.nunique()),
             "videos_scored": len(videos),
         },

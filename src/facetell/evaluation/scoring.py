@@ -30,7 +30,7 @@ from facetell.errors import (
 )
 from facetell.evaluation.store import STEPS, Seen, Store, fingerprint, key_of
 from facetell.faces.align import crop_face
-from facetell.faces.detect import FaceDetector
+from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.files import sha256_of, temporary_folder
 from facetell.scanning import Scanner
@@ -91,6 +91,12 @@ class Scored:
     videos: pd.DataFrame
     card: DetectorCard
     seconds: float = 0.0
+
+    @property
+    def unscored(self) -> dict[str, int]:
+        """Reason -> items without a score, the commonest first."""
+        reasons = self.items.reason[self.items.reason != ""].value_counts()
+        return {str(reason): int(n) for reason, n in reasons.items()}
 
     def calibrated(self, rows: pd.DataFrame) -> np.ndarray:
         """The calibrated logits (N,) of rows of `faces` or `videos`: what ranks them, as P(fake) is 1 from 37 up."""
@@ -158,7 +164,7 @@ def picture(path: str, member: str = "") -> np.ndarray:
     return read_still(path, member, shared_readers()).image
 
 
-def largest_face(image: np.ndarray, finder: FaceDetector) -> list:
+def largest_face(image: np.ndarray, finder: FaceDetector) -> list[Detection]:
     """The largest face found, in a list; an empty one if there is none."""
     return sorted(finder.detect(image), key=lambda face: -face.box[2] * face.box[3])[:1]
 
@@ -168,8 +174,9 @@ def is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in PICTURES
 
 
-def _name(items: pd.DataFrame, row: int) -> str:
-    return str(items.member.iat[row] or items.path.iat[row])
+def are_stills(items: pd.DataFrame) -> pd.Series:
+    """Which rows of a manifest are stills, by the names of their files: bool."""
+    return items.member.where(items.member != "", items.path).map(is_picture).astype(bool)
 
 
 def _parted(items: pd.DataFrame) -> pd.DataFrame:
@@ -177,8 +184,7 @@ def _parted(items: pd.DataFrame) -> pd.DataFrame:
 
     With the one it had as its original, it stays in its family; see `protocol.resampling_unit`.
     """
-    still = np.array([is_picture(_name(items, row)) for row in range(len(items))], bool)
-    shared = items.duplicated(list(LABELS), keep=False) & ~still
+    shared = items.duplicated(list(LABELS), keep=False) & ~are_stills(items)
     family = items.original.where(items.original != "", items.video)
     return items.assign(
         video=items.video.where(~shared, items.path + items.member), original=items.original.where(~shared, family)
@@ -188,9 +194,10 @@ def _parted(items: pd.DataFrame) -> pd.DataFrame:
 def _batches(items: pd.DataFrame) -> Iterator[list[int]]:
     """Rows that are looked at together: a video, or whole sets of stills of one video, up to about CHUNK pictures."""
     batch: list[int] = []
+    still = are_stills(items).to_numpy()
     for rows in items.groupby("key", sort=False).indices.values():
         for row in rows:
-            if is_picture(_name(items, row)):
+            if still[row]:
                 batch.append(row)
             else:
                 yield [row]
@@ -208,6 +215,7 @@ class _Look:
         self.items, self.scanner, self.damage, self.store = items, scanner, damage, store
         self.videos: list[int] = items["key"].tolist()
         self.numbers: list[int] = items["frame"].tolist()
+        self.still: list[bool] = are_stills(items).tolist()
         self.finder = FaceDetector()
         self.detector = "" if store is None else fingerprint(scanner.detector)
 
@@ -238,7 +246,7 @@ class _Look:
         keys = {}
         for row, digest in digests.items():
             how: object = str(self.scanner.plan)
-            if is_picture(_name(self.items, row)):
+            if self.still[row]:
                 how = bool(self.items.crop.iat[row])
                 if self.scanner.detector.card.kind != "frame":  # judged in a run with the video's other stills
                     run = [other for other in digests if self.videos[other] == self.videos[row]]
@@ -248,7 +256,7 @@ class _Look:
 
     def _fresh(self, digests: Mapping[int, str]) -> dict[int, Seen]:
         rows = list(digests)
-        if rows and is_picture(_name(self.items, rows[0])):
+        if rows and self.still[rows[0]]:
             return self._stills(digests)
         return {row: self._scan(row, digests[row]) for row in rows}
 

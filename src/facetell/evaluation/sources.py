@@ -17,7 +17,7 @@ from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
 from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
 from facetell.errors import DataError, FileMissingError, UsageError
-from facetell.evaluation.scoring import LABELS, is_picture
+from facetell.evaluation.scoring import LABELS, are_stills
 from facetell.report.text import count as counted
 from facetell.types import Label
 
@@ -193,8 +193,7 @@ def _renamed(part: Found, names: Mapping[Path, str]) -> Found:
 
 def _pooled(parts: Sequence[Found]) -> list[str]:
     """A sentence on the videos of which several sources have stills."""
-    files = [part.manifest.member.where(part.manifest.member != "", part.manifest.path) for part in parts]
-    stills = [part.manifest[names.map(is_picture)] for part, names in zip(parts, files, strict=True)]
+    stills = [part.manifest[are_stills(part.manifest)] for part in parts]
     videos = pd.concat([rows[list(LABELS)].drop_duplicates() for rows in stills])
     if (shared := videos[videos.duplicated()]).empty:
         return []

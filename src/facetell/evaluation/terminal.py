@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -38,21 +38,13 @@ COLUMNS = {
 }
 
 
-def interval(numbers: Mapping[str, Any], name: str) -> list[float] | None:
-    """The 95 % interval of one metric, if it has one."""
-    return numbers["auc_ci95"] if name == "auc" else numbers["ci95"].get(name)
-
-
 def written(numbers: Mapping[str, Any], name: str) -> str:
     """A metric with its interval.
 
     >>> written({"auc": 0.9, "auc_ci95": [0.85, 0.95], "ci95": {}}, "auc")
     '0.900 (0.850–0.950)'
     """
-    value = numbers[name]
-    if value is None:
-        return "–"
-    return plus(value, interval(numbers, name))
+    return plus(numbers[name], numbers["auc_ci95"] if name == "auc" else numbers["ci95"].get(name))
 
 
 def report(result: Mapping[str, Any]) -> RenderableType:
@@ -105,11 +97,10 @@ def robustness_rows(robustness: Mapping[str, Mapping[str, Any]]) -> list[tuple[s
     for name, numbers in robustness.items():
         comparison = numbers["comparison"]
         auc = "–" if comparison is None else f"{comparison['auc_a']:.3f}"
-        change = "–" if comparison is None else signed(comparison["difference"], comparison["difference_ci95"])
         drift = [signed(numbers[key]["value"], numbers[key]["ci95"]) for key in ("drift_real", "drift_fake")]
         alarms = numbers["false_alarms"]
         share = "–" if alarms["value"] is None else f"{alarms['value']:.1%} of {alarms['n']}"
-        rows.append((plain(name), auc, change, *drift, share, str(numbers["lost"])))
+        rows.append((plain(name), auc, gain(comparison), *drift, share, str(numbers["lost"])))
     return rows
 
 
@@ -140,11 +131,9 @@ def calibration(card: DetectorCard) -> RenderableType:
         ),
         Text(f"Held out, n = {after['n_real']} real + {after['n_fake']} fake, both classes weighing the same:"),
     ]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for words in ("", "before", "after"):
-        table.add_column(words, justify="left" if not words else "right")
+    table = _table("", "before", "after")
     for name in ("log_loss", "brier", "ece"):
-        table.add_row(NAMES[name], *(plus(one[name]["value"], one[name]["ci95"]) for one in (before, after)))
+        table.add_row(NAMES[name], *(_valued(one[name]) for one in (before, after)))
     table.add_row("AUC", "", written(report["held_out"], "auc"))
     parts.append(table)
     for threshold in card.thresholds:
@@ -167,22 +156,24 @@ def calibration(card: DetectorCard) -> RenderableType:
     if "none" not in report["views"]:
         apart, elsewhere = (shared(report["views"][name]) for name in ("wrong_apart", "wrong_elsewhere"))
         parts.append(Text(f"Held out, on the wrong side of even where views disagree: {apart}; elsewhere {elsewhere}."))
-    sources = Table(box=None, pad_edge=False, header_style="dim")
     rates = [f"{t.false_positive_rate:g}" for t in card.thresholds if t.logit is not None]
-    for words in ("real videos called FAKE", *(f"at {rate}" for rate in rates)):
-        sources.add_column(words)
+    sources = _table("real videos called FAKE", *(f"at {rate}" for rate in rates), justify="left")
     for source, shares in report["false_positives"].items():
         sources.add_row(Text(plain(source)), *(shared(shares[rate]) for rate in rates))
     return Group(*parts, sources)
 
 
-def gain(comparison: Mapping[str, Any]) -> str:
+def gain(comparison: Mapping[str, Any] | None) -> str:
     """A paired difference with its interval."""
+    if comparison is None:
+        return "–"
     return signed(comparison["difference"], comparison["difference_ci95"])
 
 
-def plus(value: float, bounds: list[float] | None) -> str:
+def plus(value: float | None, bounds: list[float] | None = None) -> str:
     """A value with its interval, if it has one."""
+    if value is None:
+        return "–"
     return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
 
 
@@ -195,40 +186,30 @@ def shared(numbers: Mapping[str, Any]) -> str:
 
 
 def _levels(result: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for level in ("video", "frame"):
-        numbers = result[level]
-        table.add_column(f"{level} (n = {numbers['n_real']} + {numbers['n_fake']})", justify="right")
+    levels = ("video", "frame")
+    table = _table("", *(f"{level} (n = {result[level]['n_real']} + {result[level]['n_fake']})" for level in levels))
     for name, words in NAMES.items():
-        table.add_row(words, written(result["video"], name), written(result["frame"], name))
+        table.add_row(words, *(written(result[level], name) for level in levels))
     return table
 
 
 def _verdicts(tally: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("verdicts at the default setting")
-    table.add_column("", justify="right")
+    table = _table("verdicts at the default setting", "")
     for name, words in VERDICTS.items():
         table.add_row(words, shared(tally[name]))
     return table
 
 
 def _slices(dimension: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
-    table.add_column(dimension.replace("_", " "))
-    for words in ("real", "fake", *COLUMNS.values()):
-        table.add_column(words, justify="right")
+    table = _table(dimension.replace("_", " "), "real", "fake", *COLUMNS.values())
     for value, numbers in values.items():
-        cells = [written(numbers, name) if name == "auc" else _short(numbers[name]) for name in COLUMNS]
+        cells = [written(numbers, name) if name == "auc" else plus(numbers[name]) for name in COLUMNS]
         table.add_row(Text(plain(value)), str(numbers["n_real"]), str(numbers["n_fake"]), *cells)
     return table
 
 
 def _robustness(robustness: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for words in ROBUSTNESS:
-        table.add_column(words, justify="left" if words == ROBUSTNESS[0] else "right")
+    table = _table(*ROBUSTNESS)
     for row in robustness_rows(robustness):
         table.add_row(*map(Text, row))
     return table
@@ -236,29 +217,20 @@ def _robustness(robustness: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def aggregation_rows(aggregation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Rule, its AUC, and what it gains over the shipped one, as text."""
-    rows = []
-    for name, numbers in aggregation["rules"].items():
-        gain = numbers["gain"]
-        change = "–" if gain is None else signed(gain["difference"], gain["difference_ci95"])
-        rows.append((name, plus(numbers["auc"], numbers["auc_ci95"]), change))
-    return rows
+    return [
+        (name, plus(numbers["auc"], numbers["auc_ci95"]), gain(numbers["gain"]))
+        for name, numbers in aggregation["rules"].items()
+    ]
 
 
 def _aggregation(aggregation: Mapping[str, Any]) -> list[RenderableType]:
     if "none" in aggregation:
         return [Text(f"Pooling rules: not compared; {aggregation['none']}.")]
-    rules = Table(box=None, pad_edge=False, header_style="dim")
-    for words in (
-        f"a video's score (n = {aggregation['n_real']} + {aggregation['n_fake']})",
-        "AUC",
-        "against the shipped",
-    ):
-        rules.add_column(words)
+    n = f"{aggregation['n_real']} + {aggregation['n_fake']}"
+    rules = _table(f"a video's score (n = {n})", "AUC", "against the shipped", justify="left")
     for row in aggregation_rows(aggregation):
         rules.add_row(*row)
-    frames = Table(box=None, pad_edge=False, header_style="dim")
-    for words in ("faces", "on average", "AUC"):
-        frames.add_column(words)
+    frames = _table("faces", "on average", "AUC", justify="left")
     for number, numbers in aggregation["frames"].items():
         frames.add_row(number, f"{numbers['faces']:.1f}", plus(numbers["auc"], numbers["auc_ci95"]))
     return [rules, frames]
@@ -280,7 +252,7 @@ def heatmap_rows(heatmap: Mapping[str, Any]) -> list[tuple[str, ...]]:
             str(numbers["n"]),
             _valued(numbers["auc"]),
             _valued(numbers["fixed_map"]),
-            _valued({"value": numbers["auc_pooled"], "ci95": numbers["auc_pooled_ci95"]}),
+            plus(numbers["auc_pooled"], numbers["auc_pooled_ci95"]),
             *(_valued(numbers[name]) for name in ("region_named", "region_right")),
         )
         for what, numbers in rows.items()
@@ -297,16 +269,14 @@ def heatmap_notes(heatmap: Mapping[str, Any]) -> str:
 def _heatmap(heatmap: Mapping[str, Any]) -> list[RenderableType]:
     if "none" in heatmap:
         return [Text(f"Heat map: not measured; {heatmap['none']}.")]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for words in HEATMAP:
-        table.add_column(words, justify="left" if words == HEATMAP[0] else "right")
+    table = _table(*HEATMAP)
     for row in heatmap_rows(heatmap):
         table.add_row(*row)
     return [Text("Heat map against where the faces were altered"), table, Text(heatmap_notes(heatmap), style="dim")]
 
 
 def _valued(numbers: Mapping[str, Any]) -> str:
-    return "–" if numbers["value"] is None else plus(numbers["value"], numbers["ci95"])
+    return plus(numbers["value"], numbers["ci95"])
 
 
 def signed(value: float | None, bounds: list[float] | None) -> str:
@@ -316,5 +286,9 @@ def signed(value: float | None, bounds: list[float] | None) -> str:
     return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
 
 
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _table(*columns: str, justify: Literal["left", "right"] = "right") -> Table:
+    """Without lines; all columns but the first are justified so."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for number, words in enumerate(columns):
+        table.add_column(words, justify=justify if number else "left")
+    return table

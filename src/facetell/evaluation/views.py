@@ -71,14 +71,17 @@ def views(
         pd.concat([scored.videos for scored in development], ignore_index=True),
         card,
     )
+    try:
+        made = pd.concat([table_of(scored, source) for source, scored in blends.items()]).assign(label=1)
+        cards = {
+            rule: calibrate(card, {"clean": everything}, reals, (DEFAULT_RATE,), n_boot=0, views=rule)
+            for rule in get_args(ViewsRule)
+        }
+    except DataError as error:
+        return {"none": error.message}
     rules: dict[str, Any] = {}
     apart = 0.0
-    for rule in get_args(ViewsRule):
-        try:
-            made = pd.concat([table_of(scored, source) for source, scored in blends.items()]).assign(label=1)
-            fitted = calibrate(card, {"clean": everything}, reals, (DEFAULT_RATE,), n_boot=0, views=rule)
-        except DataError as error:
-            return {"none": error.message}
+    for rule, fitted in cards.items():
         (threshold,), report, scope = fitted.thresholds, fitted.metrics["calibration"], fitted.scope
         if threshold.logit is None or scope is None or "none" in report["views"]:
             return {"none": report["views"].get("none", threshold.source)}

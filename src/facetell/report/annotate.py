@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
 from facetell.report.heat import glow
-from facetell.report.text import SUSPECTED, plain, probability
+from facetell.report.text import SUSPECTED, probability, strongest
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
 from facetell.video import ReaderPool, shared_readers
@@ -125,8 +125,9 @@ class _Painter:
             corners = (round(x), round(y)), (round(x + w), round(y + h))
             cv2.rectangle(image, *corners, (255, 255, 255), line + 2, cv2.LINE_AA)
             cv2.rectangle(image, *corners, tone, line, cv2.LINE_AA)
-            where = f", strongest at the {plain(track.region)}" if track.region and track.label in SUSPECTED else ""
-            name = f"Person {track.id}  {track.label} {probability(track.p_fake)}{where}"
+            name = f"Person {track.id}  {track.label} {probability(track.p_fake)}"
+            if where := strongest(track):
+                name += f", {where}"
             names.append((_tag(name, tone, letters), corners))
             if len(track.scores) > 1:
                 moments.append((_tag(f"now {probability(score.p_fake)}", tone, letters), corners))

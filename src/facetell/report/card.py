@@ -23,16 +23,7 @@ def card_page(card: DetectorCard, sha256: str) -> str:
         facts["Flicker, in a video"] = f"counts; {card.flicker.words}"
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
     for name, measured in card.metrics.items():
-        if name in _SECTIONS:
-            lines += _SECTIONS[name](measured)
-            continue
-        lines += ["", f"## Measured on {name}", "", "| metric | value | 95 % interval |", "|---|---|---|"]
-        intervals = dict(measured.get("ci95") or {}, auc=measured.get("auc_ci95"))
-        for key, value in measured.items():
-            if isinstance(value, int | float):
-                low_high = intervals.get(key)
-                interval = "" if low_high is None else f"{low_high[0]:.3f} … {low_high[1]:.3f}"
-                lines.append(f"| {key} | {value if isinstance(value, int) else format(value, '.3f')} | {interval} |")
+        lines += _SECTIONS[name](measured) if name in _SECTIONS else _figures(name, measured)
     if MEASURED not in card.metrics and card.heatmap:
         lines += ["", worth(card)]
     if card.thresholds:
@@ -47,27 +38,50 @@ def card_page(card: DetectorCard, sha256: str) -> str:
     return "\n".join(lines)
 
 
-def _heatmap(measured: Mapping[str, Any]) -> list[str]:
+def _figures(name: str, measured: object) -> list[str]:
+    """A row for each number; of a card's figures, which are any JSON, the rest can be read in the card."""
+    lines = ["", f"## Measured on {name}", "", "| metric | value | 95 % interval |", "|---|---|---|"]
+    figures = measured if isinstance(measured, Mapping) else {"value": measured}
+    intervals = {**_part(figures, "ci95"), "auc": figures.get("auc_ci95")}
+    for key, value in figures.items():
+        if isinstance(value, int | float):
+            shown = value if isinstance(value, int) else format(value, ".3f")
+            lines.append(f"| {key} | {shown} | {_bounds(intervals.get(key))} |")
+    return lines
+
+
+def _heatmap(measured: object) -> list[str]:
     """What `facetell calibrate --pairs` measured of the heat map."""
     lines = ["", "## Heat map, against where faces were altered", ""]
     lines += [
         "| altered | n | pixel AUC in a face | of one fixed map | part named | of those right |",
         "|---|---|---|---|---|---|",
     ]
-    for words, numbers in (("labelled pairs", measured["pairs"]), ("self-blends", measured["blends"])):
-        if numbers:
-            names = ("auc", "fixed_map", "region_named", "region_right")
-            lines.append(
-                " | ".join([f"| {words}", str(numbers["n"]), *(_valued(numbers[name]) for name in names)]) + " |"
-            )
+    for words, kind in (("labelled pairs", "pairs"), ("self-blends", "blends")):
+        if numbers := _part(measured, kind):
+            shares = (_valued(_part(numbers, name)) for name in ("auc", "fixed_map", "region_named", "region_right"))
+            lines.append(f"| {' | '.join([words, str(numbers.get('n', '–')), *shares])} |")
     return lines
 
 
+def _part(figures: object, key: str) -> Mapping[str, Any]:
+    """The figures under a key; none where there is something else."""
+    part = figures.get(key) if isinstance(figures, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
 def _valued(numbers: Mapping[str, Any]) -> str:
-    if numbers["value"] is None:
+    value, bounds = numbers.get("value"), _bounds(numbers.get("ci95"))
+    if not isinstance(value, int | float):
         return "–"
-    bounds = f" ({numbers['ci95'][0]:.3f} … {numbers['ci95'][1]:.3f})" if numbers["ci95"] else ""
-    return f"{numbers['value']:.3f}{bounds}"
+    return f"{value:.3f} ({bounds})" if bounds else f"{value:.3f}"
+
+
+def _bounds(interval: object) -> str:
+    match interval:
+        case [int() | float() as low, int() | float() as high]:
+            return f"{low:.3f} … {high:.3f}"
+    return ""
 
 
 def _calibration(report: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,6 @@ import facetell
 from facetell.report.heat import glow, worth
 from facetell.report.text import (
     MEANING,
-    SUSPECTED,
     about,
     clock,
     count,
@@ -33,10 +32,12 @@ from facetell.report.text import (
     probability,
     sampling,
     score_and_threshold,
+    strongest,
     unfounded,
     unprotected,
 )
 from facetell.report.timing import longest_gap, runs
+from facetell.scanning.verdict import sigmoid
 from facetell.types import DetectorInfo, FaceScore, Label, TrackScore, Verdict, VideoInfo
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def _card(card: DetectorCard) -> dict[str, Any]:
         "thresholds": [
             {
                 "rate": percent(row.false_positive_rate),
-                "p_fake": "–" if row.logit is None else probability(float(1 / (1 + np.exp(-row.logit)))),
+                "p_fake": "–" if row.logit is None else probability(sigmoid(row.logit)),
                 "source": f"{row.source} (n = {row.n_real})",
             }
             for row in card.thresholds
@@ -356,7 +357,7 @@ def _person(verdict: Verdict, track: TrackScore, key: str, end_s: float, gap: fl
     shown = {id(score) for _, faces in rows for score in faces}
     remarks = [
         " – ".join(moments(track, verdict)),
-        f"strongest at the {track.region}" if track.region and track.label in SUSPECTED else "",
+        strongest(track),
         "score means nothing known" if track.doubt and track.counts else "",
         "" if track.counts else "too few usable faces to count",
     ]

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from facetell.report.text import (
-    SUSPECTED,
     count,
     coverage,
     is_still,
@@ -24,6 +23,7 @@ from facetell.report.text import (
     plain,
     probability,
     score_and_threshold,
+    strongest,
     threshold,
     unprotected,
 )
@@ -154,9 +154,7 @@ def _remark(track: TrackScore) -> str:
         return "too few usable faces to count"
     if track.doubt:
         return "score means nothing known"
-    if track.region and track.label in SUSPECTED:
-        return f"strongest at the {plain(track.region)}"
-    return ""
+    return strongest(track)
 
 
 def _curve(track: TrackScore) -> Text:

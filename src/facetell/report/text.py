@@ -155,6 +155,15 @@ def sampling(sample: Sample | None) -> str:
     return "" if sample.plan == DEFAULT_PLAN else plain(sample.plan)
 
 
+def strongest(track: TrackScore) -> str:
+    """Where a suspected person's heat map is strongest; empty for others, and where it points nowhere.
+
+    >>> strongest(TrackScore(1, Label.FAKE, 0.0, 2.5, 0.9, 2.2, True, [], region="mouth"))
+    'strongest at the mouth'
+    """
+    return f"strongest at the {plain(track.region)}" if track.region and track.label in SUSPECTED else ""
+
+
 def coverage(verdict: Verdict) -> str:
     """What was looked at, in one sentence.
 
