@@ -24,7 +24,7 @@ from facetell.detectors import DetectorCard
 from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.files import make_folder
-from facetell.networks.background import behind
+from facetell.networks.background import Surroundings, behind
 from facetell.networks.depthwise import quicken
 from facetell.networks.frame import (
     JOIN,
@@ -72,7 +72,7 @@ class FrameRecipe(Recipe):
     tune: Literal["all", "norms"] = "all"
     fold: bool = False  # put the batch norms into the convolutions and train without them
     input: Literal["rgb", "residual"] = "rgb"  # residual: the grey face minus its blur, a noise pattern classifier
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face; needs wide = false
+    background: Surroundings = "keep"  # what is put outside the face; needs wide = false
     size: Annotated[int, Range(32, 512)] = 192
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
     drop: Annotated[float, Range(0, 0.9)] = 0.2
@@ -277,7 +277,7 @@ class FrameTask:
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
         """With the caches' own names: a folder of pictures, and so its data set, may be called just `train`."""
         used = [cache for cache in caches if rows_in(cache.manifest, "train").any()]
-        return sorted({*datasets_of(used, "train"), *(cache.folder.absolute().name for cache in used)})
+        return sorted({*datasets_of(caches), *(cache.folder.absolute().name for cache in used)})
 
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
