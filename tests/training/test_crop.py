@@ -10,9 +10,9 @@ import pytest
 from facetell.data.cache import FaceCache
 from facetell.detectors import load_detector
 from facetell.errors import TrainingError
-from facetell.faces.align import Geometry, crop_face
+from facetell.faces.align import crop_face
 from facetell.training.binary import thresholds_of
-from facetell.training.crop import MEAN, MESO, STD, MesoRecipe
+from facetell.training.crop import MESO, MesoRecipe
 from facetell.training.faces import BalancedCrops, EveryCrop, crops_of, normalised
 from facetell.training.fit import average, fit
 from tests.training.made import face_cache
@@ -80,7 +80,7 @@ def test_one_class_and_no_split(tmp_path):
 
 def test_batches_are_balanced_and_follow_from_the_step(cache):
     crops = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
-    batches = BalancedCrops(crops, 8, 3, 0.5, 0.5, MEAN, STD, 8)
+    batches = BalancedCrops(replace(RECIPE, seed=3, damaged=0.5), crops)
     one, again, other = batches[5], batches[5], batches[6]
     assert one["crops"].shape == (8, 3, 150, 150)
     assert one["label"].sum() == 4
@@ -90,19 +90,18 @@ def test_batches_are_balanced_and_follow_from_the_step(cache):
 
 def test_crops_move_as_far_as_the_recipe_says(cache):
     border = crops_of([cache], "train", RECIPE.geometry, 150, border=8)
-    ways = normalised(np.stack([border.inner(i) for i in range(len(border.labels))]), MEAN, STD)
+    ways = normalised(np.stack([border.inner(i) for i in range(len(border.labels))]))
     ways = {crop.tobytes() for crop in np.ascontiguousarray(np.concatenate([ways, ways[..., ::-1]]))}
     for shift, still in ((0, True), (8, False)):
         data = MESO.batches(replace(RECIPE, shift=shift, damaged=0.0), border, border)
         assert all(crop.tobytes() in ways for crop in np.ascontiguousarray(data.train[0]["crops"])) == still
 
 
-@pytest.mark.parametrize("geometry", [Geometry("landmarks", 1.1), Geometry("box", margin=0.1)])
-def test_validation_sees_what_a_scan_sees(cache, geometry):
-    with_border = crops_of([cache], "dev", geometry, 150, border=8)
-    seen = EveryCrop(with_border, MEAN, STD)[0]["crops"][3].transpose(1, 2, 0) * 127.5 + 127.5
+def test_validation_sees_what_a_scan_sees(cache):
+    with_border = crops_of([cache], "dev", RECIPE.geometry, 150, border=8)
+    seen = EveryCrop(with_border)[0]["crops"][3].transpose(1, 2, 0) * 127.5 + 127.5
     x, y, w, h = cache.faces[["box_x", "box_y", "box_w", "box_h"]].to_numpy()[27]
-    scanned = crop_face(cache.read(27), cache.points(27), (x, y, w, h), geometry, 150)
+    scanned = crop_face(cache.read(27), cache.points(27), (x, y, w, h), RECIPE.geometry, 150)
     assert np.abs(seen - scanned).mean() < 1.0
 
 

@@ -95,6 +95,15 @@ def test_a_kernel_that_is_no_array_is_named(kernel, tmp_path):
         read_mesonet(path)
 
 
+def test_a_layer_that_is_no_group_is_none(tmp_path):
+    path = keras_file(tmp_path / "odd.h5", Meso4())
+    with h5py.File(path, "a") as file:
+        del file["conv2d_6"]
+        file["conv2d_6"] = np.zeros(3)
+    with pytest.raises(DetectorFileError, match="has 3 layers conv2d, Meso4 4"):
+        read_mesonet(path)
+
+
 @pytest.mark.slow
 def test_the_published_face2face_weights_rank_reenactments(data_dir):
     network = read_mesonet(data_dir / "weights" / "Meso4_F2F.h5")

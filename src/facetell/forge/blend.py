@@ -20,6 +20,7 @@ VISIBLE = 6.0  # grey levels, locally averaged, by which a fake must differ some
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 _FACE_COARSER = 0.85  # share; generators draw less detail than cameras, so a pasted face is hardly ever the finer part
 _MATCHED = 0.3  # share of blends as good makers of fakes leave them
+_PART_FAMILIES = ("mouth", "lower", "eyes", "ellipse", "window")
 _TRIES = 6
 
 
@@ -31,6 +32,11 @@ class Forged:
     fake: np.ndarray  # (H, W, 3) uint8 RGB
     mask: np.ndarray  # (H, W) float32 in 0…1: how much of each pixel was replaced
     family: str
+
+
+def untouched(image: np.ndarray, family: str) -> Forged:
+    """The pair of a picture that was left as it is."""
+    return Forged(image, image, np.zeros(image.shape[:2], np.float32), family)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -138,7 +144,7 @@ def self_blend(
     points: np.ndarray,
     rng: np.random.Generator,
     *,
-    inner: float | None = 0.4,
+    inner: float = 0.4,
     family: str | None = None,
     painter: Painter | None = None,
 ) -> Forged:
@@ -148,7 +154,7 @@ def self_blend(
         image: (H, W, 3) uint8 RGB.
         points: (5, 2) float32 eye, eye, nose tip, mouth corner, mouth corner in the picture's pixels.
         rng: where all chance comes from.
-        inner: the share of families inside the face (mouth, eyes, nose, …); None for all families alike.
+        inner: the share of families inside the face (mouth, eyes, nose, …).
         family: one of `masks.FAMILIES` instead of a random one.
         painter: a network that draws the copy anew, so that it carries a generator's texture.
 
@@ -166,10 +172,7 @@ def self_blend(
     """
     points = checked(image, points)
     if family is None:
-        if inner is None:
-            families = (*masks.WHOLE, *masks.INNER)
-        else:
-            families = masks.INNER if rng.random() < inner else masks.WHOLE
+        families = masks.INNER if rng.random() < inner else masks.WHOLE
         family = families[rng.integers(len(families))]
     return draw_visible(image, points, rng, family, painter)[1]
 
@@ -225,7 +228,7 @@ class ClipBlend:
         self, image: np.ndarray, points: np.ndarray, rng: np.random.Generator, family: str | None = None
     ) -> None:
         if family is None:
-            families = (*masks.WHOLE, *masks.INNER)
+            families = tuple(masks.FAMILIES)
             family = families[rng.integers(len(families))]
         self._blend, _ = draw_visible(image, checked(image, points), rng, family, face_only=True)
         self._other = SelfBlend.draw(rng, family)
@@ -238,7 +241,7 @@ class ClipBlend:
     def apply(self, image: np.ndarray, points: np.ndarray | None, time_s: float) -> Forged:
         """The pair for one frame; without points, the frame as it is and an empty mask."""
         if points is None:
-            return Forged(image, image, np.zeros(image.shape[:2], np.float32), self.family)
+            return untouched(image, self.family)
         phase = 0.5 * np.sin(2 * np.pi * time_s / self._period_s)
         return self._blend.drifted(self._other, phase).apply(image, checked(image, points))
 
@@ -317,9 +320,6 @@ def difference_mask(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
 def paste(face: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """mask · face + (1 - mask) · background, exactly the background where the mask is 0."""
     return cv2.blendLinear(face, background, mask, 1 - mask)
-
-
-_PART_FAMILIES = ("mouth", "lower", "eyes", "ellipse", "window")
 
 
 def _part_outlines(family: str, points: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

@@ -94,7 +94,7 @@ def swap_file(
     def prepare(frame: Frame, points: np.ndarray) -> tuple[Forge, str]:
         def put(frame: Frame, points: np.ndarray | None) -> blend.Forged:
             if points is None:
-                return blend.Forged(frame.image, frame.image, np.zeros(frame.image.shape[:2], np.float32), "swap")
+                return blend.untouched(frame.image, "swap")
             return swap(frame.image, points, given.frame.image, given.frame_points, blending)
 
         return put, "swap"

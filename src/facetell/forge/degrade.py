@@ -20,6 +20,7 @@ Codec = Literal["h264", "h265"]
 T = TypeVar("T")
 ENCODERS: dict[Codec, str] = {"h264": "libx264", "h265": "libx265"}
 _DECODERS: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
+_FRAMES = 4  # of the clip that `h264` makes of a picture
 
 
 def augment_pair(images: Sequence[np.ndarray], rng: np.random.Generator, strength: float = 0.5) -> list[np.ndarray]:
@@ -55,11 +56,11 @@ def draw_damages(rng: np.random.Generator, shape: tuple[int, int], strength: flo
     """The steps of `augment_pair` for pictures of (H, W), in order; each is a function of one picture."""
     damages: list[Damage] = []
 
-    def sometimes(mild: float, strong: float) -> bool:
-        return rng.random() < mild + (strong - mild) * strength
-
     def between(mild: float, strong: float) -> float:
         return mild + (strong - mild) * strength
+
+    def sometimes(mild: float, strong: float) -> bool:
+        return rng.random() < between(mild, strong)
 
     if sometimes(0.6, 0.9):
         damages.append(_draw_tone(rng, strength))
@@ -87,7 +88,6 @@ def h264(
     images: Sequence[np.ndarray],
     rng: np.random.Generator,
     crf: tuple[int, int] = (20, 40),
-    frames: int = 4,
     codec: Codec = "h264",
 ) -> list[np.ndarray]:
     """Pictures as they look inside an H.264 (or H.265) video: the last, predicted frame of a short clip made from each.
@@ -99,7 +99,6 @@ def h264(
         images: (H, W, 3) uint8 RGB, all of one size, at least 16 pixels a side.
         rng: where all chance comes from.
         crf: lowest and highest constant rate factor (x264: 0 is lossless, 23 usual, 51 worst).
-        frames: how many frames the clip has.
         codec: the video codec.
 
     Returns:
@@ -121,7 +120,7 @@ def h264(
     for image in images:
         height, width = image.shape[:2]
         even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        clip = [_moved(even, motion * left, 1 + zoom * left) for left in range(frames - 1, -1, -1)]
+        clip = [_moved(even, motion * left, 1 + zoom * left) for left in range(_FRAMES - 1, -1, -1)]
         results.append(_code(clip, rate, preset, codec)[-1][:height, :width])
     return results
 

@@ -74,7 +74,7 @@ def marked(image: np.ndarray) -> np.ndarray:
     return result
 
 
-def write_still(path: Path, image: np.ndarray, comment: str, quality: int = 95) -> None:
+def write_still(path: Path, image: np.ndarray, comment: str) -> None:
     """Save a picture (PNG or JPEG by its suffix) that carries a comment.
 
     Raises:
@@ -89,7 +89,7 @@ def write_still(path: Path, image: np.ndarray, comment: str, quality: int = 95) 
         else:
             exif = Image.Exif()
             exif[_EXIF_DESCRIPTION] = comment
-            picture.save(part, quality=quality, exif=exif, comment=comment)
+            picture.save(part, quality=95, exif=exif, comment=comment)
 
 
 class ClipWriter:

@@ -67,27 +67,24 @@ class Autoencoder(nn.Module):
         return self.decoder(code)
 
 
-def patch_critic(width: int = 24) -> nn.Sequential:
+def patch_critic() -> nn.Sequential:
     """Tells drawn faces from real ones patch by patch: (N, 3, H, W) in 0…1 -> (N, 1, H/4, W/4) logits, high for real.
 
     Source: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017), section 3.2.2,
     with spectral norms (Miyato et al., ICLR 2018) in place of batch norms.
-
-    Args:
-        width: channels after the first convolution.
 
     >>> import torch
     >>> patch_critic()(torch.zeros(2, 3, 64, 96)).shape
     torch.Size([2, 1, 16, 24])
     """
     return nn.Sequential(
-        spectral_norm(nn.Conv2d(3, width, 4, 2, 1)),
+        spectral_norm(nn.Conv2d(3, 24, 4, 2, 1)),
         nn.LeakyReLU(0.2),
-        spectral_norm(nn.Conv2d(width, 2 * width, 4, 2, 1)),
+        spectral_norm(nn.Conv2d(24, 48, 4, 2, 1)),
         nn.LeakyReLU(0.2),
-        spectral_norm(nn.Conv2d(2 * width, 2 * width, 3, 1, 1)),
+        spectral_norm(nn.Conv2d(48, 48, 3, 1, 1)),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(2 * width, 1, 3, 1, 1),
+        nn.Conv2d(48, 1, 3, 1, 1),
     )
 
 

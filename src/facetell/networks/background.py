@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Fill = Literal["mean", "green"]
+Surroundings = Literal["keep", "mean", "green"]  # what a recipe may put outside the face
 HALF_WIDTH, HALF_HEIGHT = 0.4, 0.52  # of a face, in its heights
 GREEN = (0.0, 1.0, 0.0)  # of pixel values in 0…1
 SOFT = 0.06  # of the ellipse's radius over which face turns into background: a hard edge would be a trace of its own
@@ -73,7 +74,7 @@ def face_share(size: int, scale: float) -> np.ndarray:
 
 def behind(
     network: nn.Module,
-    background: Literal["keep"] | Fill,
+    background: Surroundings,
     size: int,
     scale: float,
     mean: tuple[float, ...],

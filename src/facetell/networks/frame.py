@@ -77,7 +77,7 @@ class FrameNet(Opinions):
         self.backbone = load_backbone(backbone, size, weights)
         self.level, channels, deep = _mask_level(self.backbone)
         self.normalise = tune == "norms"
-        if tune == "norms":
+        if self.normalise:
             _freeze_all_but_norms(self.backbone)
             if not any(weight.requires_grad for weight in self.backbone.parameters()):
                 raise TrainingError(f"{backbone} has no LayerNorm to train alone.", "Set tune=all, or take a vit.")

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from facetell.networks.residual import Residual
 
+HIDDEN = 32
+
 
 class Gru(nn.Module):
     """Each face's mean absolute residual, a GRU over the run, one dense unit on its last state.
@@ -15,12 +17,12 @@ class Gru(nn.Module):
     torch.Size([2])
     """
 
-    def __init__(self, hidden: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.residual = Residual()
         self.norm = nn.BatchNorm1d(1)
-        self.gru = nn.GRU(1, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, 1)
+        self.gru = nn.GRU(1, HIDDEN, batch_first=True)
+        self.head = nn.Linear(HIDDEN, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, T, 1, H, W) grey levels 0…255 -> (N,) logits of FAKE."""

@@ -16,15 +16,15 @@ EPSILON = 1e-3  # of Keras's batch norm
 class Mesonet(nn.Module):
     """What both networks share: features (N, 16, 8, 8), then two dense layers."""
 
-    def __init__(self, features: nn.Sequential, dropout: float = 0.5) -> None:
+    def __init__(self, features: nn.Sequential) -> None:
         super().__init__()
         self.features = features
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(dropout),
+            nn.Dropout(0.5),
             nn.Linear(16 * 8 * 8, 16),
             nn.LeakyReLU(0.1),
-            nn.Dropout(dropout),
+            nn.Dropout(0.5),
             nn.Linear(16, 1),
         )
 

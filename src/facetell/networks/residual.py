@@ -23,9 +23,9 @@ class Residual(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, kernel: int = KERNEL, sigma: float = SIGMA) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        line = torch.from_numpy(cv2.getGaussianKernel(kernel, sigma)).float()
+        line = torch.from_numpy(cv2.getGaussianKernel(KERNEL, SIGMA)).float()
         self.register_buffer("weight", (line @ line.T)[None, None])
 
     def forward(self, grey: Tensor) -> Tensor:

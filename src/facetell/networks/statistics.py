@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -93,9 +94,15 @@ def _bands(side: int) -> np.ndarray:
 
 def _regions(side: int, scale: float) -> np.ndarray:
     """Takes a flat crop to the mean of each of its regions: (S·S, REGIONS)."""
-    place = ((np.arange(side) + 0.5) / side - 0.5) / scale
-    names = np.array([part_of_face(x, y) for y in place for x in place])
+    names = parts_of_crop(side, scale).ravel()
     return _averaging([names == region for region in REGIONS])
+
+
+@cache
+def parts_of_crop(side: int, scale: float) -> np.ndarray:
+    """Names (S, S) of the parts of the face that a crop by landmarks of this scale shows at its pixels."""
+    place = ((np.arange(side) + 0.5) / side - 0.5) / scale
+    return np.array([[part_of_face(x, y) for x in place] for y in place])
 
 
 def _averaging(parts: list[np.ndarray]) -> np.ndarray:

@@ -141,8 +141,6 @@ class WatchedFaces:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if index >= len(self):
-            raise IndexError(index)
         return {"images": self.real.cut(self.batches[index])}
 
 
@@ -171,7 +169,7 @@ class AutoencoderTask:
         return WatchedFaces(recipe, Faces(caches, train=False))
 
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
-        return datasets_of(caches, "train")
+        return datasets_of(caches)
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         """`autoencoder.onnx`, for `facetell.forge.redraw`: any number of faces of any size."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,8 @@ class BinaryModule(Module):
 def logits_of(module: Module, batches: SizedBatches) -> np.ndarray:
     """The logits (N,) of every item, in order."""
     with torch.inference_mode():
-        return np.concatenate([module.network(torch.from_numpy(batch["crops"])).numpy() for batch in _all(batches)])
+        crops = (torch.from_numpy(batches[index]["crops"]) for index in range(len(batches)))
+        return np.concatenate([module.network(each).numpy() for each in crops])
 
 
 def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> dict[str, Any]:
@@ -76,7 +76,3 @@ def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[
         return float(min(real[real > beyond], default=beyond + TOLERANCE * max(1, abs(beyond))))
 
     return tuple(Threshold(rate, at(rate), len(real), source) for rate in RATES)
-
-
-def _all(batches: SizedBatches) -> Iterable[dict[str, Any]]:
-    return (batches[index] for index in range(len(batches)))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import lightgbm
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry
 from facetell.files import make_folder, replacing
-from facetell.networks.background import behind
+from facetell.networks.background import Surroundings, behind
 from facetell.networks.statistics import NAMES, Statistics
 from facetell.networks.trees import Trees
 from facetell.residual import SIDE
@@ -41,7 +41,7 @@ class BoostingRecipe(CommonRecipe):
     leaf_runs: Annotated[int, Range(1, 2**31 - 1)] = 8  # fewest runs in a leaf
     features: Annotated[float, Range(0.01, 1)] = 0.5  # share of them that a tree may split on
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
+    background: Surroundings = "keep"  # what is put outside the face
 
     @property
     def geometry(self) -> Geometry:

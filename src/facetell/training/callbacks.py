@@ -61,10 +61,11 @@ class Budget(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self.step = trainer.global_step
-        self.rate = self.recipe.learning_rate * self.scale()
+        scale = self.scale()
+        self.rate = self.recipe.learning_rate * scale
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * self.scale()
+                group["lr"] = group["initial_lr"] * scale
         torch.manual_seed(int(np.random.SeedSequence([self.recipe.seed, self.step]).generate_state(1)[0]))
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:

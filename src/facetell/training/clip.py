@@ -12,18 +12,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.data.cache import POINTS, FaceCache
 from facetell.detectors import DetectorCard
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
-from facetell.networks.background import behind
+from facetell.networks.background import Surroundings, behind
 from facetell.networks.cnn3d import Cnn3d
 from facetell.networks.gru import Gru
 from facetell.residual import FRAMES, SIDE
 from facetell.scanning.scoring import clips_of, runs_of
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import belongs_to, datasets_of, require_both_classes
+from facetell.training.faces import belongs_to, datasets_of, require_both_classes, require_room_for_both
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 from facetell.video.plans import Clips, parse_plan
@@ -41,7 +41,7 @@ class ClipRecipe(Recipe):
     """Recipe of `facetell train cnn3d` and `facetell train gru`."""
 
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
+    background: Surroundings = "keep"  # what is put outside the face
 
     @property
     def geometry(self) -> Geometry:
@@ -78,10 +78,12 @@ def runs_from(
         plan = _plan_of(cache)
         wanted = cache.faces[belongs_to(cache, split)].dropna(subset=list(POINTS))
         for _, track in wanted.sort_values("time_s").groupby(["item", "track"]):
+            points = track[list(POINTS)].to_numpy(np.float32).reshape(-1, 5, 2)
             for clip in clips_of(track["frame"].tolist(), plan):
                 if len(clip) < frames:
                     continue
-                crops = np.stack([_cut(cache, int(face), geometry) for face in track.index[clip]])
+                faces = ((cache.read(int(track.index[place])), points[place]) for place in clip)
+                crops = np.stack([crop_face(image, five, (0, 0, 1, 1), geometry, SIDE) for image, five in faces])
                 for run in runs_of(len(clip), frames):
                     images.append(crops[run])
                     rows.append(int(track["item"].iloc[0]) + offset)
@@ -110,12 +112,6 @@ def _plan_of(cache: FaceCache) -> Clips:
     return plan
 
 
-def _cut(cache: FaceCache, face: int, geometry: Geometry) -> np.ndarray:
-    place = cache.faces.iloc[[face]][[*POINTS, *BOX]].to_numpy(np.float32)[0]
-    x, y, w, h = place[10:].tolist()
-    return crop_face(cache.read(face), place[:10].reshape(5, 2), (x, y, w, h), geometry, SIDE)
-
-
 def grey_levels(images: np.ndarray) -> np.ndarray:
     """(N, T, S, S, 3) uint8 -> (N, T, 1, S, S) float32 in 0…255, as the detector makes them when scanning."""
     return images.mean(axis=-1, dtype=np.float32)[:, :, None]
@@ -125,8 +121,7 @@ class BalancedRuns:
     """Training batches without end: half REAL, half FAKE, half of them mirrored."""
 
     def __init__(self, runs: Runs, batch: int, seed: int) -> None:
-        if batch < 2:
-            raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
+        require_room_for_both(batch)
         self.runs, self.batch, self.seed = runs, batch, seed
         self.classes = [np.flatnonzero(runs.labels == label) for label in (0, 1)]
 
@@ -178,7 +173,7 @@ class ClipTask:
         return Data(BalancedRuns(train, recipe.batch, recipe.seed), EveryRun(dev))
 
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
-        return datasets_of(caches, "train")
+        return datasets_of(caches)
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         return self.write(run, runs_from(caches, "dev", run.recipe.geometry))

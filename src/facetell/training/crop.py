@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
 
 from facetell.detectors import DetectorCard
 from facetell.faces.align import Geometry
-from facetell.networks.background import behind
+from facetell.networks.background import Surroundings, behind
 from facetell.networks.meso import SIZE, Meso
 from facetell.networks.noise import NoiseClassifier
 from facetell.training.binary import BinaryModule, logits_of, measured, thresholds_of
 from facetell.training.export import export
-from facetell.training.faces import BalancedCrops, Crops, EveryCrop, crops_of, datasets_of
+from facetell.training.faces import MEAN, STD, BalancedCrops, Crops, EveryCrop, crops_of, datasets_of
 from facetell.training.recipe import Range, Recipe
 from facetell.training.tasks import Data
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
     from facetell.training.module import Run
-
-MEAN = STD = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class CropRecipe(Recipe):
 
     dropout: Annotated[float, Range(0, 0.9)] = 0.25
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # the face's height by the crop's side
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face
+    background: Surroundings = "keep"  # what is put outside the face
     shift: Annotated[int, Range(0, 40)] = 8  # pixels of random shift, at most
     paired: Annotated[float, Range(0, 1)] = 0.5  # share of the fakes with their own original in the batch
     damaged: Annotated[float, Range(0, 1)] = 0.5  # share of the crops given mild JPEG, blur, noise or tone
@@ -83,24 +81,21 @@ class CropTask:
         return self.batches(recipe, train, crops_of(caches, "dev", recipe.geometry, SIZE))
 
     def validation(self, recipe: CropRecipe, caches: Sequence[FaceCache]) -> EveryCrop:
-        return EveryCrop(crops_of(caches, "dev", recipe.geometry, SIZE), MEAN, STD)
+        return EveryCrop(crops_of(caches, "dev", recipe.geometry, SIZE))
 
     def batches(self, recipe: CropRecipe, train: Crops, dev: Crops) -> Data:
         """What it trains and validates on, of these crops."""
-        return Data(
-            BalancedCrops(train, recipe.batch, recipe.seed, recipe.paired, recipe.damaged, MEAN, STD, recipe.shift),
-            EveryCrop(dev, MEAN, STD),
-        )
+        return Data(BalancedCrops(recipe, train), EveryCrop(dev))
 
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
-        return datasets_of(caches, "train")
+        return datasets_of(caches)
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path:
         return self.write(run, crops_of(caches, "dev", run.recipe.geometry, SIZE))
 
     def write(self, run: Run, dev: Crops) -> Path:
         """The detector file, its numbers measured on these crops."""
-        batches = EveryCrop(dev, MEAN, STD)
+        batches = EveryCrop(dev)
         logits = logits_of(run.module, batches)
         sets = " and ".join(sorted(set(dev.videos.dataset)))
         trained = " and ".join(run.trained_on) or sets

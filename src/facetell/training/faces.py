@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.data.cache import POINTS, FaceCache
 from facetell.data.split import rows_in
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
 from facetell.forge.degrade import augment_pair
+
+if TYPE_CHECKING:
+    from facetell.training.crop import CropRecipe
+
+MEAN = STD = (0.5, 0.5, 0.5)
 
 
 def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
@@ -23,9 +28,9 @@ def belongs_to(cache: FaceCache, split: str) -> np.ndarray:
     return rows_in(cache.manifest, split)[cache.faces["item"]]
 
 
-def datasets_of(caches: Sequence[FaceCache], split: str) -> list[str]:
-    """Names of the data sets that have items in this split."""
-    return sorted({str(name) for cache in caches for name in cache.manifest.dataset[rows_in(cache.manifest, split)]})
+def datasets_of(caches: Sequence[FaceCache]) -> list[str]:
+    """Names of the data sets that have items in the train split."""
+    return sorted({str(name) for cache in caches for name in cache.manifest.dataset[rows_in(cache.manifest, "train")]})
 
 
 def require_both_classes(labels: Any, where: str) -> None:
@@ -36,6 +41,12 @@ def require_both_classes(labels: Any, where: str) -> None:
         seen = " and ".join(names.get(value, str(value)) for value in sorted(found))
         what = f"{seen} faces only" if seen else "no faces"
         raise TrainingError(f"{where} holds {what}.", "Training needs REAL and FAKE ones in both splits.")
+
+
+def require_room_for_both(batch: int) -> None:
+    """Raise TrainingError unless a balanced batch has room for a real and a fake item."""
+    if batch < 2:
+        raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +78,11 @@ def crops_of(
     size: int,
     border: int = 0,
 ) -> Crops:
-    """All faces of a split, cut and decoded once; those without landmarks only where the geometry needs none.
+    """All faces of a split whose points are known, cut and decoded once.
 
     Args:
         split: "train" or "dev".
+        geometry: by landmarks.
         size: side of the crops in pixels, without the border.
         border: pixels of surroundings on each side, for shifting; the scale stays the geometry's.
 
@@ -81,8 +93,8 @@ def crops_of(
     places, rows, originals = [], [], []
     for cache in caches:
         wanted = np.flatnonzero(belongs_to(cache, split))
-        place = cache.faces.iloc[wanted][[*POINTS, *BOX]].to_numpy(np.float32)
-        usable = np.ones(len(wanted), bool) if geometry.kind == "whole" else np.isfinite(place).all(axis=1)
+        place = cache.faces.iloc[wanted][list(POINTS)].to_numpy(np.float32).reshape(-1, 5, 2)
+        usable = np.isfinite(place).all(axis=(1, 2))
         used = wanted[usable]
         crop_of = np.full(len(cache) + 1, -1)  # the last entry is where a face without a pair looks: −1
         crop_of[used] = len(found) + np.arange(len(used))
@@ -93,73 +105,60 @@ def crops_of(
     videos = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"label": []})
     labels = videos.label.to_numpy(np.int64)
     require_both_classes(labels, f"The split {split!r}")
-    place = np.concatenate(places)
+    points = np.concatenate(places)
     side = size + 2 * border
-    wide = Geometry(geometry.kind, geometry.scale * size / side, (side / size * (1 + 2 * geometry.margin) - 1) / 2)
+    wide = replace(geometry, scale=geometry.scale * size / side)
     images = np.empty((len(found), side, side, 3), np.uint8)
 
     def cut(index: int) -> None:
         cache, face = found[index]
-        x, y, w, h = place[index, 10:].tolist()
-        images[index] = crop_face(cache.read(face), place[index, :10].reshape(5, 2), (x, y, w, h), wide, side)
+        images[index] = crop_face(cache.read(face), points[index], (0, 0, 1, 1), wide, side)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(cut, range(len(images))))
     return Crops(images, labels, videos, np.concatenate(originals), border)
 
 
-def normalised(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32, (x / 255 - mean) / std, as the detector does it when scanning."""
-    scale = 255 * np.asarray(std, np.float32)
-    shift = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+def normalised(images: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32, (x / 255 - MEAN) / STD, as the detector does it when scanning."""
+    scale = 255 * np.asarray(STD, np.float32)
+    shift = np.asarray(MEAN, np.float32) / np.asarray(STD, np.float32)
     return np.moveaxis(images.astype(np.float32) / scale - shift, -1, 1)
 
 
 class BalancedCrops:
     """Training batches without end: half REAL, half FAKE, mirrored, shifted, a share of them damaged.
 
+    Some fakes have their own original beside them, so that only the forgery tells the two apart.
+
     Args:
-        shift: pixels by which a crop is moved at most, not more than its border.
-        paired: share of the fakes that have their own original beside them, so that only the forgery tells them apart.
-        damaged: share of the crops that `augment_pair` damages mildly (JPEG, blur, noise, tone).
+        crops: with a border of at least `recipe.shift` pixels.
     """
 
-    def __init__(
-        self,
-        crops: Crops,
-        batch: int,
-        seed: int,
-        paired: float,
-        damaged: float,
-        mean: Sequence[float],
-        std: Sequence[float],
-        shift: int,
-    ) -> None:
-        assert shift <= crops.border
-        if batch < 2:
-            raise TrainingError(f"A batch of {batch} cannot hold both classes.", "Set batch to 2 or more.")
-        self.crops, self.batch, self.seed, self.mean, self.std = crops, batch, seed, mean, std
-        self.paired, self.damaged, self.shift = paired, damaged, shift
+    def __init__(self, recipe: CropRecipe, crops: Crops) -> None:
+        assert recipe.shift <= crops.border
+        require_room_for_both(recipe.batch)
+        self.recipe, self.crops = recipe, crops
         self.classes = [np.flatnonzero(crops.labels == label) for label in (0, 1)]
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([self.seed, step])
-        fakes = rng.choice(self.classes[1], self.batch // 2)
-        reals = rng.choice(self.classes[0], self.batch - len(fakes))
+        rng = np.random.default_rng([self.recipe.seed, step])
+        fakes = rng.choice(self.classes[1], self.recipe.batch // 2)
+        reals = rng.choice(self.classes[0], self.recipe.batch - len(fakes))
         originals = self.crops.originals[fakes]
-        beside = (originals >= 0) & (rng.random(len(fakes)) < self.paired)
+        beside = (originals >= 0) & (rng.random(len(fakes)) < self.recipe.paired)
         reals[: len(fakes)][beside] = originals[beside]
         chosen = np.concatenate([reals, fakes])
         images = np.stack([self._vary(self.crops.images[index], rng) for index in chosen])
-        return {"crops": normalised(images, self.mean, self.std), "label": self.crops.labels[chosen].astype(np.float32)}
+        return {"crops": normalised(images), "label": self.crops.labels[chosen].astype(np.float32)}
 
     def _vary(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        border = self.crops.border
-        top, left = border - self.shift + rng.integers(0, 2 * self.shift + 1, 2)
+        border, shift = self.crops.border, self.recipe.shift
+        top, left = border - shift + rng.integers(0, 2 * shift + 1, 2)
         image = image[top : top + image.shape[0] - 2 * border, left : left + image.shape[1] - 2 * border]
         if rng.random() < 0.5:
             image = cv2.flip(image, 1)
-        if rng.random() < self.damaged:
+        if rng.random() < self.recipe.damaged:
             image = augment_pair([np.ascontiguousarray(image)], rng, strength=0)[0]
         return image
 
@@ -167,8 +166,8 @@ class BalancedCrops:
 class EveryCrop:
     """Validation batches: each crop once, as a scan would cut it."""
 
-    def __init__(self, crops: Crops, mean: Sequence[float], std: Sequence[float], batch: int = 64) -> None:
-        self.crops, self.mean, self.std, self.batch = crops, mean, std, batch
+    def __init__(self, crops: Crops, batch: int = 64) -> None:
+        self.crops, self.batch = crops, batch
 
     def __len__(self) -> int:
         return -(-len(self.crops.labels) // self.batch)
@@ -177,4 +176,4 @@ class EveryCrop:
         chosen = range(index * self.batch, min((index + 1) * self.batch, len(self.crops.labels)))
         images = np.stack([self.crops.inner(i) for i in chosen])
         labels = self.crops.labels[chosen.start : chosen.stop].astype(np.float32)
-        return {"crops": normalised(images, self.mean, self.std), "label": labels}
+        return {"crops": normalised(images), "label": labels}

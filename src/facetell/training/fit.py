@@ -10,8 +10,9 @@ import dataclasses
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from facetell.training.callbacks import Budget, Checkpoints, Curves, Report
 from facetell.training.checkpoint import latest_in, read_checkpoint, summary, trained_on, write_checkpoint
 from facetell.training.module import Module, Run
 from facetell.training.recipe import Recipe, make_recipe, parse_overrides, to_toml
-from facetell.training.tasks import Task, TrainsItself
+from facetell.training.tasks import Data, SizedBatches, Task, TrainsItself
 
 if TYPE_CHECKING:
     from facetell.data.cache import FaceCache
@@ -105,10 +106,11 @@ def fit(
         module.validation = data.validation
         with replacing(out / "recipe.toml") as part:
             part.write_text(to_toml(recipe), encoding="utf-8")
-        said = console or Console(stderr=True)
         seen = trained_on([state]) if state is not None else _seen_before(recipe)
         seen = sorted({*seen, *task.trained_on(caches)})
-        _train(module, data, digest, seen, recipe, out, latest, max_minutes, device, workers, said)
+        callbacks = _callbacks(recipe, max_minutes, out, digest, seen, console or Console(stderr=True))
+        first = 0 if state is None else state["facetell"]["step"]
+        _train(module, data, callbacks, latest, first, device, workers)
     best = read_checkpoint(out / "best.ckpt", recipe)
     module.load_state_dict(best["state_dict"])
     last = read_checkpoint(latest_in(out) or out / "best.ckpt", recipe)["facetell"]
@@ -193,7 +195,6 @@ def average(
     values = states[0]["facetell"]["recipe"] | parse_overrides(overrides)
     recipe = make_recipe(values, task.recipe, f"the recipe of {checkpoints[0]}")
     module = _without_weights(task, recipe)
-    kept = {name: value for name, value in module.state_dict().items() if name in module.settings}
     recipes = [dataclasses.asdict(task.recipe()) | state["facetell"]["recipe"] for state in states]
     if different := [name for name in ALIKE if any(one.get(name) != recipes[0].get(name) for one in recipes)]:
         raise TrainingError(
@@ -209,7 +210,7 @@ def average(
         for name, value in weights[0].items()
     }
     try:
-        module.load_state_dict(mean | kept)
+        module.load_weights(mean)
     except RuntimeError as error:
         raise TrainingError(
             "The weights do not fit the network of this recipe.", "Change only what --set may."
@@ -227,26 +228,20 @@ def average(
 def validated(module: Module) -> dict[str, float]:
     """A module's metrics on its validation data."""
     module.eval()
+    found = predictions(lambda batch: module.validation_step(batch, 0), module.validation)
+    return {name: float(value) for name, value in module.metrics(found).items()}
+
+
+def predictions(judge: Callable[[Any], Any], batches: SizedBatches) -> dict[str, np.ndarray]:
+    """What `judge` makes of each batch, {name: (N, …) tensor}, joined along N."""
     with torch.inference_mode():
-        batches = (default_convert(module.validation[index]) for index in range(len(module.validation)))
-        outputs: list[Any] = [module.validation_step(batch, index) for index, batch in enumerate(batches)]
-    joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
-    return {name: float(value) for name, value in module.metrics(joined).items()}
+        outputs = [judge(default_convert(batches[index])) for index in range(len(batches))]
+    return {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
 
 
-def _train(
-    module: Module,
-    data: Any,
-    digest: str,
-    seen: Sequence[str],
-    recipe: Recipe,
-    out: Path,
-    latest: Path | None,
-    max_minutes: float | None,
-    device: str,
-    workers: int,
-    console: Console,
-) -> None:
+def _callbacks(
+    recipe: Recipe, max_minutes: float | None, out: Path, digest: str, seen: Sequence[str], console: Console
+) -> list[Callback]:
     budget = Budget(recipe, max_minutes)
     curves = Curves(recipe, budget, out)
     report, checkpoints = Report(budget, curves, console), Checkpoints(recipe, budget, curves, out, digest, seen)
@@ -255,7 +250,19 @@ def _train(
         callbacks.insert(0, WeightAveraging(avg_fn=_ema(recipe.ema)))
     if recipe.patience:
         callbacks.append(EarlyStopping(f"val_{recipe.monitor}", mode=recipe.mode, patience=recipe.patience))
-    first = 0 if latest is None else read_checkpoint(latest, recipe)["facetell"]["step"]
+    return callbacks
+
+
+def _train(
+    module: Module,
+    data: Data,
+    callbacks: list[Callback],
+    latest: Path | None,
+    first: int,
+    device: str,
+    workers: int,
+) -> None:
+    """From step `first` on, with the state in `latest`, until a callback ends it."""
     if workers:
         cv2.setNumThreads(1)  # a forked loader would wait for ever for its parent's threads of OpenCV to end
     # Loaders draw a seed when iterated; from generators of their own, so that torch's global one is left alone.
@@ -277,9 +284,9 @@ def _train(
                 accelerator=device,
                 devices=1,
                 max_epochs=-1,
-                val_check_interval=recipe.validate_every,
+                val_check_interval=module.recipe.validate_every,
                 check_val_every_n_epoch=None,
-                gradient_clip_val=recipe.clip_norm or None,
+                gradient_clip_val=module.recipe.clip_norm or None,
                 num_sanity_val_steps=0,
                 callbacks=callbacks,
                 logger=False,
@@ -308,7 +315,4 @@ class _Steps(Sampler[int]):
         self.first = first
 
     def __iter__(self) -> Iterator[int]:
-        step = self.first
-        while True:
-            yield step
-            step += 1
+        return count(self.first)

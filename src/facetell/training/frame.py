@@ -24,7 +24,7 @@ from facetell.detectors import DetectorCard
 from facetell.errors import RecipeError, TrainingError
 from facetell.evaluation.metrics import metrics
 from facetell.files import make_folder
-from facetell.networks.background import behind
+from facetell.networks.background import Surroundings, behind
 from facetell.networks.depthwise import quicken
 from facetell.networks.frame import (
     JOIN,
@@ -44,7 +44,7 @@ from facetell.training.binary import thresholds_of
 from facetell.training.checkpoint import read_checkpoint, trained_on
 from facetell.training.export import export
 from facetell.training.faces import datasets_of
-from facetell.training.fit import validated
+from facetell.training.fit import predictions, validated
 from facetell.training.module import Module, Run
 from facetell.training.pairs import Faces, TrainingPairs, ValidationFaces
 from facetell.training.recipe import Range, Recipe, make_recipe, parse_overrides
@@ -72,7 +72,7 @@ class FrameRecipe(Recipe):
     tune: Literal["all", "norms"] = "all"
     fold: bool = False  # put the batch norms into the convolutions and train without them
     input: Literal["rgb", "residual"] = "rgb"  # residual: the grey face minus its blur, a noise pattern classifier
-    background: Literal["keep", "mean", "green"] = "keep"  # what is put outside the face; needs wide = false
+    background: Surroundings = "keep"  # what is put outside the face; needs wide = false
     size: Annotated[int, Range(32, 512)] = 192
     scale: Annotated[float, Range(0.5, 2)] = 1.1  # of the landmarks' geometry
     drop: Annotated[float, Range(0, 0.9)] = 0.2
@@ -141,16 +141,15 @@ class FrameModule(Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             parts = self.network.parts(images)
         blend, texture, mask = (part.float() for part in parts)
-        losses = [self._label_loss(logit, batch[name]) for name, logit in (("blend", blend), ("texture", texture))]
-        label_loss = torch.stack(losses).mean()
+        logits = {"blend": blend, "texture": texture}
+        label_loss = torch.stack([self._label_loss(logit, batch[name]) for name, logit in logits.items()]).mean()
         known = ~batch["masks"].isnan()
         mask_loss = F.binary_cross_entropy_with_logits(mask[known], batch["masks"][known]) if known.any() else 0.0
-        rank_loss = self._rank_loss(batch, blend, texture)
+        rank_loss = self._rank_loss(logits, batch)
         loss = label_loss + self.recipe.mask_loss * mask_loss + self.recipe.rank_loss * rank_loss
         with torch.no_grad():
-            joined = torch.cat([logit[~batch[n].isnan()] for n, logit in (("blend", blend), ("texture", texture))])
-            labels = torch.cat([batch[n][~batch[n].isnan()] for n in ("blend", "texture")])
-            accuracy = ((joined > 0) == (labels > 0.5)).float().mean()
+            right = [((logit > 0) == (batch[n] > 0.5))[~batch[n].isnan()] for n, logit in logits.items()]
+            accuracy = torch.cat(right).float().mean()
         return {"loss": loss, "accuracy": accuracy, "label_loss": label_loss.detach()}
 
     def _label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
@@ -158,10 +157,10 @@ class FrameModule(Module):
         smooth = target[known] * (1 - 2 * self.recipe.smoothing) + self.recipe.smoothing
         return F.binary_cross_entropy_with_logits(logit[known], smooth)
 
-    def _rank_loss(self, batch: dict[str, Tensor], *logits: Tensor) -> Tensor:
+    def _rank_loss(self, logits: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """A fake must score above its own twin, on each logit that it teaches."""
-        total = torch.zeros((), device=logits[0].device)
-        for name, logit in zip(("blend", "texture"), logits, strict=True):
+        total = torch.zeros((), device=self.device)
+        for name, logit in logits.items():
             real, fake = logit.chunk(2)
             taught = ~batch[name].chunk(2)[1].isnan()
             if taught.any():
@@ -194,23 +193,28 @@ class FrameModule(Module):
         device = self.network.join.device  # the network is in the middle of its training and stays where it is
         joined = self.network.joined(*(torch.from_numpy(part).to(device) for part in parts.values())).cpu()
         scores = {"auc": joined.numpy()} | parts
-        sources = self.validation.sources
         label, result = predictions["label"], {}
         for name, score in scores.items():
             aucs = {}
-            for number, source in enumerate(sources):
-                rows = np.flatnonzero(predictions["source"] == number)
-                videos, where = np.unique(predictions["video"][rows], return_inverse=True)
-                mean = np.bincount(where, score[rows]) / np.bincount(where)
-                truth = np.zeros(len(videos), int)
-                truth[where] = label[rows].astype(int)
-                if 0 < truth.sum() < len(truth):
-                    aucs[source] = metrics(truth, expit(mean), n_boot=0, logits=mean)["auc"]
-            result |= {f"{name}_{source}": value for source, value in aucs.items()}
+            for number, source in enumerate(self.validation.sources):
+                rows = predictions["source"] == number
+                auc = _auc_by_video(score[rows], label[rows], predictions["video"][rows])
+                if auc is not None:
+                    aucs[f"{name}_{source}"] = auc
+            result |= aucs
             result[name] = float(np.mean(list(aucs.values())))
         result["loss"] = float(F.binary_cross_entropy_with_logits(joined, torch.from_numpy(label).to(joined.dtype)))
         result["accuracy"] = float(((scores["auc"] > 0) == (label > 0.5)).mean())
         return result
+
+
+def _auc_by_video(score: np.ndarray, label: np.ndarray, video: np.ndarray) -> float | None:
+    """Of the videos' mean scores; None where there are not both classes."""
+    videos, where = np.unique(video, return_inverse=True)
+    mean = np.bincount(where, score) / np.bincount(where)
+    truth = np.zeros(len(videos), int)
+    truth[where] = label
+    return metrics(truth, expit(mean), n_boot=0, logits=mean)["auc"]
 
 
 class _Outputs(nn.Module):
@@ -258,10 +262,9 @@ class FrameTask:
             if folded:
                 fold_norms(network.backbone, recipe.size)
             try:
-                module.load_state_dict(state["state_dict"])
+                module.load_weights(state["state_dict"])
             except RuntimeError as error:
                 raise TrainingError(f"The weights in {recipe.start} do not fit this recipe's network.") from error
-            network.join.copy_(torch.tensor(recipe.join))
         if recipe.fold and not folded:
             fold_norms(network.backbone, recipe.size)
         if recipe.precision == "bfloat16":
@@ -277,21 +280,15 @@ class FrameTask:
     def trained_on(self, caches: Sequence[FaceCache]) -> list[str]:
         """With the caches' own names: a folder of pictures, and so its data set, may be called just `train`."""
         used = [cache for cache in caches if rows_in(cache.manifest, "train").any()]
-        return sorted({*datasets_of(used, "train"), *(cache.folder.absolute().name for cache in used)})
+        return sorted({*datasets_of(caches), *(cache.folder.absolute().name for cache in used)})
 
     def card(self, run: Run, caches: Sequence[FaceCache]) -> DetectorCard:
         """What is written into the detector file, its provisional thresholds measured on the caches' dev splits."""
         module, recipe = run.module, run.recipe
         assert isinstance(module, FrameModule)
         network, faces = _deployed(run, caches)
-        with torch.inference_mode():
-            batches = (faces[index].items() for index in range(len(faces)))
-            outputs = [
-                module.judged(network, {name: torch.from_numpy(value) for name, value in batch}) for batch in batches
-            ]
-            found = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-            logits = network.joined(*(found[name] for name in PARTS)).numpy()
-        found = {name: value.numpy() for name, value in found.items()}
+        found = predictions(lambda batch: module.judged(network, batch), faces)
+        logits = network.joined(*(torch.from_numpy(found[name]) for name in PARTS)).numpy()
         module.validation, labels, sources = faces, found["label"], found["source"]
         worst = max(
             (
@@ -372,14 +369,12 @@ def ensemble(
         values = state["facetell"]["recipe"] | ({} if recipes else parse_overrides(overrides))
         recipes.append(make_recipe(values, FrameRecipe, f"the recipe of {path}"))
         modules.append(TASK.module(replace(recipes[-1], start="", weights="none")))
-        join = modules[-1].network.join.clone()
         try:
-            modules[-1].load_state_dict(state["state_dict"])
+            modules[-1].load_weights(state["state_dict"])
         except RuntimeError as error:
             raise TrainingError(
                 f"The weights in {path} do not fit the network of its recipe.", "Change only what --set may."
             ) from error
-        modules[-1].network.join.copy_(join)
     first = modules[0]
     wanted = [(recipe.size, recipe.scale, m.mean, m.std) for recipe, m in zip(recipes, modules, strict=True)]
     if any(one != wanted[0] for one in wanted):

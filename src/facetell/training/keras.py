@@ -20,9 +20,14 @@ from facetell.networks.mesonet import SIZE, Meso4, MesoInception4, Mesonet
 from facetell.training.export import export
 
 _KINDS: dict[str, type[nn.Module]] = {"conv2d": nn.Conv2d, "batch_normalization": nn.BatchNorm2d, "dense": nn.Linear}
-# Keras's name -> torch's name and the order of axes
-_NAMES = {"bias": "bias", "gamma": "weight", "beta": "bias"}
-_NAMES |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+_NAMES = {  # Keras's -> torch's
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 
 
 def import_mesonet(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> float:
@@ -83,8 +88,7 @@ def read_mesonet(path: str | os.PathLike[str]) -> Mesonet:
                 advice,
             )
         for module, arrays in zip(modules, layers[kind], strict=True):
-            weights = {name: _torch(name, array, module) for name, array in arrays.items()}
-            state = {_NAMES.get(name, "weight"): value for name, value in weights.items()}
+            state = {_NAMES.get(name, name): _torch(array) for name, array in arrays.items()}
             wanted = {name: value.shape for name, value in module.state_dict().items() if value.ndim}
             if {name: value.shape for name, value in state.items()} != wanted:
                 raise DetectorFileError(f"{os.fspath(path)} has a layer {kind} of another shape.", advice)
@@ -102,30 +106,28 @@ def _layers(file: h5py.File) -> dict[str, list[Mapping[str, np.ndarray]]]:
     found: dict[str, list[tuple[int, Mapping[str, np.ndarray]]]] = {kind: [] for kind in _KINDS}
     for name, group in file.items():
         match = re.fullmatch(r"(\w+?)_(\d+)", name)
-        if match and match[1] in found:
-            arrays: dict[str, np.ndarray] = {}
-            group.visititems(
-                lambda inner, item, arrays=arrays: (
-                    arrays.update({Path(inner).name.split(":")[0]: _numbers(item)})
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
-            )
-            found[match[1]].append((int(match[2]), arrays))
+        if match and match[1] in found and isinstance(group, h5py.Group):
+            found[match[1]].append((int(match[2]), _arrays(group)))
     return {kind: [arrays for _, arrays in sorted(layers, key=lambda x: x[0])] for kind, layers in found.items()}
 
 
-def _numbers(item: h5py.Dataset) -> np.ndarray:
-    return np.asarray(item[()], np.float32)  # a ValueError or TypeError for text and for what is empty
+def _arrays(layer: h5py.Group) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+
+    def add(path: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):  # a ValueError or TypeError for text and for what is empty
+            found[Path(path).name.split(":")[0]] = np.asarray(item[()], np.float32)
+
+    layer.visititems(add)
+    return found
 
 
-def _torch(name: str, array: np.ndarray, module: nn.Module) -> Tensor:
-    if name == "kernel" and array.ndim == 4:
+def _torch(array: np.ndarray) -> Tensor:
+    """The same numbers in the order of torch's axes, outputs first."""
+    if array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)
-    elif name == "kernel" and array.ndim == 2 and array.shape[0] == 16 * 8 * 8:
-        array = (
-            array.reshape(8, 8, 16, -1).transpose(3, 2, 0, 1).reshape(-1, 16 * 8 * 8)
-        )  # Keras flattens channels last
-    elif name == "kernel":
+    elif array.ndim == 2 and len(array) == 16 * 8 * 8:  # Keras flattens channels last
+        array = array.reshape(8, 8, 16, -1).transpose(3, 2, 0, 1).reshape(-1, 16 * 8 * 8)
+    else:
         array = array.T
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facetell.training.recipe import CommonRecipe
 from facetell.training.tasks import SizedBatches
@@ -33,6 +33,11 @@ class Module(L.LightningModule):
 
     def metrics(self, predictions: dict[str, np.ndarray]) -> dict[str, float]:
         raise NotImplementedError
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Load a module's state but for `settings`; a RuntimeError says that it does not fit."""
+        kept = {name: value for name, value in self.state_dict().items() if name in self.settings}
+        self.load_state_dict(weights | kept)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW, without weight decay on biases and normalisation layers."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from facetell.data.cache import POINTS, FaceCache
 from facetell.errors import ForgeError, TrainingError
 from facetell.evaluation.scoring import LABELS
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
@@ -21,7 +22,6 @@ from facetell.networks.frame import MASK_STRIDE
 from facetell.training.faces import belongs_to
 
 if TYPE_CHECKING:
-    from facetell.data.cache import FaceCache
     from facetell.training.frame import FrameRecipe
 
 ALTERED = 0.25  # a difference mask that never reaches this shows no forgery
@@ -45,8 +45,6 @@ class Faces:
     """
 
     def __init__(self, caches: Sequence[FaceCache], train: bool) -> None:
-        from facetell.data.cache import POINTS
-
         self.caches = caches
         columns: dict[str, list[np.ndarray]] = {name: [] for name in ("where", "points", "label", "pair", "video")}
         self.sources: list[str] = []
@@ -265,8 +263,6 @@ class ValidationFaces:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if index >= len(self):
-            raise IndexError(index)
         rows = self.batches[index]
         crops = [
             crop_face(self.faces.read(row), self.faces.points[row], (0, 0, 1, 1), self.geometry, self.size)

@@ -158,12 +158,11 @@ def _check(key: str, value: Any, hint: Any, source: str) -> Any:
             raise RecipeError(f"{source}: {key} = {value!r} is none of {', '.join(map(repr, arguments))}.")
         return value
     if origin is tuple:
-        kinds = (
-            (arguments[0],) * len(value) if arguments[-1] is Ellipsis and isinstance(value, list | tuple) else arguments
-        )
-        if not isinstance(value, list | tuple) or len(value) != len(kinds):
-            raise RecipeError(f"{source}: {key} = {value!r} should be a list like {hint}.")
-        return tuple(_check(key, item, item_kind, source) for item, item_kind in zip(value, kinds, strict=True))
+        if isinstance(value, list | tuple):
+            kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+            if len(value) == len(kinds):
+                return tuple(_check(key, item, item_kind, source) for item, item_kind in zip(value, kinds, strict=True))
+        raise RecipeError(f"{source}: {key} = {value!r} should be a list like {hint}.")
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

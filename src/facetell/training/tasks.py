@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from facetell.errors import UsageError
@@ -110,5 +110,4 @@ def get_task(name: str) -> Task | TrainsItself:
     """
     if name not in TASKS:
         raise UsageError(f"There is no network called {name!r} to train.", f"Known: {', '.join(sorted(TASKS))}.")
-    module, _, attribute = TASKS[name].place.partition(":")
-    return getattr(import_module(module), attribute)
+    return resolve_name(TASKS[name].place)

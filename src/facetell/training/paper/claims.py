@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from facetell.evaluation.metrics import mean, metrics
 from facetell.evaluation.protocol import resampling_unit
+from facetell.networks.statistics import parts_of_crop
 from facetell.residual import distinguishment, metric
-from facetell.scanning.scoring import part_of_face
 
 SCALE = 1.1  # of the crops that are measured
 
@@ -59,9 +59,7 @@ def skin_tone(face: np.ndarray) -> float:
     >>> skin_tone(light) > 50 > 0 > skin_tone(dark)
     True
     """
-    side = face.shape[0]
-    place = ((np.arange(side) + 0.5) / side - 0.5) / SCALE
-    cheeks = np.array([[part_of_face(x, y) == "cheeks" for x in place] for y in place])
+    cheeks = parts_of_crop(face.shape[0], SCALE) == "cheeks"
     lightness, _, yellow = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[cheeks].mean(axis=0)
     return float(np.degrees(np.arctan2(lightness - 50, max(yellow, 1e-3))))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jinja2
 from markdown_it import MarkdownIt
-from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -131,7 +130,7 @@ def _page(markdown: str, figures: Mapping[str, bytes]) -> str:
         body = body.replace(f'src="img/{name}"', f'src="{uri}"')
     style = (Path(__file__).parents[2] / "report" / "templates" / "page.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(loader=jinja2.PackageLoader("facetell.training.paper"), autoescape=True)
-    return environment.get_template("paper.html").render(body=Markup(body), style=Markup(style))
+    return environment.get_template("paper.html").render(body=body, style=style)
 
 
 def _of(result: Result, model: str) -> list[Result]:

@@ -450,7 +450,7 @@ def require_both_parts(model: Model, labels: np.ndarray, fold: Fold) -> None:
 
 def logits_on(run: Run, items: Runs | Crops) -> np.ndarray:
     """The trained network's logits (N,) of items."""
-    batches = EveryRun(items) if isinstance(items, Runs) else EveryCrop(items, crop.MEAN, crop.STD)
+    batches = EveryRun(items) if isinstance(items, Runs) else EveryCrop(items)
     return logits_of(run.module, batches)
 
 
