@@ -25,7 +25,7 @@ def steadied(crops: Sequence[np.ndarray]) -> np.ndarray | None:
 
     >>> noise = np.random.default_rng(0).normal(0, 6, (4, 64, 64, 3))
     >>> steady = steadied(list((noise + 120).astype(np.uint8)))
-    >>> steady is not None and 2.5 < steady.std() < 3.5
+    >>> steady is not None and bool(2.5 < steady.std() < 3.5)
     True
     """
     first, *others = crops
