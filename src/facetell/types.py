@@ -147,7 +147,7 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float  # raw; in a video it holds what the face's flicker adds, `parts["flicker"]`, where the card says so
+    logit: float  # raw, with `parts["flicker"]` and `parts["fading"]`, which count in a video where the card says so
     quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()
