@@ -192,12 +192,12 @@ class Fading:
         weight: logits for each that fades, by the mean of a person's faces.
         most: logits that it may add.
 
-    >>> Fading(weight=4.0).logit(0.25), Fading(weight=4.0).logit(-0.25), Fading(weight=4.0).logit(1.5)
-    (1.0, 0.0, 2.0)
+    >>> Fading(weight=4.0).logit(0.125), Fading(weight=4.0).logit(-0.25), Fading(weight=4.0).logit(1.5)
+    (0.5, 0.0, 1.0)
     """
 
     weight: float
-    most: float = 2.0
+    most: float = 1.0
 
     def __post_init__(self) -> None:
         if not (0 < self.weight < math.inf and 0 < self.most < math.inf):
@@ -208,7 +208,7 @@ class Fading:
         """How it counts, in words.
 
         >>> Fading(weight=4.0).words
-        'a person gains 4 logits for each that fades when their faces are steadied, at most 2'
+        'a person gains 4 logits for each that fades when their faces are steadied, at most 1'
         """
         gain = f"a person gains {self.weight:g} logits for each that fades when their faces are steadied"
         return f"{gain}, at most {self.most:g}"
