@@ -314,10 +314,11 @@ def placed(label: list[int], calibrated: list[float]) -> pd.DataFrame:
     return rows.assign(within=True, apart=False)
 
 
-def test_decisions_with_no_bound_of_real_use_even_odds() -> None:
+@pytest.mark.parametrize(("real_below", "undecided"), [(0.0, 1 / 3), (None, 2 / 3)])
+def test_decisions_call_real_only_what_lies_below_the_bound_of_real(real_below: float | None, undecided: float) -> None:
     rows = placed([0, 1, 1], [-1.0, 0.5, 2.0])
-    found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
-    assert found["undecided"]["value"] == pytest.approx(1 / 3)
+    found = decisions(rows, Threshold(0.05, 1.0, 60, "made", real_below))
+    assert found["undecided"]["value"] == pytest.approx(undecided)
     assert found["wrong"]["value"] == 0
 
 

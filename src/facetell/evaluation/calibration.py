@@ -298,7 +298,7 @@ def decisions(rows: pd.DataFrame, threshold: Threshold) -> dict[str, Any]:
     names = ("label", "calibrated", "reach", "within", "apart")
     label, logits, reach, within, apart = (rows[name].to_numpy() for name in names)
     fake = within & (reach >= threshold.logit)
-    real = within & ~apart & ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
+    real = within & ~apart & ~fake & (logits < (-math.inf if threshold.real_below is None else threshold.real_below))
     wrong = (fake & (label == 0)) | (real & (label == 1))
     n_real, n_fake = int((label == 0).sum()), int((label == 1).sum())
     return {

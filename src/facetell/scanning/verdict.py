@@ -55,7 +55,7 @@ def told_apart(*values: float) -> list[str]:
 class Band:
     """Calibrated logits below `real_below` are clearly real, those from `fake_from` up clearly fake."""
 
-    real_below: float
+    real_below: float  # -inf: nothing is clearly real
     fake_from: float
 
     def label(self, logit: float) -> Label:
@@ -121,7 +121,7 @@ class Rule:
             return None
         asked = next(t for t in self.thresholds if math.isclose(t.false_positive_rate, self.fpr))
         fake_from = self._threshold(math.log(self.fpr / max(people, 1)))
-        real_below = 0.0 if asked.real_below is None else asked.real_below
+        real_below = -math.inf if asked.real_below is None else asked.real_below
         return Band(min(real_below, fake_from), fake_from)
 
     def band_of(self, person: Person, band: Band) -> Band:
@@ -348,9 +348,12 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
         yield f"{who} scores {score}; below {real} a face is clearly real."
     elif most.doubt:
         yield f"{who} scores {told_apart(score)[0]}, which cannot decide. {most.doubt}"
-    elif rule.scope is not None and math.isinf(band.real_below):
+    elif math.isinf(band.real_below):
         score, fake = told_apart(score, fake)
-        yield f"{who} scores {score}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake}."
+        why = "The detector's card does not say below what a face is clearly real"
+        if rule.scope is not None and rule.disagree(most.scores):
+            why = _disagree(rule.scope)
+        yield f"{who} scores {score}. {why}: REAL is out, and FAKE begins at {fake}."
     else:
         score, real, fake = told_apart(score, real, fake)
         yield f"{who} scores {score}, between clearly real (below {real}) and clearly fake (from {fake})."
