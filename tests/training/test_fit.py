@@ -173,7 +173,7 @@ def test_caches_that_leak_into_one_another_are_refused(tmp_path):
     )
     unsplit = SimpleNamespace(manifest=manifest_of(items))
     for caches in ([one, other], [unsplit, other]):
-        with pytest.raises(LeakError, match=r"4 group\(s\) stand in two splits.* folders of one name: rename"):
+        with pytest.raises(LeakError, match=r"4 groups in two splits.* folders of one name: rename"):
             fit(Toy(), RECIPE, caches, tmp_path)  # type: ignore[arg-type]
     fit(Toy(), RECIPE, [one, one, unsplit], tmp_path)  # type: ignore[arg-type]
 

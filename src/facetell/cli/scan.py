@@ -95,6 +95,7 @@ def scan(
 
     from facetell.cli._progress import ScanProgress
     from facetell.report import terminal
+    from facetell.report.text import count
     from facetell.scanning import Scanner
 
     thumbnails = THUMBNAILS if html else 0
@@ -103,7 +104,7 @@ def scan(
     journal = None if kept is None else _journal(kept, context, scanner)
     finished = [journal.get(file) if journal is not None else None for file in files]
     if number := sum(verdict is not None for verdict in finished):
-        complain(f"{number} of {len(files)} files were finished in an earlier run.")
+        complain(f"{number} of {count(len(files), 'file')} finished in an earlier run.")
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
     page = None

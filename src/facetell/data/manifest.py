@@ -21,7 +21,7 @@ crop           bool    the picture is an already cut-out face
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from pyarrow import parquet
 
 from facetell.errors import FileMissingError, LeakError, ManifestError, UsageError
 from facetell.files import replacing
+from facetell.report.text import count
 
 REAL, FAKE = 0, 1
 
@@ -90,7 +91,7 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     frame[TEXT] = as_text(frame[TEXT])
     _refuse(frame.path == "", "has no path", frame)
     _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
-    _refuse(frame.duplicated(["path", "member"]), "names a file that an earlier row names too", frame)
+    _refuse_twice(frame)
     numbers = pd.to_numeric(frame.frame.where(frame.frame.notna() & (frame.frame != ""), -1), errors="coerce")
     _refuse(~(numbers.between(-1, 2**31 - 1) & (numbers % 1 == 0)), "has a frame that is no whole number", frame)
     frame["label"] = frame.label.astype("int8")
@@ -131,7 +132,7 @@ def check_leaks(manifest: pd.DataFrame) -> None:
         torn = splits[splits.map(len) > 1]
         if len(torn):
             raise LeakError(
-                f"{len(torn)} {what}(s) stand in two splits or more; {torn.index[0]} in {', '.join(torn.iloc[0])}.",
+                f"{count(len(torn), what)} in two splits or more: {torn.index[0]} in {', '.join(torn.iloc[0])}.",
                 "Split by group: facetell data prepare --resplit.",
             )
 
@@ -201,14 +202,29 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     return manifest
 
 
+def refuse_shared(manifests: Sequence[pd.DataFrame]) -> None:
+    """Nothing, if no file stands in two of the manifests, of which each is sound.
+
+    Raises:
+        ManifestError: naming the first that does: whatever is measured on it would count it twice.
+    """
+    _refuse_twice(pd.concat(manifests, ignore_index=True))
+
+
+def _refuse_twice(frame: pd.DataFrame) -> None:
+    twice = frame.duplicated(["path", "member"])
+    otherwise = twice & ~frame.duplicated(["path", "member", "label"])
+    _refuse(otherwise, "names a file that an earlier row names with the other label", frame)
+    _refuse(twice, "names a file that an earlier row names too", frame)
+
+
 def _refuse(bad: pd.Series, problem: str, frame: pd.DataFrame) -> None:
     rows = frame.index[bad.to_numpy()]
     if len(rows):
         row = rows[0]
         where = " ".join(part for part in (str(frame.path[row]), str(frame.member[row])) if part)
-        raise ManifestError(
-            f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}; so do {len(rows) - 1} more."
-        )
+        more = f"; {count(len(rows) - 1, 'more row')} like it" if len(rows) > 1 else ""
+        raise ManifestError(f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}{more}.")
 
 
 def originals(items: pd.DataFrame) -> dict[int, int]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from facetell.evaluation.metrics import metrics, paired, share
 from facetell.evaluation.scoring import Damage, Scored, score
+from facetell.report.text import count
 from facetell.scanning import Scanner
 
 SCHEMA = "facetell-eval/1"
@@ -191,7 +192,7 @@ def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
     family = families(videos)
     if family.nunique() <= group.nunique():
         return "group", group
-    return f"original (there are only {group.nunique()} groups)", family
+    return f"original (of only {count(group.nunique(), 'group')})", family
 
 
 def families(videos: pd.DataFrame) -> pd.Series:

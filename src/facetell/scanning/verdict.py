@@ -37,6 +37,15 @@ def sigmoid(logit: float) -> float:
     return power / (1 + power)
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "face"), count(3000, "face"), count(0, "person", "people")
+    ('1 face', '3,000 faces', '0 people')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def told_apart(*values: float) -> list[str]:
     """Probabilities with as many digits, two at least, as it takes that no two of them look alike, or one certain.
 
@@ -249,7 +258,7 @@ def judge(
         [f"{frames_lost:,} of the {wanted:,} frames wanted are missing or could not be decoded."] if frames_lost else []
     )
     if not people:
-        nothing = f"No face was found in {_count(frames_sampled, 'frame')}."
+        nothing = f"No face was found in {count(frames_sampled, 'frame')}."
         return Judgement(Label.NO_FACE, None, None, (nothing, *loss), [])
     long_enough = [p.enough and counts(sum(s.usable for s in p.scores), wanted) for p in people]
     band = rule.band(sum(long_enough))
@@ -362,7 +371,7 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
     if people > 1:
         yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
     if short := [track for track in tracks if not track.counts]:
-        yield f"{_count(len(short), 'person', 'people')} with too few usable faces did not count."
+        yield f"{count(len(short), 'person', 'people')} with too few usable faces did not count."
 
 
 def _why_not_cleared(track: TrackScore, rule: Rule) -> str:
@@ -379,12 +388,8 @@ def _why_undecided(people: Sequence[Person], tracks: Sequence[TrackScore], band:
     if not any(score.usable for score in faces):
         gates = Counter(problem for score in faces for problem in score.problems)
         failed = ", ".join(f"{number} {gate}" for gate, number in gates.most_common())
-        yield f"None of {_count(len(faces), 'face')} is good enough to be sure: {failed}."
+        yield f"None of {count(len(faces), 'face')} is good enough to be sure: {failed}."
     elif not any(person.enough for person in people):
         yield "No person shows as many usable faces as one score of this detector needs."
     elif not any(track.counts for track in tracks):
         yield "No person was seen in enough usable faces to be sure."
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
