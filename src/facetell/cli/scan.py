@@ -42,7 +42,11 @@ def scan(
     files: Annotated[list[str], typer.Argument(help="Videos or pictures, or folders of them.", metavar="FILE...")],
     sample: Annotated[
         str | None,
-        typer.Option(metavar="PLAN", help="Frames to look at: uniform:20 (default), every:5, at:150, seconds:30."),
+        typer.Option(
+            metavar="PLAN",
+            help="Frames to look at: uniform:20 (default; for a detector of clips one run), every:5, at:150, "
+            "seconds:30, times:1.5,20, clips:2x20@5.",
+        ),
     ] = None,
     detector: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="One that `facetell models` lists, or an .onnx file.")

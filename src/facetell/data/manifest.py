@@ -21,7 +21,7 @@ crop           bool    the picture is an already cut-out face
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -91,7 +91,10 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     frame[TEXT] = as_text(frame[TEXT])
     _refuse(frame.path == "", "has no path", frame)
     _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
-    _refuse_twice(frame)
+    twice = frame.duplicated(["path", "member"])
+    otherwise = twice & ~frame.duplicated(["path", "member", "label"])
+    _refuse(otherwise, "names a file that an earlier row names with the other label", frame)
+    _refuse(twice, "names a file that an earlier row names too", frame)
     numbers = pd.to_numeric(frame.frame.where(frame.frame.notna() & (frame.frame != ""), -1), errors="coerce")
     _refuse(~(numbers.between(-1, 2**31 - 1) & (numbers % 1 == 0)), "has a frame that is no whole number", frame)
     frame["label"] = frame.label.astype("int8")
@@ -202,20 +205,21 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     return manifest
 
 
-def refuse_shared(manifests: Sequence[pd.DataFrame]) -> None:
-    """Nothing, if no file stands in two of the manifests, of which each is sound.
+def refuse_shared(caches: Iterable[pd.DataFrame]) -> None:
+    """Nothing, if no file stands in two caches, of which these are the manifests.
 
     Raises:
-        ManifestError: naming the first that does: whatever is measured on it would count it twice.
+        ManifestError: naming the first that does.
     """
-    _refuse_twice(pd.concat(manifests, ignore_index=True))
-
-
-def _refuse_twice(frame: pd.DataFrame) -> None:
-    twice = frame.duplicated(["path", "member"])
-    otherwise = twice & ~frame.duplicated(["path", "member", "label"])
-    _refuse(otherwise, "names a file that an earlier row names with the other label", frame)
-    _refuse(twice, "names a file that an earlier row names too", frame)
+    seen: set[tuple[str, str]] = set()
+    for manifest in caches:
+        files = list(zip(manifest.path, manifest.member, strict=True))
+        if shared := [" ".join(filter(None, file)) for file in files if file in seen]:
+            raise ManifestError(
+                f"{count(len(shared), 'file')} in two caches, {shared[0]} first; their faces would count twice.",
+                "Give each cache once, and prepare no file for two.",
+            )
+        seen.update(files)
 
 
 def _refuse(bad: pd.Series, problem: str, frame: pd.DataFrame) -> None:

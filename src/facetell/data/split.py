@@ -89,8 +89,8 @@ def assign_splits(
         manifest.loc[rows.index, "split"] = kept
         if dropped:
             notes.append(
-                f"{count(dropped, 'training row')} of {dataset} left out of the official split, for a group or an original "
-                "shared with held-out rows. --resplit makes a split of its own instead."
+                f"{count(dropped, 'training row')} of {dataset} left out of the official split, for a group or an "
+                "original shared with held-out rows. --resplit makes a split of its own instead."
             )
         unnamed = int((rows.split == "").sum())
         if unnamed:

@@ -195,6 +195,11 @@ def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
     return f"original (of only {count(group.nunique(), 'group')})", family
 
 
+def units(videos: pd.DataFrame) -> pd.Series:
+    """Each video's `resampling_unit` within its own data set: what is counted, and kept whole by folds."""
+    return pd.concat([resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")])
+
+
 def families(videos: pd.DataFrame) -> pd.Series:
     """Each video's family; keys that differ by a folder named as the compression, as in FF++, are of one original."""
     original = videos.original.where(videos.original != "", videos.video)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
-from facetell.data.manifest import COLUMNS, manifest_of, read_manifest, refuse_shared
+from facetell.data.manifest import COLUMNS, manifest_of, read_manifest, validate
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation.scoring import LABELS, are_stills
 from facetell.report.text import count as counted
@@ -141,14 +141,14 @@ def find(
         split: only the rows of this split, in capitals or not.
 
     Raises:
-        DataError: a file that stands in two sources, a source that is none of these, of which nothing is there, or that says otherwise than the label
+        DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
             that the options give all of it; no row of that split.
+        ManifestError: a file that stands in two sources.
         FileMissingError: nothing there.
     """
     options = options or Options()
     parts = tell_apart([_one(source, options, layout) for source in sources])
-    manifest = pd.concat([part.manifest for part in parts], ignore_index=True)
-    refuse_shared([manifest])
+    manifest = validate(pd.concat([part.manifest for part in parts], ignore_index=True))
     missing = [path for part in parts for path in part.missing]
     notes = [note for part in parts for note in part.notes] + _pooled(parts)
     folders = {name: folder for part in parts for name, folder in part.folders.items()}

@@ -61,7 +61,7 @@ def _read(root: Path, options: Options) -> Listing:
 
 
 def _test_list(path: Path) -> dict[tuple[str, str], tuple[int, str]]:
-    """(folder in lower case, file name without suffix, which a copy may have changed) -> (label, file as listed); else empty.
+    """(folder in lower case, file name without suffix, which copies may change) -> (label, listed file); else empty.
 
     In the label 1 is FAKE, as everywhere here.
     """

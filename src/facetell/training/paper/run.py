@@ -373,8 +373,8 @@ class Work:
                     if isinstance(recipe, boosting.BoostingRecipe) and len(fold.train) < recipe.least_runs:
                         share = 1 - 2 / self.effort.folds
                         raise TrainingError(
-                            f"Too few with {count(len(clips), 'clip')}: under protocol {protocol} {model.title} would be trained "
-                            f"on {len(fold.train)}, and takes {recipe.least_runs}.",
+                            f"Too few with {count(len(clips), 'clip')}: under protocol {protocol} {model.title} would "
+                            f"be trained on {len(fold.train)}, and takes {recipe.least_runs}.",
                             f"Give data (--data) of about {math.ceil(recipe.least_runs / share)} clips or more, each "
                             f"with one face in {FRAMES} sampled frames.",
                         )
