@@ -301,6 +301,10 @@ def test_too_few_groups_are_resampled_by_family() -> None:
     assert groups.nunique() == 20
     unit, groups = protocol.resampling_unit(videos.assign(group=videos.video))
     assert unit == "group"
+    others = videos.assign(dataset="B", group=videos.video)
+    both = pd.concat([others, videos]).sort_values("video", kind="stable", ignore_index=True)
+    assert protocol.units(both).tolist()[:4] == ["B:a", "A:a", "B:b", "A:b"], "each set by itself, in the rows' order"
+    assert protocol.units(both[:0]).empty
 
 
 def test_an_original_and_its_fakes_are_one_family_in_all_compressions() -> None:

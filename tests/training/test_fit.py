@@ -96,6 +96,7 @@ class Toy:
         raise NotImplementedError
 
 
+pytestmark = pytest.mark.filterwarnings("error:.*LeafSpec")  # Lightning's own, which tells its users nothing
 RECIPE = ToyRecipe(batch=16, steps=30, validate_every=7, learning_rate=0.05, warmup=3, ema=0.9, checkpoint_minutes=0)
 
 

@@ -197,7 +197,9 @@ def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
 
 def units(videos: pd.DataFrame) -> pd.Series:
     """Each video's `resampling_unit` within its own data set: what is counted, and kept whole by folds."""
-    return pd.concat([resampling_unit(rows)[1] for _, rows in videos.groupby("dataset")])
+    nobody = pd.Series(dtype=str)  # of no videos
+    found = pd.concat([nobody, *(resampling_unit(rows)[1] for _, rows in videos.groupby("dataset"))])
+    return found.reindex(videos.index)
 
 
 def families(videos: pd.DataFrame) -> pd.Series:

@@ -65,7 +65,7 @@ class Faces:
             columns["pair"].append(np.where(pair >= 0, place[pair], -1))
             codes = items.iloc[chosen].groupby(list(LABELS)).ngroup().to_numpy()
             columns["video"].append(codes + videos)
-            columns["unit"].append(units(items.iloc[chosen].reset_index(drop=True)).sort_index().to_numpy(str))
+            columns["unit"].append(units(items.iloc[chosen].reset_index(drop=True)).to_numpy(str))
             self.sources.append(_unlike(cache.folder.absolute().name, self.sources))
             first, videos = first + len(chosen), videos + len(np.unique(codes))
         self.where, self.points, self.label, self.pair, self.video, self.unit = map(np.concatenate, columns.values())
