@@ -179,6 +179,8 @@ def test_caches_that_leak_into_one_another_are_refused(tmp_path):
     for caches in ([one, one], [one, unsplit]):
         with pytest.raises(ManifestError, match=r"^4 files in two caches, 0\.mp4 first"):
             fit(Toy(), RECIPE, caches, tmp_path)  # type: ignore[arg-type]
+        with pytest.raises(ManifestError, match="in two caches"):
+            average(Toy(), [tmp_path / "best.ckpt"] * 2, caches, tmp_path)  # type: ignore[arg-type]
 
 
 def test_another_training_is_not_overwritten(tmp_path):

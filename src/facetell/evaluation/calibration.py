@@ -234,7 +234,7 @@ def threshold_at(
     needed = groups_for(rate)
     largest = max(groups.values(), default=0)
     if largest < needed:
-        reason = f"needs {needed:,} real groups of one source; the largest has {largest:,}"
+        reason = f"needs {needed} real groups of one source; the largest has {largest}"
         return Threshold(rate, None, largest, reason)
     able = {source: _exceeded_by(values, rate) for source, values in reals.items() if groups[source] * rate >= 1}
     worst = max(able, key=lambda source: able[source])
