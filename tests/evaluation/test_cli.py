@@ -193,6 +193,7 @@ def test_mistakes_are_shown(folder: Path) -> None:
         (["--data", "nowhere"], "nothing at nowhere"),
         (["--data", "{folder}/table.csv", "--split", "dev"], "No row belongs to split 'dev'"),
         (["--data", "{folder}/table.csv", "--detector", "none.onnx"], "no detector file"),
+        (["--data", "{folder}/table.csv", "--data", "{folder}/table.csv"], "an earlier row names too"),
         (["--data", "{folder}/table.csv", "--label", "maybe"], "neither REAL nor FAKE"),
         (["--data", "{folder}/table.csv", "-o", "nowhere/page.html"], "cannot be written"),
     ],

@@ -11,8 +11,8 @@ from facetell.scanning.verdict import Person, Rule, counts, judge, sigmoid, trac
 from facetell.types import FaceScore, Label
 from tests.detectors.networks import card
 
-FIVE = Threshold(0.05, 1.0, 300, "dev")
-ONE = Threshold(0.01, 3.0, 300, "dev")
+FIVE = Threshold(0.05, 1.0, 300, "dev", real_below=0.0)
+ONE = Threshold(0.01, 3.0, 300, "dev", real_below=0.0)
 
 
 def rule(*thresholds: Threshold, fpr: float = 0.01, prior: float = 0.5, **changes: Any) -> Rule:
@@ -200,8 +200,21 @@ class TestLabels:
         assert judge([person(1, -1.4)], 1, strict).label is Label.INCONCLUSIVE
         assert judge([person(1, -1.6)], 1, strict).label is Label.REAL
 
+    @pytest.mark.parametrize("scope", [None, Scope(10.0), Scope(10.0, None, VIEWS, 99.0, views_margin=1.0)])
+    def test_without_a_bound_of_real_nothing_is_clearly_real(self, scope: Scope | None) -> None:
+        seen = person(1, -9.0)
+        seen.scores[0].parts = {"blend": 0.0, "texture": 0.0}
+        outputs = {name: name for name in ("logit", *VIEWS)}
+        unmeasured = rule(Threshold(0.01, 3.0, 300, "dev"), scope=scope, outputs=outputs)
+        judgement = judge([seen], 1, unmeasured)
+        assert judgement.label is judgement.tracks[0].label is Label.INCONCLUSIVE
+        assert judgement.reasons[0] == (
+            "Person 1 scores 0.0001. The detector's card does not say below what a face is clearly real: REAL is out, "
+            "and FAKE begins at 0.9526."
+        )
+
     def test_a_threshold_below_the_real_side_leaves_no_band(self) -> None:
-        low = rule(Threshold(0.01, -1.0, 300, "dev"))
+        low = rule(Threshold(0.01, -1.0, 300, "dev", real_below=0.0))
         assert judge([person(1, -1.0)], 1, low).label is Label.FAKE
         assert judge([person(1, -1.01)], 1, low).label is Label.REAL
 

@@ -19,7 +19,7 @@ from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
 from facetell.detectors import Detector, load_detector
-from facetell.errors import RecipeError, TrainingError
+from facetell.errors import ManifestError, RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
 from facetell.forge.blend import Forged
 from facetell.networks.frame import PARTS, mask_vote
@@ -427,6 +427,8 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, trained: Ru
         ensemble(checkpoints, [cache], tmp_path / "three", ["backbone=test_byobnet"])
     with pytest.raises(TrainingError, match="None of the networks votes on texture"):
         ensemble([checkpoints[1], checkpoints[1]], [cache], tmp_path / "three")
+    with pytest.raises(ManifestError, match="in two caches"):
+        ensemble(checkpoints, [cache, cache], tmp_path / "three")
 
 
 def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_path: Path):

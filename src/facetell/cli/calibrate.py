@@ -96,6 +96,7 @@ def calibrate(
     from facetell.detectors import Calibration, load_detector, pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
+    from facetell.evaluation.calibration import halved
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
@@ -168,6 +169,7 @@ def calibrate(
     stills |= {name: find([path], Options(label=0)) for name, path in of_reals}
     for found in (*([of_pairs] if of_pairs else []), *labelled, *stills.values()):
         complain_of_gaps(found.missing, found.notes)
+    halved(development, seed)  # too few groups are said before hours of scoring
     manifests = {name: found.manifest for name, found in stills.items()}
     store = None if scores is None else Store(scores)
     conditions = {"clean": None} | {name: SUITE[name] for name in condition}

@@ -74,9 +74,9 @@ class Threshold:
 
     `n_real` counts what it was read off: groups of real videos, for several of one person tell no more than one; where
     the data set gives fewer than ten, its originals or videos, though one person may be in several of them
-    (docs/evaluation.md); or single real faces while the card is provisional.
-    `logit` is None where there were too few to tell; `source` then says so. Below `real_below`, where it is
-    given, a video is clearly real: few fakes lie there (docs/verdict.md).
+    (docs/evaluation.md).
+    `logit` is None where there were too few to tell; `source` then says so. Below `real_below` a video
+    is clearly real: few fakes lie there (docs/verdict.md); where it is None, no video is.
     """
 
     false_positive_rate: float
