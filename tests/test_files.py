@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facetell.errors import OutputError
-from facetell.files import temporary_folder
+from facetell.files import replacing, temporary_folder
 
 
 def test_a_temporary_folder_is_gone_afterwards() -> None:
@@ -28,3 +28,28 @@ def test_a_disk_that_fills_up_in_a_temporary_folder_is_named_and_other_errors_st
     with pytest.raises(FileNotFoundError), temporary_folder() as folder:
         (folder / "missing").read_text()
     assert not folder.exists()
+
+
+def test_a_new_file_has_the_rights_of_any_without_a_touch_on_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask is one for all threads of a host, and none can be read without setting it."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.delattr(os, "umask")
+        with replacing(tmp_path / "a.txt") as part:
+            part.write_text("a")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.EACCES, "another program"), (errno.ENOSPC, "disk"), (errno.ENAMETOOLONG, "shorter")]
+)
+def test_what_cannot_take_its_place_says_why(number: int, advice: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=advice), replacing(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+    assert not os.listdir(tmp_path)

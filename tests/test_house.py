@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import facetell
+from facetell.scanning import Scanner
 
 SOURCE = Path(facetell.__file__).parent
 ORDER = (
@@ -83,3 +85,10 @@ def test_a_scan_leaves_nothing_in_the_home_of_its_user(tmp_path: Path):
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-m", "facetell", "scan", str(clip), "--quiet"], env=environment, check=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_type_checkers_know_the_package_and_what_scan_takes():
+    assert (SOURCE / "py.typed").is_file()
+    options = {name: hint.__forward_arg__ for name, hint in facetell.ScanOptions.__annotations__.items()}
+    known = inspect.signature(Scanner).parameters
+    assert options == {name: str(parameter.annotation) for name, parameter in known.items()}

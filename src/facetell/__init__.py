@@ -9,11 +9,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
     from facetell.detectors import Detector
+    from facetell.scanning.pipeline import Progress
     from facetell.types import Verdict
+    from facetell.video import Limits
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_detector", "scan"]
@@ -23,17 +27,35 @@ __all__ = ["__version__", "load_detector", "scan"]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def scan(path: str | os.PathLike[str], **options: Any) -> Verdict:
+class ScanOptions(TypedDict, total=False):
+    """The options of `scan`, which `facetell.scanning.Scanner` explains."""
+
+    detector: Detector | str | os.PathLike[str] | None
+    plan: str | None
+    fpr: float | None
+    prior: float
+    start_s: float | None
+    end_s: float | None
+    device: str
+    thumbnails: int
+    progress: Progress | None
+    limits: Limits
+
+
+def scan(path: StrOrBytesPath, **options: Unpack[ScanOptions]) -> Verdict:
     """Judge one video or picture; a file that cannot be judged gives a Verdict labelled ERROR, it does not raise.
 
     Args:
         path: the file.
-        options: those of `facetell.scanning.Scanner`: detector, plan, fpr, prior, start_s, end_s, device, thumbnails,
-            progress, limits.
+        options: those of `facetell.scanning.Scanner`, which is the one to take for many files.
+
+    Raises:
+        DetectorError, UsageError, ReaderCrashError: as `Scanner`.
     """
     from facetell.scanning import Scanner
 
-    return Scanner(**options).scan(path)
+    with Scanner(**options) as scanner:
+        return scanner.scan(path)
 
 
 def load_detector(name: str | os.PathLike[str] | None = None, device: str = "cpu") -> Detector:

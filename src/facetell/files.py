@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,22 +48,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"{target} is a folder.", "Give the path of a file to write.")
     if os.path.exists(target) and not os.path.isfile(target):
         raise OutputError(f"{target} is no regular file.", "Give the path of a file to write.")
+    part = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(4)}{target.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
+        part.touch(exist_ok=False)
     except OSError as error:
         raise OutputError(
             f"{target} cannot be written: {error.strerror}.", "Choose a folder that exists and that you may write to."
         ) from error
-    os.close(handle)
-    part = Path(name)
     try:
         yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
         part.replace(target)
     except OSError as error:
         hint = "Choose a shorter name." if error.errno == errno.ENAMETOOLONG else "Is the disk full?"
+        if isinstance(error, PermissionError):
+            hint = "Is it open in another program?"
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.", hint) from error
     finally:
         part.unlink(missing_ok=True)

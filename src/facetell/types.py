@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -237,7 +237,7 @@ class Verdict:
     error: ErrorInfo | None = None
     unprotected: tuple[str, ...] = ()  # protections against hostile files that this platform does not offer
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The verdict as plain JSON types, in the schema `facetell/1` (docs/json.md)."""
         from facetell.report.json import verdict_to_dict
 

@@ -590,6 +590,13 @@ class TestProcess:
         code, _, said = self.shell(f"facetell scan {photo} --detector {fake} --json - >&-")
         assert (code, said) == (2, "facetell: Standard output is closed. Give the path of a file to write.\n")
 
+    def test_closed_streams_are_nothing_to_a_scan(self, fake: str, photo: str, tmp_path: Path) -> None:
+        out = tmp_path / "out.json"
+        assert self.shell(f"facetell scan {photo} --detector {fake} --json {out} <&- >&- 2>&-") == (1, "", "")
+        assert json.loads(out.read_text())["verdicts"][0]["label"] == "FAKE"
+        said = self.shell(f"facetell scan missing.mp4 --detector {fake} --json - --exit-zero 2>&-")[1]
+        assert json.loads(said)["verdicts"][0]["label"] == "ERROR"
+
     @pytest.mark.skipif(os.name != "posix", reason="signals")
     @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_run_that_is_stopped_ends_as_the_readme_says(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
 import resource
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -283,3 +285,20 @@ def test_an_unfinished_cache_without_its_manifest_is_named(tmp_path: Path, conte
         (tmp_path / "manifest.parquet").write_bytes(content)
     with pytest.raises(CacheError, match="is damaged"):
         fill(tmp_path, range(6))
+
+
+def test_a_system_without_locks_and_reading_at_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows is one."""
+    for name in ("pread", "preadv"):
+        monkeypatch.delattr(os, name, raising=False)
+    spec = importlib.util.spec_from_file_location("cache_elsewhere", cache_room.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    elsewhere = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, spec.name, elsewhere)
+    spec.loader.exec_module(elsewhere)
+    with elsewhere.CacheWriter(tmp_path, SETTINGS, manifest(1)) as writer:
+        writer.add(batch(0))
+        writer.finish()
+    assert elsewhere.FaceCache.open(tmp_path).encoded(1) == face_jpeg(0, True)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from facetell.cli import app
 from facetell.data import FaceCache
+from facetell.data import prepare as prepare_room
 from facetell.data.cache import POINTS
 from facetell.data.layouts import Options, read
 from facetell.data.manifest import FAKE, REAL, Item, manifest_of, read_manifest
@@ -358,6 +359,14 @@ def test_items_of_two_data_sets_do_not_pair(tmp_path: Path) -> None:
     ]
     prepare(manifest_of(items), tmp_path / "cache", workers=1)
     assert FaceCache.open(tmp_path / "cache").faces.pair.tolist() == [-1, -1]
+
+
+def test_workers_that_die_before_their_first_file_may_lack_a_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_room, "_start_worker", os._exit)  # which breaks down: it is given no exit code
+    with pytest.raises(CacheError, match=r"before its first file.*if __name__ =="):
+        prepare(manifest_of([Item("a.jpg", 0, video="a", crop=True)]), tmp_path, FEW, workers=2)
 
 
 def test_a_dead_worker_says_what_it_was_at(tmp_path: Path) -> None:

@@ -385,9 +385,12 @@ def test_altered_weights_are_refused(tiny_zoo: Path) -> None:
         load_detector("tiny")
 
 
-def test_missing_weights_are_refused(tiny_zoo: Path) -> None:
+def test_missing_weights_are_refused(tiny_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_zoo.unlink()
-    with pytest.raises(AlteredDetectorError, match="missing"):
+    with pytest.raises(AlteredDetectorError, match=r"missing.*Install"):
+        load_detector()
+    monkeypatch.setattr(zoo, "__file__", str(tiny_zoo / "facetell.zip" / "facetell" / "detectors" / "zoo.py"))
+    with pytest.raises(AlteredDetectorError, match=r"missing.*inside a zip"):
         load_detector()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -149,9 +150,11 @@ def test_gaps_are_said_and_counted(folder: Path) -> None:
     assert json.loads(result.stdout)["data"]["missing"] == 1
 
 
-def test_submission_names_files_and_probabilities(folder: Path) -> None:
+def test_submission_names_files_and_probabilities(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "linesep", "\r\n")  # Windows'
     out = folder / "submission.csv"
     assert call("--data", folder / "table.csv", "--detector", folder / "tiny.onnx", "--submission", out).exit_code == 0
+    assert b"\r" not in out.read_bytes()
     rows = list(csv.DictReader(out.open()))
     assert list(rows[0]) == ["filename", "label"]
     assert len(rows) == 35, "36 stills of 12 videos, one without a face"

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -320,8 +319,7 @@ def test_a_path_of_bytes_is_reported_as_text(
     path = tmp_path / os.fsdecode(name)
     if name != b"missing.png":
         shutil.copy(photo, path)
-    given: Any = os.fsencode(path)  # which `open` and the like take, too
-    verdict = Scanner(saying(tmp_path, 5.0)).scan(given)
+    verdict = Scanner(saying(tmp_path, 5.0)).scan(os.fsencode(path))  # which `open` and the like take, too
     assert verdict.label is (Label.ERROR if name == b"missing.png" else Label.FAKE)
     assert verdict.path == str(path)
     assert json.loads(json.dumps(verdict.to_dict()))["path"] == verdict.path
@@ -338,6 +336,16 @@ def test_progress_runs_from_start_to_end(tmp_path: Path, portrait_clip: Path) ->
     assert shares == sorted(shares)
     assert 0.0 <= shares[0] < 0.1
     assert 0.9 < shares[-1] <= 1.0
+
+
+@pytest.mark.skipif(not isolation.SUPPORTED, reason="needs POSIX: there is no process elsewhere")
+def test_closing_ends_the_process_and_another_scan_starts_one(tmp_path: Path, photo: Path) -> None:
+    with Scanner(saying(tmp_path, 5.0)) as scanner:
+        (worker,) = scanner.readers._idle
+    assert worker.process.poll() is not None
+    assert scanner.scan(photo).label is Label.FAKE
+    scanner.close()
+    assert not scanner.readers._idle
 
 
 def test_one_scanner_serves_many_threads(brightness_scanner: Scanner, portrait_clip: Path) -> None:

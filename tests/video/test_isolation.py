@@ -1,6 +1,7 @@
 """Reading in a process of its own: the same frames, and whatever becomes of that process costs one file."""
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -478,6 +479,36 @@ class TestHarm:
         with pytest.raises(ReaderCrashError, match=r"sys\.executable .* Set it"):
             ReaderPool(start=True)
 
+    @pytest.mark.parametrize("mark", ["frozen", "FACETELL_READER"])
+    def test_a_program_made_with_python_is_not_started_again(self, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        if mark == "frozen":
+            monkeypatch.setattr(sys, mark, True, raising=False)
+        else:  # it was started again all the same
+            monkeypatch.setenv(mark, "1")
+        with pytest.raises(ReaderCrashError, match=r"made with Python, not Python\. Let it run"):
+            ReaderPool(start=True)
+
+    def test_closed_standard_streams(self, portrait_clip: Path) -> None:
+        """What is opened next has their numbers, and must not be lost in the new process, nor be written to here."""
+        code = (
+            "import sys; from facetell.video import ReaderPool; pool = ReaderPool()\n"
+            "with pool.open(sys.argv[1]) as reader: list(reader)\n"
+            "worker, = pool._idle; sys.exit(min(worker._memory, worker._wire.socket.fileno()))"
+        )
+        closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code, str(portrait_clip)]
+        assert subprocess.run(closed).returncode > 2
+
+    def test_the_owners_flags_and_path_hold(self, portrait_clip: Path) -> None:
+        code = (
+            "import json, pathlib, sys; sys.path[:] = [*json.loads(sys.argv[1]), pathlib.Path('/')]\n"
+            "from facetell.video import ReaderPool; pool = ReaderPool()\n"
+            "with pool.open(sys.argv[2]) as reader: print(len(list(reader)))\n"
+            "print(*pool._idle[0].process.args[1:6])"
+        )
+        command = [sys.executable, "-I", "-B", "-c", code, json.dumps(sys.path), portrait_clip]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["20", "-P", "-B", "-E", "-s", "-c"]
+
     def test_too_many_open_files(self, portrait_clip: Path) -> None:
         """Whichever of them is the one too many: a named error, and nothing is left open."""
         import resource
@@ -557,6 +588,21 @@ class TestNothingIsLeft:
         gc.collect()
         assert process.poll() is not None
         assert len(os.listdir("/dev/fd")) == before
+
+    def test_no_process_waits_for_the_cycle_collector(self, tmp_path: Path) -> None:
+        """Not after an error either, which holds the frames that it passed: none of them may hold it."""
+        (tmp_path / "text.mp4").write_text("no video")
+        gc.collect()
+        gc.disable()
+        try:
+            pool = ReaderPool()
+            with pytest.raises(NotVideoError):
+                pool.open(tmp_path / "text.mp4")
+            process = running(pool).process
+            del pool
+            assert process.poll() is not None
+        finally:
+            gc.enable()
 
     def test_it_ends_with_its_owner(self, portrait_clip: Path) -> None:
         code = (

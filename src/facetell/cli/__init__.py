@@ -23,7 +23,14 @@ from facetell.cli import (
     scan,
     train,
 )
-from facetell.cli.common import Verbs, complain, end_on_signals, name_output_errors, print_what_fits
+from facetell.cli.common import (
+    Verbs,
+    complain,
+    end_on_signals,
+    fill_closed_streams,
+    name_output_errors,
+    print_what_fits,
+)
 from facetell.errors import OutputError
 
 app = typer.Typer(
@@ -70,6 +77,7 @@ def main() -> None:
     """Entry point of the `facetell` command. Whatever breaks down ends in 2: an exit code of 1 always means FAKE."""
     name_output_errors()
     print_what_fits()
+    fill_closed_streams()
     end_on_signals()
     try:
         app()

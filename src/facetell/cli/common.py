@@ -53,6 +53,18 @@ class Verbs(typer.core.TyperGroup):
             raise typer.Exit(2) from error
 
 
+def fill_closed_streams() -> None:
+    """Let the null device take the place of a standard stream that is closed, or the next file opened would take it.
+
+    A document for standard output stays refused; complaints are lost, where `print` would have them there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  it stays open
+
+
 def name_output_errors() -> None:
     """Let standard output raise named errors, and standard error none: there is nowhere left to say them."""
     for name in ("stdout", "stderr"):
@@ -139,10 +151,15 @@ _PLAINER = {**dict(zip("▁▂▃▄▅▆▇█–−•×·“”", '12345678-
 @contextmanager
 def training_stack() -> Iterator[None]:
     """For imports that need the extra [train]: a missing package ends in an error that says what to install."""
+    advice = 'Install it: pip install ".[train]".'
     try:
         yield
+    except MissingExtraError as error:  # of a room that needs [eval] alone, which [train] holds
+        raise MissingExtraError(error.message, advice) from error
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"This needs {error.name}.", 'Install it: pip install ".[train]".') from error
+        if error.name in sys.stdlib_module_names:  # as Windows lacks some
+            raise
+        raise MissingExtraError(f"This needs {error.name}.", advice) from error
 
 
 def talk(context: typer.Context) -> None:
@@ -246,16 +263,17 @@ def write(text: str, target: str) -> None:
     """
     from facetell.files import replacing
 
+    data = text.encode("utf-8")  # whatever encoding the terminal has, and whatever line ends the system
     if target == STDOUT:
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode("utf-8"))  # a document, whatever encoding the terminal has
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
     if Path(target).is_char_device():  # such as /dev/null
         try:
-            Path(target).write_text(text, encoding="utf-8")
+            Path(target).write_bytes(data)
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {error.strerror}.") from error
         return
     with replacing(target) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(data)

@@ -114,7 +114,7 @@ def evaluate(
         with counting(len(manifest), quiet) as advance:
             result["heatmap"] = heatmap(manifest, scanner.detector, workers, resamples, advance)
     if submission is not None:
-        write(submission_table(scored).to_csv(index=False), submission)
+        write(submission_table(scored).to_csv(index=False, lineterminator="\n"), submission)
     if out is not None:
         write(page(result, scored, scanner, other), out)
     if json is not None:

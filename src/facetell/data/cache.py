@@ -15,7 +15,6 @@ are on the disk, so whatever the journal does not vouch for is cut off when the 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -33,6 +32,12 @@ import pyarrow.parquet as pq
 from facetell.data.manifest import COLUMNS, read_parquet, validate, write_manifest
 from facetell.errors import CacheError, OutputError
 from facetell.files import replacing
+from facetell.video.file import read_into
+
+try:
+    import fcntl
+except ImportError:  # Windows, which has no such locks
+    fcntl = None
 
 SCHEMA = "facetell-cache/1"
 SHARD_BYTES = 1 << 30
@@ -265,11 +270,12 @@ class FaceCache:
     def _pread(self, shard: int, offset: int, length: int) -> bytes:
         file = self._files.get(shard)
         if file is None:
-            opened = os.open(_shard_path(self.folder, shard), os.O_RDONLY)
+            opened = os.open(_shard_path(self.folder, shard), os.O_RDONLY | getattr(os, "O_BINARY", 0))
             file = self._files.setdefault(shard, opened)
             if file != opened:  # another thread was faster
                 os.close(opened)
-        return os.pread(file, length, offset)
+        data = memoryview(bytearray(length))
+        return bytes(data[: read_into(file, data, offset)])
 
 
 class CacheWriter:
@@ -307,7 +313,8 @@ class CacheWriter:
                 f"{self.folder} cannot be written: {error.strerror}.", "Choose another folder."
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
             raise CacheError(

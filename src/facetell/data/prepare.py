@@ -73,7 +73,8 @@ def prepare(
         manifest: as `facetell.data.manifest.manifest_of` gives it.
         folder: see `facetell.data.cache`.
         settings: see `Settings`.
-        workers: processes; by default one per core. 1 works in this process.
+        workers: processes; by default one per core. 1 works in this process. They import the program that calls this:
+            a script must do so under `if __name__ == "__main__":`.
         progress: called with rows done and rows in all.
         limits: on reading one file.
 
@@ -145,8 +146,13 @@ def _work(batches: Iterator[Rows], settings: Settings, limits: Limits, workers: 
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             at = " or ".join(sorted(filter(None, (note.read_text("utf-8") for note in Path(notes).iterdir()))))
+            if not at:
+                raise CacheError(
+                    "A worker process died before its first file.",
+                    'Out of memory? Run it again with --workers 1; a script needs `if __name__ == "__main__":`.',
+                ) from error
             raise CacheError(
-                f"A worker process died, at {at or 'no file'}.",
+                f"A worker process died, at {at}.",
                 "Out of memory? Run it again with --workers 1; leave the file out if it ends that one, too.",
             ) from error
         finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -51,7 +51,8 @@ def open_file(path: str, member: str = "") -> InputFile:
     """
     if not member:
         return InputFile(path)
-    return InputFile(member, open_regular(path), *_place(path, member))
+    place = _place(path, member)
+    return InputFile(member, open_regular(path), *place)
 
 
 def read_bytes(path: str, member: str = "") -> bytes:
@@ -64,9 +65,8 @@ def read_bytes(path: str, member: str = "") -> bytes:
     try:
         if not member:
             return Path(path).read_bytes()
-        offset, length = _place(path, member)
-        with open(path, "rb") as file:
-            return os.pread(file.fileno(), length, offset)
+        with closing(open_file(path, member)) as file:
+            return file.read(0, file.size)
     except OSError as error:
         raise FileMissingError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -46,7 +46,9 @@ def read_shipped(name: str) -> DetectorFile:
         )
     path = WEIGHTS / SHIPPED[name].file
     if not path.is_file():
-        raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", "Install facetell again.")
+        zipped = not Path(__file__).is_file()
+        advice = "facetell cannot run from inside a zip: unpack it." if zipped else "Install facetell again."
+        raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", advice)
     if sha256_of(path) != SHIPPED[name].sha256:
         raise AlteredDetectorError(
             f"The weights of detector {name!r} are not the published ones.",

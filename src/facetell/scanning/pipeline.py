@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import facetell
 from facetell.detectors import Detector, load_detector
@@ -26,6 +26,9 @@ from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import AnyReader, Stop
 from facetell.video.limits import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
 
 MOST_FACES = 64  # of a frame, that are looked at: a picture of thousands must not keep a scan busy for hours
 log = logging.getLogger(__name__)
@@ -59,8 +62,9 @@ class Scanner:
         UsageError: a plan, rate, prior, time or device that cannot be used.
         ReaderCrashError: no process that reads files can be started.
 
-    >>> Scanner(fpr=0.01).scan("clip.mp4").label  # doctest: +SKIP
-    <Label.REAL: 'REAL'>
+    >>> with Scanner(fpr=0.01) as scanner:  # doctest: +SKIP
+    ...     print(scanner.scan("clip.mp4").label)
+    REAL
     """
 
     def __init__(
@@ -87,6 +91,16 @@ class Scanner:
         self.progress = progress
         self._faces = FaceDetector()
 
+    def __enter__(self) -> Scanner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes that read files now, not when this object is collected; one more scan starts a new one."""
+        self.readers.close()
+
     @property
     def settings(self) -> dict[str, str | float | None]:
         """What verdicts depend on beside the file itself."""
@@ -100,13 +114,13 @@ class Scanner:
             "end_s": self.end_s,
         }
 
-    def scan(self, path: str | os.PathLike[str]) -> Verdict:
+    def scan(self, path: StrOrBytesPath) -> Verdict:
         """Judge one file; what cannot be judged gives a verdict labelled ERROR that names the reason."""
         return self._judged(path, lambda: self._open(path))
 
-    def scan_many(self, paths: Iterable[str | os.PathLike[str]]) -> Generator[Verdict, None, None]:
+    def scan_many(self, paths: Iterable[StrOrBytesPath]) -> Generator[Verdict, None, None]:
         """One verdict per file, in order, each as soon as it is known; the next file is opened and read meanwhile."""
-        waiting: deque[tuple[str | os.PathLike[str], Future[tuple[AnyReader, InputFile]], Stop]] = deque()
+        waiting: deque[tuple[StrOrBytesPath, Future[tuple[AnyReader, InputFile]], Stop]] = deque()
 
         def first() -> Verdict:
             given, opening, _ = waiting[0]  # stays there until it is judged
@@ -133,7 +147,7 @@ class Scanner:
                         reader.close()
                         file.close()
 
-    def _open(self, path: str | os.PathLike[str], stop: Stop | None = None) -> tuple[AnyReader, InputFile]:
+    def _open(self, path: StrOrBytesPath, stop: Stop | None = None) -> tuple[AnyReader, InputFile]:
         """A reader of the file, and the very file, whatever may take its name meanwhile."""
         pairs = self.detector.card.flicker is not None
         with ExitStack() as unless_opened:
@@ -143,7 +157,7 @@ class Scanner:
             unless_opened.pop_all()
         return reader, file
 
-    def _judged(self, path: str | os.PathLike[str], opened: Callable[[], tuple[AnyReader, InputFile]]) -> Verdict:
+    def _judged(self, path: StrOrBytesPath, opened: Callable[[], tuple[AnyReader, InputFile]]) -> Verdict:
         name = os.fsdecode(path)
         watch = Stopwatch()
         verdict = Verdict(

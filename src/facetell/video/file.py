@@ -6,12 +6,17 @@ import hashlib
 import io
 import os
 import stat
+import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facetell.errors import FileMissingError, LimitError, NotVideoError
 
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
 AGAIN = "Fetch the file again."
+_TURN = threading.Lock()
 _SUFFIXES = (  # of what is taken for a video or picture in a folder
     *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".flv", ".f4v", ".wmv"),
     *(".asf", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ts", ".m2t", ".mts", ".m2ts", ".ogv", ".ogm", ".mxf"),
@@ -21,7 +26,7 @@ _SUFFIXES = (  # of what is taken for a video or picture in a folder
 )
 
 
-def open_regular(path: str | os.PathLike[str]) -> int:
+def open_regular(path: StrOrBytesPath) -> int:
     """The descriptor of a readable, regular file with something in it.
 
     Raises:
@@ -78,7 +83,7 @@ class InputFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], descriptor: int | None = None, start: int = 0, size: int | None = None
+        self, path: StrOrBytesPath, descriptor: int | None = None, start: int = 0, size: int | None = None
     ) -> None:
         self.name = os.fsdecode(path)
         self.descriptor = open_regular(path) if descriptor is None else descriptor
@@ -87,8 +92,6 @@ class InputFile:
 
     def open(self) -> io.BufferedReader:
         """A reader from the start, with a position of its own; it must not outlive the file."""
-        if not hasattr(os, "preadv"):  # Windows
-            return open(self.name, "rb")
         return io.BufferedReader(_At(self))
 
     def read(self, start: int, length: int) -> bytes:
@@ -129,6 +132,17 @@ class InputFile:
             self.descriptor = -1
 
 
+def read_into(descriptor: int, room: memoryview, start: int) -> int:
+    """Fill `room`, or as much as the file gives, with its bytes from `start` on; how many came. Safe in threads."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [room], start)
+    with _TURN:  # Windows: a descriptor has one position for all
+        os.lseek(descriptor, start, os.SEEK_SET)
+        data = os.read(descriptor, len(room))
+    room[: len(data)] = data
+    return len(data)
+
+
 class _At(io.RawIOBase):
     """A descriptor read from a position of one's own, so that several readers do not move each other."""
 
@@ -144,7 +158,7 @@ class _At(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         room = memoryview(buffer)[: max(0, self._size - self._at)]
-        count = os.preadv(self._descriptor, [room], self._start + self._at)
+        count = read_into(self._descriptor, room, self._start + self._at)
         self._at += count
         return count
 

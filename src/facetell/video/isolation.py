@@ -53,6 +53,7 @@ _SLOTS = 20  # at most, and at least two
 _SLOT_BYTES = 24 * 2**20  # all slots together, unless two take more
 _TOO_MUCH = 2**63  # for any number about a file
 _ROOM = "Close other programs, or raise the limits that `ulimit -a` lists."
+_WITHIN = "FACETELL_READER"  # set in a reading process
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _BOOT = """
 import json, sys
@@ -128,6 +129,12 @@ class ReaderPool:
             self._idle.append(worker)
         return self.missing
 
+    def close(self) -> None:
+        """End the processes that wait for a file; whoever opens another one after that has a new one started."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().end()
+
     def _asked(
         self, path: str | os.PathLike[str] | InputFile, stop: Stop | None = None, **question: Any
     ) -> IsolatedReader:
@@ -173,19 +180,17 @@ class Worker:
         self._ready = False
         self._size = 0  # of the shared memory, bytes
         self._slots: list[np.ndarray] = []
-        if not sys.executable:  # as where Python is embedded in another program
-            raise ReaderCrashError(
-                "The process that reads files cannot be started: sys.executable does not say where Python is.",
-                "Set it to the path of the Python that has facetell.",
-            )
+        _check_python()
         with ExitStack() as unless_started:
             try:
                 self._memory = _shared_memory()
                 unless_started.callback(os.close, self._memory)
-                own, other = socket.socketpair()
-                unless_started.enter_context(own)
-                with other:
-                    self.process = _started(other.fileno(), self._memory, limits)
+                left, right = socket.socketpair()
+                with left, right:
+                    own = unless_started.enter_context(socket.socket(fileno=_beyond_streams(left.fileno())))
+                    other = _beyond_streams(right.fileno())
+                with socket.socket(fileno=other):
+                    self.process = _started(other, self._memory, limits)
             except OSError as error:
                 raise ReaderCrashError(
                     f"The process that reads files cannot be started: {error.strerror or error}.", _ROOM
@@ -401,14 +406,18 @@ class IsolatedReader:
             self._worker = None
             raise type(error)(f"{self.name} cannot be read: {error.message}", error.advice) from error
         if "error" in message:
-            error = _error(message["error"])
-            if isinstance(error, LimitError):  # it may be short of memory: not fit for another file
-                self.close()
-            else:
-                self._worker = None
-                self._done(worker)
-            raise error
+            raise self._told(worker, message["error"])  # in no variable: error and frame would keep each other alive
         return message
+
+    def _told(self, worker: Worker, fields: dict[str, str]) -> FacetellError:
+        """The error that ends this file."""
+        error = _error(fields)
+        if isinstance(error, LimitError):  # it may be short of memory: not fit for another file
+            self.close()
+        else:
+            self._worker = None
+            self._done(worker)
+        return error
 
     def _answer(self, worker: Worker, message: dict[str, Any]) -> None:
         with self._counted():  # a process that does not listen is waited for, too
@@ -454,25 +463,58 @@ def _within(path: str | os.PathLike[str] | InputFile, *args: Any, **options: Any
     return VideoReader(path, *args, **options)
 
 
+def _check_python() -> None:
+    """That `sys.executable` is Python, as far as can be known: any other program would be started again without end.
+
+    Raises:
+        ReaderCrashError: it is not.
+    """
+    cannot = "The process that reads files cannot be started: "
+    if not sys.executable:  # as where Python is embedded in another program
+        raise ReaderCrashError(
+            f"{cannot}sys.executable does not say where Python is.",
+            "Set it to the path of the Python that has facetell.",
+        )
+    if getattr(sys, "frozen", False) or _WITHIN in os.environ:
+        raise ReaderCrashError(
+            f"{cannot}{sys.executable} is a program made with Python, not Python.",
+            "Let it run the command `facetell scan FILE --json -` of a Python that has facetell.",
+        )
+
+
 def _started(control: int, memory: int, limits: Limits) -> subprocess.Popen[bytes]:
-    """A reading process that is handed these two descriptors."""
-    start = json.dumps([control, memory, sys.path, asdict(limits)])
+    """A reading process that is handed these two descriptors, and sees as much of its surroundings as this one."""
+    flags = {
+        "-P": True,
+        "-B": sys.dont_write_bytecode,
+        "-E": sys.flags.ignore_environment,
+        "-S": sys.flags.no_site,
+        "-s": sys.flags.no_user_site,
+    }
+    path = [entry for entry in sys.path if isinstance(entry, str)]  # Python itself passes over anything else
+    start = json.dumps([control, memory, path, asdict(limits)])
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _BOOT, start],
+        [sys.executable, *(flag for flag, given in flags.items() if given), "-c", _BOOT, start],
         pass_fds=(control, memory),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # libraries complain there, in strangers' words
-        env={name: os.environ[name] for name in _KEPT if name in os.environ} | {"OPENBLAS_NUM_THREADS": "1"},
+        env={name: os.environ[name] for name in _KEPT if name in os.environ}
+        | {"OPENBLAS_NUM_THREADS": "1", _WITHIN: "1"},
     )
 
 
 def _shared_memory() -> int:
     """The descriptor of memory without a name."""
-    if sys.platform == "linux":
-        return os.memfd_create("facetell")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    with open(os.memfd_create("facetell")) if sys.platform == "linux" else tempfile.TemporaryFile() as file:
+        return _beyond_streams(file.fileno())
+
+
+def _beyond_streams(descriptor: int) -> int:
+    """Another descriptor of the same, above those of the standard streams, which a new process has replaced."""
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _end(process: subprocess.Popen[bytes], wire: socket.socket, memory: int) -> None:
