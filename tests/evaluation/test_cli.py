@@ -76,7 +76,8 @@ def test_a_page_is_written_where_nothing_could_be_scored(folder: Path, tmp_path:
     shutil.copy(folder / "real-0_0.png", tmp_path / "blank")
     arguments = ["--data", tmp_path / "blank", "--label", "REAL", "--detector", folder / "tiny.onnx"]
     result = call(*arguments, "-o", tmp_path / "page.html", "--json", tmp_path / "result.json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 2
+    assert "Nothing could be scored: 1 NO_FACE." in " ".join(result.stderr.split())
     assert "0 of 1 item scored" in (tmp_path / "page.html").read_text()
     assert json.loads((tmp_path / "result.json").read_text())["coverage"]["unscored"] == {"NO_FACE": 1}
 

@@ -495,9 +495,10 @@ def test_a_loader_starts_in_a_process_that_used_opencvs_threads(cache: FaceCache
 
 
 def as_split(cache: FaceCache, folder: Path, split: list[str]) -> FaceCache:
-    """The cache under another name, as a data set of its own, its twelve rows in these splits."""
+    """The cache under another name, as a data set of files of its own, its twelve rows in these splits."""
     folder.symlink_to(cache.folder)
-    return FaceCache(folder, cache.settings, cache.manifest.assign(split=split, dataset=folder.name), cache.faces)
+    named = cache.manifest.assign(split=split, dataset=folder.name, path=f"{folder}/" + cache.manifest.path)
+    return FaceCache(folder, cache.settings, named, cache.faces)
 
 
 def test_a_fake_that_has_its_originals_key_is_a_video_of_its_own(cache: FaceCache):
