@@ -146,7 +146,7 @@ def test_gaps_are_said_and_counted(folder: Path) -> None:
     rows.loc[0, "path"] = "gone.png"
     rows.to_csv(folder / "gaps.csv", index=False)
     result = call("--data", folder / "gaps.csv", "--detector", folder / "tiny.onnx", "--json", "-", "--quiet")
-    assert "1 listed items are missing, gone.png first." in result.stderr
+    assert "1 listed item missing, gone.png first." in result.stderr
     assert json.loads(result.stdout)["data"]["missing"] == 1
 
 

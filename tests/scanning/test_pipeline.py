@@ -91,7 +91,8 @@ def test_fading_counts_for_a_person_where_the_card_says_so(tmp_path: Path, plan:
     restless = (frame // 2 + 8 * (number % period == first) for number, frame in enumerate(frames))
     clip = media.write_video(tmp_path / "restless.mp4", [frame.astype(np.uint8) for frame in restless])
     plain = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0)), plan=plan).scan(clip)
-    path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", fading=(counting := Fading(4.0, most=9.0)))
+    counting = Fading(weight=4.0, most=9.0)
+    path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", fading=counting)
     verdict = Scanner(path, plan=plan).scan(clip)
     card, finder, runs = load_detector(path).card, FaceDetector(), {}
     with VideoReader(clip, plan, following=FRAMES - 1) as reader:
