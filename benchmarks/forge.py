@@ -1,11 +1,12 @@
 """What a forged pair costs, by step, on one core: `python benchmarks/forge.py`.
 
 The picture is the astronaut's face at 256 px. "Budget" is the time over 12 ms, what a training on one core can spare
-for a pair; H.264 stands apart because a training reuses its results (`degrade.Reused`).
+for a pair; H.264 stands apart because a training does it to a share of the pairs alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ def milliseconds(work: Callable[[], object], repeats: int = 200) -> tuple[float,
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     image = cv2.resize(

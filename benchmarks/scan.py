@@ -219,6 +219,7 @@ def profile(clip: str, warm: Warm) -> None:
     from facetell.faces.align import crop_face
     from facetell.faces.flicker import flicker
     from facetell.faces.quality import assess
+    from facetell.faces.steady import FRAMES, steadied
     from facetell.faces.track import Tracker
     from facetell.types import Face, Frame
     from facetell.video import VideoReader
@@ -233,7 +234,9 @@ def profile(clip: str, warm: Warm) -> None:
         return result
 
     def read() -> list[Frame]:
-        with VideoReader(clip, scanner.plan, pairs=card.flicker is not None, ahead=0) as reader:
+        following = 0 if card.fading is None else FRAMES - 1
+        pairs = card.flicker is not None
+        with VideoReader(clip, scanner.plan, pairs=pairs, following=following, ahead=0) as reader:
             return list(reader)
 
     def faces_of(frame: Frame) -> list[Face]:
@@ -253,10 +256,23 @@ def profile(clip: str, warm: Warm) -> None:
         tracker.tracks()
         return crops
 
-    frames = stage("read: decode, convert", read)
+    def steady() -> list[np.ndarray]:
+        of_number = {frame.number: faces for frame, faces in zip(frames, found, strict=True)}
+        runs: dict[Face, list[np.ndarray]] = {}
+        for frame in followers:
+            for face in of_number[frame.number]:
+                crop = crop_face(frame.image, face.points, face.box, card.geometry, card.input_size)
+                runs.setdefault(face, []).append(crop)
+        return [steady for run in runs.values() if (steady := steadied(run)) is not None]
+
+    read_frames = stage("read: decode, convert", read)
+    frames = [frame for frame in read_frames if not frame.after]
+    followers = [frame for frame in read_frames if frame.after]
     found = stage("detect", lambda: [faces_of(frame) for frame in frames])
     crops = stage("assess, track, crop, flicker", cut)
-    stage(f"score {len(crops)} faces", lambda: scanner.detector.score(np.stack(crops)))
+    if followers:
+        crops += stage("steady", steady)
+    stage(f"score {len(crops)} crops", lambda: scanner.detector.score(np.stack(crops)))
 
 
 def long_video(long: Path, clip: str, warm: Warm) -> None:

@@ -9,6 +9,7 @@ pages of 2 MB: by default glibc hands every large tensor back to the system, whi
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -74,7 +75,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, (size, folded, half, huge_pages) in VARIANTS.items():
             environment = os.environ | {"OMP_NUM_THREADS": "1"} | (HUGE_PAGES if huge_pages else {})
-            command = [sys.executable, __file__, str(size), str(int(folded)), str(int(half))]
+            command = [sys.executable, __file__, "--one", str(size), str(int(folded)), str(int(half))]
             done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
             times[name].append(float(done.stdout))
     table = Table(title=f"A step of {PAIRS} pairs, one core, median of {ROUNDS} rounds")
@@ -88,7 +89,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(seconds_a_step(int(sys.argv[1]), sys.argv[2] == "1", sys.argv[3] == "1"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", nargs=3, type=int, metavar=("SIZE", "FOLDED", "HALF"), help="A variant, in here.")
+    if one := parser.parse_args().one:
+        print(seconds_a_step(one[0], bool(one[1]), bool(one[2])))
     else:
         main()

@@ -84,12 +84,13 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """One sampled picture: upright, square pixels, standard dynamic range."""
+    """One sampled picture, or one that follows it: upright, square pixels, standard dynamic range."""
 
     number: int  # 0, 1, 2, … among the sampled frames
     time_s: float  # the frame's own timestamp, from the start of the stream
     image: np.ndarray  # (H, W, 3) uint8 RGB
     pair: np.ndarray | None = None  # (2, H, W) uint8, brightness of this frame and the file's next, if asked for
+    after: int = 0  # 0: it is the sampled frame of this number; else how many frames of the file after that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float  # raw; in a video it holds what the face's flicker adds, `parts["flicker"]`, where the card says so
+    logit: float  # raw, with `parts["flicker"]` and `parts["fading"]`, which count in a video where the card says so
     quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()

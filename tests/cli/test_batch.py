@@ -142,7 +142,7 @@ class TestCutShort:
             whole = now
         code, said = scan(folder, "--detector", real, "--json", out, "--csv", table)
         assert code == 0
-        assert f"{whole - 1} of {COUNT} files were finished in an earlier run" in said
+        assert f"{whole - 1} of {COUNT} files finished in an earlier run" in said
         assert labels(out) == ["REAL"] * COUNT
         assert len(table.read_text().splitlines()) == 1 + COUNT
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.csv", "out.json"]
@@ -285,7 +285,7 @@ class TestCutShort:
         assert f"{kept}.old keeps what a run with other settings had finished." in said
         Path(f"{kept}.old").rename(kept)
         code, said = scan(folder, "--detector", real, "--json", out)
-        assert (code, f"3 of {COUNT} files were finished" in said) == (0, True)
+        assert (code, f"3 of {COUNT} files finished" in said) == (0, True)
         assert not kept.exists()
 
     def test_other_files_leave_what_was_finished_of_the_first(
@@ -295,10 +295,10 @@ class TestCutShort:
         self.cut_short(monkeypatch, 4, folder, "--detector", real, "--json", out)
         code, said = scan(folder / "0.jpg", "--detector", real, "--json", out)
         assert (code, labels(out)) == (0, ["REAL"])
-        assert "1 of 1 files were finished in an earlier run" in said
+        assert "1 of 1 file finished in an earlier run" in said
         assert f"{kept}.old keeps what an earlier run had finished and is not in this report (2 files)" in said
         Path(f"{kept}.old").rename(kept)
-        assert f"3 of {COUNT} files were finished" in scan(folder, "--detector", real, "--json", out)[1]
+        assert f"3 of {COUNT} files finished" in scan(folder, "--detector", real, "--json", out)[1]
 
     def test_files_that_changed_are_not_counted_as_finished(
         self, folder: Path, real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -397,7 +397,7 @@ class TestCutShort:
         old = tmp_path / "marked" / f"1-{sha256_of(folder / '1.JPG')[:8]}-marked.png"
         old.write_bytes(b"of an earlier run with other settings")
         code, said = scan(folder, *options, "--annotate", tmp_path / "marked")
-        assert (code, f"3 of {COUNT} files were finished" in said) == (0, True)
+        assert (code, f"3 of {COUNT} files finished" in said) == (0, True)
         assert len(list((tmp_path / "marked").iterdir())) == COUNT
         assert cv2.imread(str(old)) is not None
 

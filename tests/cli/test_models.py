@@ -41,6 +41,9 @@ def test_the_card_of_a_file(tmp_path: Path) -> None:
     assert "Sees nothing." in result.stdout
     assert "dev: auc 0.512, ci95 0.500–0.600" in result.stdout
     assert "provisional" in result.stdout
+    without = run("models", "--detector", saying(tmp_path, 1.0, thresholds=())).stdout
+    assert "provisional" not in without
+    assert "states no thresholds" in without
 
 
 def test_text_in_a_card_cannot_steer_the_terminal(tmp_path: Path) -> None:

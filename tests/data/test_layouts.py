@@ -186,7 +186,7 @@ def test_dfdc_face_crops_in_a_folder_with_a_missing_one(tmp_path: Path) -> None:
     listing = read(tmp_path)
     assert [(item.video, item.label, item.original) for item in listing.items] == [("a", FAKE, "b")]
     assert listing.missing == ["b.mp4 (metadata.csv)"]
-    assert any("1 pictures" in note for note in listing.notes)
+    assert any("1 picture of " in note for note in listing.notes)
 
 
 def test_dfdc_face_crops_named_twice_and_parts_with_a_gap(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_celeb_df_list_without_header_and_one_for_real(tmp_path: Path) -> None:
     fake = items["celeb-synthesis/id0_id1_0000"]
     assert (fake.label, fake.split, fake.original, fake.group) == (FAKE, "test", "celeb-real/id0_0000", "id0")
     assert items["celeb-synthesis/id1_id0_0000"].split == "train", "what is not listed is training data"
-    assert listing.missing == ["celeb-real/id9_0000.mp4"]
+    assert listing.missing == ["Celeb-real/id9_0000.mp4"]
 
 
 def test_both_people_of_a_fake_are_one_group_where_groups_are_left(tmp_path: Path) -> None:
@@ -508,6 +508,14 @@ def test_plain_folders_pair_by_stem_method_and_source(tmp_path: Path) -> None:
     still = items["fake/015_919", 0]
     assert (still.label, still.original) == (FAKE, "real/015")
     assert still.group == items["real/015", 2].group
+
+
+def test_plain_folders_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    files(tmp_path, "Real/a.mp4", "real/a.mp4", "fake/a.mp4")
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("This file system does not tell the two apart.")
+    with pytest.raises(ManifestError, match="both Real/ and real/"):
+        read(tmp_path)
 
 
 def test_plain_names_of_several_parts_pair(tmp_path: Path) -> None:
@@ -937,5 +945,5 @@ def test_summary_counts_and_notes(tmp_path: Path) -> None:
     assert [(row["label"], row["items"]) for row in summary["counts"]] == [("FAKE", 2)]
     notes = " ".join(summary["notes"])
     assert "no REAL item" in notes
-    assert "1 files are empty" in notes
+    assert "1 file without content" in notes
     assert "2 fakes have no original" in notes

@@ -82,7 +82,9 @@ def test_a_crop_that_is_neither_true_nor_false_is_refused(tmp_path: Path, word: 
         ({"path": ["a"], "label": [2]}, "neither 0"),
         ({"path": ["a"], "label": ["FAKE"]}, "neither 0"),
         ({"path": ["", "b"], "label": [0, 1]}, "Row 1 .* has no path"),
-        ({"path": ["a", "a"], "label": [0, 1]}, "Row 2 .* earlier row"),
+        ({"path": ["a", "a"], "label": [0, 0]}, r"Row 2 .* names a file that an earlier row names too\.$"),
+        ({"path": ["a", "b"] * 2, "label": [0] * 4}, r"Row 3 .* names too; 1 more row like it\.$"),
+        ({"path": ["a", "b"] * 2, "label": [0, 0, 0, 1]}, r"Row 4 .* earlier row names with the other label\.$"),
     ],
 )
 def test_unsound_manifest_is_refused(rows: dict[str, list], problem: str) -> None:
@@ -171,7 +173,7 @@ def test_official_split_is_kept_and_its_leaks_are_taken_out_of_training() -> Non
     assert by_video[["r0", "f0-0", "f1-0"]].tolist() == ["test"] * 3
     assert by_video["r1"] == "", "r1 is the original of f1-0, which is held out"
     assert by_video["r2"] == "train"
-    assert notes[0].startswith("1 training rows of d share")
+    assert notes[0].startswith("1 training row of d left out of the official split")
     anew, notes = assign_splits(manifest, resplit=True)
     assert not any("official" in note for note in notes)
     assert anew.set_index("video").split["r1"] != ""

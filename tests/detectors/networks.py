@@ -82,7 +82,7 @@ def write(folder: Path, network: onnx.ModelProto | None = None, name: str = "tin
 
 
 def saying(folder: Path, logit: float, **changes: Any) -> Path:
-    """A detector that gives every face this logit; FAKE from 1 (5 %) and 3 (1 %) up."""
-    thresholds = (Threshold(0.05, 1.0, 300, "made up"), Threshold(0.01, 3.0, 300, "made up"))
+    """A detector that gives every face this logit; FAKE from 1 (5 %) and 3 (1 %) up, REAL below 0."""
+    thresholds = tuple(Threshold(rate, logit, 300, "made up", 0.0) for rate, logit in ((0.05, 1.0), (0.01, 3.0)))
     options = {"outputs": {"logit": "logit", "heatmap": "heatmap"}, "thresholds": thresholds, **changes}
     return write(folder, brightness(gain=0.0, bias=logit), f"saying{logit:g}.onnx", **options)

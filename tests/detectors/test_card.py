@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold
+from facetell.detectors import Calibration, DetectorCard, Fading, Flicker, Scope, Threshold
 from facetell.detectors.card import read_card
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
@@ -20,6 +20,7 @@ def full_card() -> DetectorCard:
         calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
         thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
         flicker=Flicker(3.0, -0.1, 1.5),
+        fading=Fading(4.0, 1.5),
         scope=Scope(60.0, 0.002, {"blend": Calibration("temperature", 2.0), "texture": Calibration()}, 1.5),
         provisional=False,
         description="Sees the mean – or “nothing”.",
@@ -69,6 +70,8 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
             {"flicker": {"weight": 1.0, "centre": 0.0}, "outputs": {"logit": "l", "flicker": "f"}},
             "without a part of this",
         ),
+        ({"fading": {"weight": 1.0, "most": 0.0}}, "fading: weight and most must be above 0"),
+        ({"fading": {"weight": 1.0}, "outputs": {"logit": "l", "fading": "f"}}, "fading must be of kind 'frame'"),
         ({"scope": {"face_height": 60, "views": {"blend": {}}}}, "views must be two"),
         ({"scope": {"face_height": 60, "views": {"x": {}, "y": {}}, "views_apart": 1}}, "must be parts of the score"),
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.layouts import read
 from facetell.data.manifest import manifest_of, write_manifest
-from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
+from facetell.detectors import Calibration, DetectorCard, Fading, Flicker, Scope, Threshold, load_detector
 from facetell.errors import DataError
+from facetell.evaluation import scoring
 from facetell.evaluation.calibration import (
     ViewsRule,
     apply,
@@ -314,10 +315,11 @@ def placed(label: list[int], calibrated: list[float]) -> pd.DataFrame:
     return rows.assign(within=True, apart=False)
 
 
-def test_decisions_with_no_bound_of_real_use_even_odds() -> None:
+@pytest.mark.parametrize(("real_below", "undecided"), [(0.0, 1 / 3), (None, 2 / 3)])
+def test_decisions_call_real_only_what_lies_below_the_bound_of_real(real_below: float | None, undecided: float) -> None:
     rows = placed([0, 1, 1], [-1.0, 0.5, 2.0])
-    found = decisions(rows, Threshold(0.05, 1.0, 60, "made"))
-    assert found["undecided"]["value"] == pytest.approx(1 / 3)
+    found = decisions(rows, Threshold(0.05, 1.0, 60, "made", real_below))
+    assert found["undecided"]["value"] == pytest.approx(undecided)
     assert found["wrong"]["value"] == 0
 
 
@@ -342,7 +344,9 @@ def test_reals_beyond_the_scope_raise_no_threshold() -> None:
 
 def test_one_class_is_refused() -> None:
     y, logits = drawn(100)
-    with pytest.raises(DataError, match=r"first half .* has 0 group\(s\) with real videos and 25 with fakes"):
+    with pytest.raises(
+        DataError, match=r"first half .* has 0 groups with real videos and 25 with fakes, 25 in all; it needs"
+    ):
         calibrate(card(), {"clean": scored(np.ones_like(y), logits)}, {})
 
 
@@ -363,7 +367,7 @@ def test_a_class_in_one_group_of_a_half_is_refused() -> None:
     labels, logits, groups = few_reals()
     data = scored(labels, logits)
     data.videos["group"] = groups
-    with pytest.raises(DataError, match=r"1 group\(s\) with real videos and 6 with fakes; it needs 2 of each"):
+    with pytest.raises(DataError, match=r"1 group with real videos and 6 with fakes, 7 in all; it needs 2 of each"):
         calibrate(card(), {"clean": data}, {})
 
 
@@ -392,7 +396,7 @@ def test_data_of_which_nothing_could_be_scored_are_refused() -> None:
             calibrate(card(), development, reals, n_boot=0)
 
 
-def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
+def test_the_verb_writes_a_detector_that_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = made.detector(tmp_path, name="tiny.onnx")
     people = tmp_path / "people"
     people.mkdir()
@@ -413,6 +417,13 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     assert written.thresholds[1].logit is None
     assert "no threshold" in " ".join(result.output.split())
 
+    pd.read_csv(tmp_path / "dev.csv", nrows=18).to_csv(tmp_path / "few.csv", index=False)  # of three people
+    few = ["calibrate", str(detector), "--data", str(tmp_path / "few.csv"), "-o", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "score", lambda *_: pytest.fail("it looks at them before it counts them"))
+        result = CliRunner().invoke(app, few)
+    assert "half of the development data has" in " ".join(result.stderr.split())
+
     (tmp_path / "sets.toml").write_text(
         "[[set]]\nname = 'dev'\ndata = ['dev.csv']\n[[set]]\nname = 'street'\ndata = ['street']\nlabel = 'REAL'\n"
     )
@@ -427,17 +438,19 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
-    asked = [*listed, "--flicker", "3,-0.1", "--version", "2"]
+    asked = [*listed, "--flicker", "3,-0.1", "--fading", "4", "--version", "2"]
     assert CliRunner().invoke(app, ["calibrate", *asked]).exit_code == 0
     changed = load_detector(tmp_path / "again.onnx").card
-    assert (changed.flicker, changed.version) == (Flicker(weight=3.0, centre=-0.1), "2")
-    for wrong, complaint in (
-        ("3", "is not a weight"),
-        ("much,0", "is not a weight"),
-        ("nan,0", "must be above 0"),
-        ("1,inf", "finite"),
+    assert (changed.flicker, changed.fading, changed.version) == (Flicker(3.0, -0.1), Fading(4.0), "2")
+    for option, wrong, complaint in (
+        ("--flicker", "3", "is not a weight"),
+        ("--flicker", "much,0", "is not a weight"),
+        ("--flicker", "nan,0", "must be above 0"),
+        ("--flicker", "1,inf", "finite"),
+        ("--fading", "0", "must be above 0"),
+        ("--fading", "nan", "must be above 0"),
     ):
-        result = CliRunner().invoke(app, ["calibrate", *listed, "--flicker", wrong])
+        result = CliRunner().invoke(app, ["calibrate", *listed, option, wrong])
         assert result.exit_code == 2
         assert complaint in " ".join(result.stderr.split())
 
@@ -449,6 +462,7 @@ def test_sets_that_the_detector_was_trained_on_are_left_out(tmp_path: Path, monk
         given.extend(scored["clean"].items.dataset)
         return card
 
+    monkeypatch.setattr("facetell.evaluation.calibration.halved", lambda *_: None)  # so few are enough here
     monkeypatch.setattr("facetell.evaluation.calibration.calibrate", fit)
     detector = made.detector(tmp_path, training_data="alpha and beta, the train split")
     sets = []
@@ -497,6 +511,7 @@ class Fit:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given: list[tuple[DetectorCard, dict[str, Scored], dict[str, Scored]]] = []
+        monkeypatch.setattr("facetell.evaluation.calibration.halved", lambda *_: None)  # as few as are given
         monkeypatch.setattr("facetell.evaluation.calibration.calibrate", self)
 
     def __call__(self, card: DetectorCard, scored: dict, reals: dict, **_: object) -> DetectorCard:

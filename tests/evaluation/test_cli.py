@@ -76,7 +76,8 @@ def test_a_page_is_written_where_nothing_could_be_scored(folder: Path, tmp_path:
     shutil.copy(folder / "real-0_0.png", tmp_path / "blank")
     arguments = ["--data", tmp_path / "blank", "--label", "REAL", "--detector", folder / "tiny.onnx"]
     result = call(*arguments, "-o", tmp_path / "page.html", "--json", tmp_path / "result.json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 2
+    assert "Nothing could be scored: 1 NO_FACE." in " ".join(result.stderr.split())
     assert "0 of 1 item scored" in (tmp_path / "page.html").read_text()
     assert json.loads((tmp_path / "result.json").read_text())["coverage"]["unscored"] == {"NO_FACE": 1}
 
@@ -145,7 +146,7 @@ def test_gaps_are_said_and_counted(folder: Path) -> None:
     rows.loc[0, "path"] = "gone.png"
     rows.to_csv(folder / "gaps.csv", index=False)
     result = call("--data", folder / "gaps.csv", "--detector", folder / "tiny.onnx", "--json", "-", "--quiet")
-    assert "1 listed items are missing, gone.png first." in result.stderr
+    assert "1 listed item missing, gone.png first." in result.stderr
     assert json.loads(result.stdout)["data"]["missing"] == 1
 
 
@@ -193,6 +194,7 @@ def test_mistakes_are_shown(folder: Path) -> None:
         (["--data", "nowhere"], "nothing at nowhere"),
         (["--data", "{folder}/table.csv", "--split", "dev"], "No row belongs to split 'dev'"),
         (["--data", "{folder}/table.csv", "--detector", "none.onnx"], "no detector file"),
+        (["--data", "{folder}/table.csv", "--data", "{folder}/table.csv"], "an earlier row names too"),
         (["--data", "{folder}/table.csv", "--label", "maybe"], "neither REAL nor FAKE"),
         (["--data", "{folder}/table.csv", "-o", "nowhere/page.html"], "cannot be written"),
     ],

@@ -301,6 +301,10 @@ def test_too_few_groups_are_resampled_by_family() -> None:
     assert groups.nunique() == 20
     unit, groups = protocol.resampling_unit(videos.assign(group=videos.video))
     assert unit == "group"
+    others = videos.assign(dataset="B", group=videos.video)
+    both = pd.concat([others, videos]).sort_values("video", kind="stable", ignore_index=True)
+    assert protocol.units(both).tolist()[:4] == ["B:a", "A:a", "B:b", "A:b"], "each set by itself, in the rows' order"
+    assert protocol.units(both[:0]).empty
 
 
 def test_an_original_and_its_fakes_are_one_family_in_all_compressions() -> None:
@@ -350,7 +354,7 @@ def test_what_a_list_names_and_the_disk_lacks_is_counted(manifest: pd.DataFrame,
     assert len(found.manifest) == len(manifest) - 2
     assert found.missing == ["/elsewhere/a.png", "/elsewhere/b.png"]
     rows[:2].to_csv(tmp_path / "none.csv", index=False)
-    with pytest.raises(DataError, match=r"None of the 2 files that .*none\.csv lists is there"):
+    with pytest.raises(DataError, match=r"Nothing that .*none\.csv lists is there: 2 files, "):
         find([tmp_path / "none.csv"])
 
 

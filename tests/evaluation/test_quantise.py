@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.cache import FaceCache
 from facetell.detectors import Threshold, load_detector
-from facetell.errors import DataError, UsageError
+from facetell.errors import DataError, ManifestError, UsageError
 from facetell.evaluation.quantise import WHOLE, crops_of, quantise
 from tests.detectors import networks
 from tests.training.made import face_cache
@@ -148,7 +148,11 @@ def test_what_cannot_be_quantised(whole: Path, small: Path, cache: FaceCache, tm
     clips = networks.write(tmp_path, networks.brightness(frames=4), "clips.onnx", kind="clip", frames=4)
     with pytest.raises(UsageError, match="looks at clips"):
         quantise(clips, [cache], tmp_path / "out.onnx")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare-clips.onnx", "clips.onnx"]
+    with pytest.raises(UsageError, match="neither convolutions nor matrix products"):
+        quantise(networks.write(tmp_path, name="bare.onnx"), [cache], tmp_path / "out.onnx")
+    with pytest.raises(ManifestError, match="in two caches"):
+        quantise(whole, [cache, cache], tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_the_verb(whole: Path, cache: FaceCache, tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_the_verb(whole: Path, cache: FaceCache, tmp_path: Path) -> None:
     words = ["models", "quantise", str(whole), "--data", str(cache.folder), "-o", str(out), "--faces", "8"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "facetell calibrate" in result.output
+    assert "Its thresholds are the old ones; run `facetell calibrate`" in result.output
     assert load_detector(out).card.version == "1-int8"
     again = CliRunner().invoke(app, ["models", "quantise", str(out), "--data", str(tmp_path), "-o", "x.onnx"])
     assert again.exit_code == 2

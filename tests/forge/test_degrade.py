@@ -69,13 +69,3 @@ def test_h264_is_the_same_for_both_and_takes_odd_sizes(face):
     assert one.shape == odd.shape
     assert np.array_equal(one, other)
     assert not np.array_equal(one, odd)
-
-
-def test_what_is_reused_is_made_anew_after_its_uses_and_forgotten_at_the_limit():
-    numbers = iter(range(99))
-    kept = degrade.Reused(uses=3, limit=2)
-    assert [kept("a", lambda: next(numbers)) for _ in range(4)] == [0, 0, 0, 1]
-    for key in "bc":
-        kept(key, lambda: next(numbers))
-    assert kept("c", lambda: next(numbers)) == 3
-    assert kept("a", lambda: next(numbers)) == 4  # it was the oldest of three

@@ -14,6 +14,7 @@ from facetell.video import Plan, VideoReader, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import Stop
 from facetell.video.picture import Renderer, orientation_of
+from facetell.video.route import EVERY
 
 
 class PlainReaders:
@@ -29,11 +30,13 @@ class PlainReaders:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        following: int = 0,
         stop: Stop | None = None,
     ) -> PlainReader:
         assert start_s is end_s is stop is None
         file.close()
-        return PlainReader(os.fspath(file.name), parse_plan(plan) if isinstance(plan, str) else plan, pairs)
+        plan = parse_plan(plan) if isinstance(plan, str) else plan
+        return PlainReader(os.fspath(file.name), plan, pairs, following)
 
 
 class PlainReader:
@@ -41,8 +44,8 @@ class PlainReader:
 
     corrupt_packets = 0
 
-    def __init__(self, path: str, plan: Plan, pairs: bool) -> None:
-        self.path, self.pairs = path, pairs
+    def __init__(self, path: str, plan: Plan, pairs: bool, following: int) -> None:
+        self.path, self.pairs, self.following = path, pairs, following
         with VideoReader(path) as reader:
             self.info = reader.info
         self.chosen = set(plan.choose(np.array([frame.time or 0.0 for frame in self._decoded()])).tolist())
@@ -58,12 +61,18 @@ class PlainReader:
             yield from container.decode(stream)
 
     def __iter__(self) -> Iterator[Frame]:
-        first, taken = next(self._decoded()), 0
+        first, taken, followed = next(self._decoded()), 0, -1
         render, start_s = Renderer(orientation_of(first), self.info.pixel_aspect), first.time or 0.0
-        for number, (frame, following) in enumerate(pairwise(chain(self._decoded(), [None]))):
-            if frame is not None and number in self.chosen:
-                pair = render.pair(frame, following) if self.pairs and following is not None else None
-                yield Frame(taken, (frame.time or 0.0) - start_s, render(frame), pair)
+        for number, (frame, next_one) in enumerate(pairwise(chain(self._decoded(), [None]))):
+            assert frame is not None
+            time_s = (frame.time or 0.0) - start_s
+            if 0 <= followed < number <= followed + self.following:
+                yield Frame((taken - 1) // EVERY * EVERY, time_s, render(frame), after=number - followed)
+            if number in self.chosen:
+                pair = render.pair(frame, next_one) if self.pairs and next_one is not None else None
+                yield Frame(taken, time_s, render(frame), pair)
+                if taken % EVERY == 0:
+                    followed = number
                 taken += 1
 
     def __enter__(self) -> PlainReader:

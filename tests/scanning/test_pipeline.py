@@ -15,11 +15,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from facetell.detectors import Flicker, load_detector
+from facetell.detectors import Fading, Flicker, load_detector
 from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
+from facetell.faces.steady import FRAMES, steadied
 from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
@@ -83,10 +84,44 @@ def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path
     assert all("flicker" not in score.parts for score in before)
 
 
-def test_a_still_has_no_flicker(tmp_path: Path, photo: Path) -> None:
-    path = write(tmp_path, brightness(), flicker=Flicker(weight=4.0, centre=-5.0))
+@pytest.mark.parametrize(("plan", "period", "first"), [("uniform:20", 15, 2), ("every:1", 3, 0), ("at:97", 100, 97)])
+def test_fading_counts_for_a_person_where_the_card_says_so(tmp_path: Path, plan: str, period: int, first: int) -> None:
+    """What the card makes of the mean by which the followed faces' logits fall, added to all logits of the person."""
+    frames = media.portrait_frames(100)
+    restless = (frame // 2 + 8 * (number % period == first) for number, frame in enumerate(frames))
+    clip = media.write_video(tmp_path / "restless.mp4", [frame.astype(np.uint8) for frame in restless])
+    plain = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0)), plan=plan).scan(clip)
+    counting = Fading(weight=4.0, most=9.0)
+    path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", fading=counting)
+    verdict = Scanner(path, plan=plan).scan(clip)
+    card, finder, runs = load_detector(path).card, FaceDetector(), {}
+    with VideoReader(clip, plan, following=FRAMES - 1) as reader:
+        for frame in reader:
+            if not frame.after:
+                (face,) = finder.detect(frame.image)
+                runs[frame.number] = face, []
+            face, crops = runs[frame.number]
+            crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
+    faded = [
+        10.0 * (float(crops[0].mean()) - float(steady.mean())) / 255
+        for _, crops in runs.values()
+        if len(crops) == FRAMES and (steady := steadied(crops)) is not None
+    ]
+    added = counting.logit(float(np.mean(faded))) if faded else 0.0
+    assert (added > 0.05) is (plan != "at:97")  # of which too few frames follow
+    before, after = (list(one.tracks[0].scores) for one in (plain, verdict))
+    assert all(score.parts["fading"] == pytest.approx(added, abs=1e-4) for score in after)
+    np.testing.assert_allclose(
+        [score.logit for score in after], np.add([score.logit for score in before], added), atol=1e-4
+    )
+    assert verdict.coverage.frames_sampled == plain.coverage.frames_sampled
+    assert all("fading" not in score.parts for score in before)
+
+
+def test_a_still_has_neither_flicker_nor_fading(tmp_path: Path, photo: Path) -> None:
+    path = write(tmp_path, brightness(), flicker=Flicker(weight=4.0, centre=-5.0), fading=Fading(weight=4.0))
     (track,) = Scanner(path).scan(photo).tracks
-    assert track.scores[0].parts["flicker"] == 0
+    assert (track.scores[0].parts["flicker"], track.scores[0].parts["fading"]) == (0, 0)
 
 
 @pytest.mark.parametrize(("logit", "label"), [(-5.0, Label.REAL), (2.0, Label.INCONCLUSIVE), (5.0, Label.FAKE)])

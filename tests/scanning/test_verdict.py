@@ -11,8 +11,8 @@ from facetell.scanning.verdict import Person, Rule, counts, judge, sigmoid, trac
 from facetell.types import FaceScore, Label
 from tests.detectors.networks import card
 
-FIVE = Threshold(0.05, 1.0, 300, "dev")
-ONE = Threshold(0.01, 3.0, 300, "dev")
+FIVE = Threshold(0.05, 1.0, 300, "dev", real_below=0.0)
+ONE = Threshold(0.01, 3.0, 300, "dev", real_below=0.0)
 
 
 def rule(*thresholds: Threshold, fpr: float = 0.01, prior: float = 0.5, **changes: Any) -> Rule:
@@ -186,19 +186,35 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("logit", "added", "said"), [(5.0, 1.2, True), (1.0, 1.2, True), (5.0, 0.8, False), (-4.0, 1.2, False)]
     )
-    def test_strong_flicker_is_a_reason_unless_the_face_is_real(self, logit: float, added: float, said: bool) -> None:
+    @pytest.mark.parametrize(("part", "words"), [("flicker", "From one frame to the next"), ("fading", "it fades")])
+    def test_what_changes_from_frame_to_frame_is_a_reason_unless_the_face_is_real(
+        self, logit: float, added: float, said: bool, part: str, words: str
+    ) -> None:
         seen = person(1, *[logit] * 5)
         for score in seen.scores:
-            score.parts = {"flicker": added}
-        assert any("From one frame to the next" in reason for reason in judge([seen], 20, rule()).reasons) is said
+            score.parts = {part: added}
+        assert any(words in reason for reason in judge([seen], 20, rule()).reasons) is said
 
     def test_real_below_widens_the_band(self) -> None:
         strict = rule(Threshold(0.01, 3.0, 300, "dev", real_below=-1.5))
         assert judge([person(1, -1.4)], 1, strict).label is Label.INCONCLUSIVE
         assert judge([person(1, -1.6)], 1, strict).label is Label.REAL
 
+    @pytest.mark.parametrize("scope", [None, Scope(10.0), Scope(10.0, None, VIEWS, 99.0, views_margin=1.0)])
+    def test_without_a_bound_of_real_nothing_is_clearly_real(self, scope: Scope | None) -> None:
+        seen = person(1, -9.0)
+        seen.scores[0].parts = {"blend": 0.0, "texture": 0.0}
+        outputs = {name: name for name in ("logit", *VIEWS)}
+        unmeasured = rule(Threshold(0.01, 3.0, 300, "dev"), scope=scope, outputs=outputs)
+        judgement = judge([seen], 1, unmeasured)
+        assert judgement.label is judgement.tracks[0].label is Label.INCONCLUSIVE
+        assert judgement.reasons[0] == (
+            "Person 1 scores 0.0001. The detector's card does not say below what a face is clearly real: REAL is out, "
+            "and FAKE begins at 0.9526."
+        )
+
     def test_a_threshold_below_the_real_side_leaves_no_band(self) -> None:
-        low = rule(Threshold(0.01, -1.0, 300, "dev"))
+        low = rule(Threshold(0.01, -1.0, 300, "dev", real_below=0.0))
         assert judge([person(1, -1.0)], 1, low).label is Label.FAKE
         assert judge([person(1, -1.01)], 1, low).label is Label.REAL
 

@@ -107,8 +107,8 @@ def test_validation_sees_what_a_scan_sees(cache):
 
 @pytest.mark.parametrize("top", [(), (0.9,), (0.9, 0.8, 0.7)])
 def test_thresholds_hold_their_rate_where_logits_tie(top):
-    logits = np.array([*top, *[0.3] * (60 - len(top)), *[-0.2] * 40])
-    for threshold in thresholds_of(logits, np.zeros(100), "made"):
+    logits = np.array([*top, *[0.3] * (60 - len(top)), *[-0.2] * 40]).repeat(3)
+    for threshold in thresholds_of(logits, np.zeros(300), np.arange(300), "made"):
         assert threshold.logit is not None
         assert (logits >= threshold.logit).mean() <= threshold.false_positive_rate
         assert 0.3 < threshold.logit < 1
@@ -117,6 +117,12 @@ def test_thresholds_hold_their_rate_where_logits_tie(top):
 def test_thresholds_hold_their_rate():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=1000), np.arange(1000) % 2
-    for threshold in thresholds_of(logits, labels, "made"):
+    for threshold in thresholds_of(logits, labels, np.arange(1000), "made"):
         assert threshold.logit is not None
+        assert threshold.n_real == 500
         assert (logits[labels == 0] >= threshold.logit).mean() == pytest.approx(threshold.false_positive_rate, abs=2e-3)
+
+
+def test_thresholds_need_groups_not_faces():
+    found = thresholds_of(np.arange(3000.0), np.zeros(3000), np.arange(3000) // 30, "made")
+    assert [(t.logit, t.n_real) for t in found] == [(2850.0, 100), (None, 100)]

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from facetell.data.manifest import Item, manifest_of
-from facetell.errors import LeakError, OutputError, RecipeError, TrainingError, UsageError
+from facetell.errors import LeakError, ManifestError, OutputError, RecipeError, TrainingError, UsageError
 from facetell.training import boosting
 from facetell.training.checkpoint import FORMAT, read_checkpoint
 from facetell.training.faces import require_both_classes
@@ -96,6 +96,7 @@ class Toy:
         raise NotImplementedError
 
 
+pytestmark = pytest.mark.filterwarnings("error:.*LeafSpec")  # Lightning's own, which tells its users nothing
 RECIPE = ToyRecipe(batch=16, steps=30, validate_every=7, learning_rate=0.05, warmup=3, ema=0.9, checkpoint_minutes=0)
 
 
@@ -173,9 +174,13 @@ def test_caches_that_leak_into_one_another_are_refused(tmp_path):
     )
     unsplit = SimpleNamespace(manifest=manifest_of(items))
     for caches in ([one, other], [unsplit, other]):
-        with pytest.raises(LeakError, match=r"4 group\(s\) stand in two splits.* folders of one name: rename"):
+        with pytest.raises(LeakError, match=r"4 groups in two splits.* folders of one name: rename"):
             fit(Toy(), RECIPE, caches, tmp_path)  # type: ignore[arg-type]
-    fit(Toy(), RECIPE, [one, one, unsplit], tmp_path)  # type: ignore[arg-type]
+    for caches in ([one, one], [one, unsplit]):
+        with pytest.raises(ManifestError, match=r"^4 files in two caches, 0\.mp4 first"):
+            fit(Toy(), RECIPE, caches, tmp_path)  # type: ignore[arg-type]
+        with pytest.raises(ManifestError, match="in two caches"):
+            average(Toy(), [tmp_path / "best.ckpt"] * 2, caches, tmp_path)  # type: ignore[arg-type]
 
 
 def test_another_training_is_not_overwritten(tmp_path):
@@ -200,14 +205,22 @@ def test_another_recipe_does_not_resume(tmp_path):
 
 def test_other_data_do_not_resume(tmp_path):
     items = [Item(f"{k}.mp4", k % 2, "made", video=f"v{k}", group=f"g{k}", split="train") for k in range(4)]
-    one, moved, other = (
-        SimpleNamespace(manifest=manifest_of(rows))
-        for rows in (items, [replace(item, path=f"there/{item.path}") for item in items], items[:2])
+    made = {"settings": {"size": 160}, "faces": pd.DataFrame({"item": range(4), "width": 99, "problems": ""})}
+    one, moved, fewer, resized, recut = (
+        SimpleNamespace(manifest=manifest_of(rows), **{**made, **changes})
+        for rows, changes in (
+            (items, {}),
+            ([replace(item, path=f"there/{item.path}") for item in items], {}),
+            (items[:2], {}),
+            (items, {"settings": {"size": 80}}),
+            (items, {"faces": made["faces"].assign(width=98)}),
+        )
     )
     fit(Toy(), RECIPE, [one], tmp_path)  # type: ignore[arg-type]
     fit(Toy(), RECIPE, [moved], tmp_path, resume=True)  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match="was begun on other data"):
-        fit(Toy(), RECIPE, [other], tmp_path, resume=True)  # type: ignore[arg-type]
+    for other in (fewer, resized, recut):
+        with pytest.raises(TrainingError, match="was begun on other data"):
+            fit(Toy(), RECIPE, [other], tmp_path, resume=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"junk" * 99])

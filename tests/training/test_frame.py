@@ -19,7 +19,7 @@ from facetell.data.cache import FaceCache
 from facetell.data.manifest import Item, manifest_of
 from facetell.data.prepare import prepare
 from facetell.detectors import Detector, load_detector
-from facetell.errors import RecipeError, TrainingError
+from facetell.errors import ManifestError, RecipeError, TrainingError
 from facetell.evaluation.quantise import quantise
 from facetell.forge.blend import Forged
 from facetell.networks.frame import PARTS, mask_vote
@@ -427,6 +427,8 @@ def test_every_look_of_an_ensemble_counts_the_same(cache: FaceCache, trained: Ru
         ensemble(checkpoints, [cache], tmp_path / "three", ["backbone=test_byobnet"])
     with pytest.raises(TrainingError, match="None of the networks votes on texture"):
         ensemble([checkpoints[1], checkpoints[1]], [cache], tmp_path / "three")
+    with pytest.raises(ManifestError, match="in two caches"):
+        ensemble(checkpoints, [cache, cache], tmp_path / "three")
 
 
 def test_the_networks_of_a_detector_file_come_out_of_it(cache: FaceCache, tmp_path: Path):
@@ -493,9 +495,10 @@ def test_a_loader_starts_in_a_process_that_used_opencvs_threads(cache: FaceCache
 
 
 def as_split(cache: FaceCache, folder: Path, split: list[str]) -> FaceCache:
-    """The cache under another name, as a data set of its own, its twelve rows in these splits."""
+    """The cache under another name, as a data set of files of its own, its twelve rows in these splits."""
     folder.symlink_to(cache.folder)
-    return FaceCache(folder, cache.settings, cache.manifest.assign(split=split, dataset=folder.name), cache.faces)
+    named = cache.manifest.assign(split=split, dataset=folder.name, path=f"{folder}/" + cache.manifest.path)
+    return FaceCache(folder, cache.settings, named, cache.faces)
 
 
 def test_a_fake_that_has_its_originals_key_is_a_video_of_its_own(cache: FaceCache):

@@ -197,7 +197,7 @@ def test_too_few_clips_are_said_before_anything_is_trained(tmp_path: Path, monke
     work = Work(Material(Sources(videos, videos, videos, videos), tmp_path, print), tmp_path, effort, print)
     monkeypatch.setattr(work.material, "runs", lambda scale: Runs(np.zeros(20), videos.label.to_numpy(), videos))
     with pytest.raises(
-        TrainingError, match=r"20 clips are too few: .* LightGBM .* takes 16\. .* about 48 clips or more"
+        TrainingError, match=r"Too few with 20 clips: .* LightGBM .* takes 16\. .* about 48 clips or more"
     ):
         work.piece("data", work.data)
     assert not list(tmp_path.rglob("result.json"))

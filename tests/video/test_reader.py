@@ -90,8 +90,39 @@ def test_pairs_are_the_brightness_of_a_frame_and_of_the_next(codec: str, tmp_pat
         assert alone.pair is None
 
 
-def test_without_asking_there_are_no_pairs(clip: Path) -> None:
-    assert all(frame.pair is None for frame in frames(clip, "every:1"))
+def test_without_asking_there_are_no_pairs_and_none_that_follow(clip: Path) -> None:
+    assert all(frame.pair is None and not frame.after for frame in frames(clip, "every:1"))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "libsvtav1", "libvpx-vp9"])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_every_third_sampled_frame_is_followed(codec: str, pairs: bool, tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mkv", media.portrait_frames(60), codec=codec, gop=24)
+    everything = frames(path, "every:1")
+    with VideoReader(path, "every:7", pairs=pairs, following=3) as video:
+        seen = list(video)
+    assert [frame.number for frame in seen if not frame.after] == list(range(9))
+    followers = [(frame.number, frame.after) for frame in seen if frame.after]
+    assert followers == [(number, after) for number in (0, 3, 6) for after in (1, 2, 3)]
+    for frame in seen:
+        assert np.array_equal(frame.image, everything[7 * frame.number + frame.after].image)
+        assert frame.time_s == everything[7 * frame.number + frame.after].time_s
+        assert (frame.pair is not None) == (pairs and not frame.after)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".h264"])
+def test_frames_that_follow_may_be_sampled_too_and_end_with_the_video(suffix: str, tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / f"clip{suffix}", media.portrait_frames(8), gop=10)
+    everything = frames(path, "every:1")
+    with VideoReader(path, "every:1", following=3) as video:
+        seen = list(video)
+    sampled = [frame for frame in seen if not frame.after]
+    assert len(sampled) == 8
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(sampled, everything, strict=True))
+    followers = [(frame.number, frame.after) for frame in seen if frame.after]
+    assert followers == [(0, 1), (0, 2), (0, 3), (3, 1), (3, 2), (3, 3), (6, 1)]
+    for frame in seen:
+        assert np.array_equal(frame.image, everything[frame.number + frame.after].image)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".h264"])

@@ -66,6 +66,14 @@ def calibrate(
             help="Let a face's flicker count: logits for a unit of it, and where it says nothing; else as in the file.",
         ),
     ] = None,
+    fading: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WEIGHT",
+            help="Let it count that a person's score fades when their faces are steadied: logits for each that does;"
+            " else as in the file.",
+        ),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="That the new file bears; else as in the old one.")] = None,
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves and the resampling.")] = 0,
@@ -88,6 +96,7 @@ def calibrate(
     from facetell.detectors import Calibration, load_detector, pack
     from facetell.errors import UsageError
     from facetell.evaluation.calibration import calibrate as fit
+    from facetell.evaluation.calibration import halved
     from facetell.evaluation.heatmap import check_heatmap, heatmap
     from facetell.evaluation.robustness import SUITE
     from facetell.evaluation.scoring import score
@@ -122,6 +131,8 @@ def calibrate(
         uncalibrated.card = replace(uncalibrated.card, version=version)
     if flicker is not None:
         uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
+    if fading is not None:
+        uncalibrated.card = _with_fading(uncalibrated.card, fading)
     scanner = Scanner(uncalibrated, sample)
     of_pairs = find(pairs) if pairs else None
     paired = None if of_pairs is None else of_pairs.manifest
@@ -158,6 +169,7 @@ def calibrate(
     stills |= {name: find([path], Options(label=0)) for name, path in of_reals}
     for found in (*([of_pairs] if of_pairs else []), *labelled, *stills.values()):
         complain_of_gaps(found.missing, found.notes)
+    halved(development, seed)  # too few groups are said before hours of scoring
     manifests = {name: found.manifest for name, found in stills.items()}
     store = None if scores is None else Store(scores)
     conditions = {"clean": None} | {name: SUITE[name] for name in condition}
@@ -209,3 +221,18 @@ def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
         return replace(card, flicker=Flicker(weight, centre))
     except ValueError as error:
         raise UsageError(f"Flicker cannot count {text} with {card.name}: {error}.", advice) from error
+
+
+def _with_fading(card: DetectorCard, weight: float) -> DetectorCard:
+    """The card with what `--fading` asks for."""
+    from dataclasses import replace
+
+    from facetell.detectors import Fading
+    from facetell.errors import UsageError
+
+    try:
+        return replace(card, fading=Fading(weight))
+    except ValueError as error:
+        raise UsageError(
+            f"Fading cannot count {weight:g} with {card.name}: {error}.", "Give a number above 0, such as --fading 4."
+        ) from error

@@ -188,10 +188,12 @@ def complain_of_missing(protections: Sequence[str]) -> None:
 
 def complain_of_gaps(missing: Sequence[str], notes: Sequence[str] = ()) -> None:
     """One line on what data sets list and the disk lacks, if there is anything, and one on whatever else looks odd."""
+    from facetell.report.text import count
+
     for note in notes:
         complain(note)
     if missing:
-        complain(f"{len(missing)} listed items are missing, {missing[0]} first.")
+        complain(f"{count(len(missing), 'listed item')} missing, {missing[0]} first.")
 
 
 def inputs_of(paths: Sequence[str], but: str | None = None) -> list[str]:

@@ -106,7 +106,7 @@ def prepare(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from facetell.cli.common import complain, complain_of_missing
+    from facetell.cli.common import complain, complain_of_gaps, complain_of_missing
     from facetell.data.cache import FaceCache
     from facetell.data.manifest import check_name, manifest_of, write_manifest
     from facetell.data.prepare import Settings
@@ -115,6 +115,7 @@ def prepare(
     from facetell.data.summary import class_notes, pair_notes
     from facetell.data.terminal import cache_report
     from facetell.errors import UsageError
+    from facetell.report.text import count
     from facetell.video import shared_readers
 
     settings = Settings(plan=sample, faces=faces, size=size)
@@ -128,10 +129,7 @@ def prepare(
         check_name(manifest)
     listing = _listing(root, label, layout, crop, video_regex, group_regex)
     rows, notes = assign_splits(manifest_of(listing.items), fractions, seed, resplit=resplit)
-    if listing.missing:
-        notes.append(f"{len(listing.missing)} listed items are missing, {listing.missing[0]} first.")
-    for note in [*listing.notes, *class_notes(rows), *pair_notes(rows), *notes]:
-        complain(note)
+    complain_of_gaps(listing.missing, [*listing.notes, *class_notes(rows), *pair_notes(rows), *notes])
     if manifest is not None:
         write_manifest(rows, manifest)
     complain_of_missing(shared_readers(limits).start())
@@ -154,7 +152,7 @@ def prepare(
     if paper_protocol:
         torn = write_paper_protocol(rows, out / "paper_protocol.csv", fractions, seed)
         complain(
-            f"paper_protocol.csv leaks: {torn} groups stand in more than one of its splits. Publish no result of it."
+            f"paper_protocol.csv leaks: {count(torn, 'group')} in more than one of its splits. Publish no result of it."
         )
     cache = FaceCache.open(out)
     if not quiet:

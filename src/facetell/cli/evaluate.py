@@ -121,3 +121,6 @@ def evaluate(
         write(dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n", json)
     if not quiet:
         Console(stderr=STDOUT in (out, json, submission)).print(report(result))
+    if scored.videos.empty:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in scored.unscored.items())
+        raise DataError(f"Nothing could be scored: {reasons}.", "What was written has no numbers.")

@@ -37,7 +37,7 @@ def blend(
     source: Source,
     out: Out,
     family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="face, jaw, inner, parts, mouth, lower, eyes, …; or random.")
+        str | None, typer.Option(metavar="NAME", help="face, jaw, inner, parts, mouth, lower, eyes, …; by default any.")
     ] = None,
     seed: Seed = 0,
     mask: Mask = None,
@@ -99,11 +99,11 @@ def degrade(
 
 def _say(report: Report, limits: Limits) -> None:
     from facetell.cli.common import complain_of_missing
-    from facetell.report.text import plain
+    from facetell.report.text import count, plain
     from facetell.video import shared_readers
 
     complain_of_missing(shared_readers(limits).missing)
-    print(f"{plain(str(report.path))}: {report.what}, {report.frames} frames")
+    print(f"{plain(str(report.path))}: {report.what}, {count(report.frames, 'frame')}")
     if report.gaps:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in report.gaps.items())
+        reasons = ", ".join(f"{number} {reason}" for reason, number in report.gaps.items())
         print(f"{sum(report.gaps.values())} of them left as they were: {reasons}")

@@ -74,9 +74,10 @@ def quantise(
     from facetell.evaluation.quantise import quantise as run
 
     check_outputs([out], [str(detector)])
-    run(detector, [FaceCache.open(folder) for folder in data], out, faces, seed)
+    card = run(detector, [FaceCache.open(folder) for folder in data], out, faces, seed)
     before, after = (path.stat().st_size / 1e6 for path in (detector, Path(out)))
-    print(f"{out}: {after:.1f} MB instead of {before:.1f}. Its thresholds are the old ones; run `facetell calibrate`.")
+    has = "Its thresholds are the old ones" if card.thresholds else "It has no thresholds"
+    print(f"{out}: {after:.1f} MB instead of {before:.1f}. {has}; run `facetell calibrate`.")
 
 
 @app.command()
@@ -148,7 +149,9 @@ def _view(file: DetectorFile, whole: bool) -> Table:
         facts += [("measured", f"{name}: {_figures(values)}") for name, values in card.metrics.items()]
         facts += [("", "Every figure, by source and rate: --json FILE.")] if card.metrics else []
         facts += [("limit", limit) for limit in card.limits]
-    if card.provisional:
+    if all(threshold.logit is None for threshold in card.thresholds):
+        facts += [("note", "it states no thresholds, so nothing is decided by it")]
+    elif card.provisional:
         facts += [("note", "its thresholds are provisional")]
     is_default = zoo.DEFAULT in zoo.SHIPPED and file.sha256 == zoo.SHIPPED[zoo.DEFAULT].sha256
     table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)

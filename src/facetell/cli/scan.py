@@ -42,7 +42,11 @@ def scan(
     files: Annotated[list[str], typer.Argument(help="Videos or pictures, or folders of them.", metavar="FILE...")],
     sample: Annotated[
         str | None,
-        typer.Option(metavar="PLAN", help="Frames to look at: uniform:20 (default), every:5, at:150, seconds:30."),
+        typer.Option(
+            metavar="PLAN",
+            help="Frames to look at: uniform:20 (default; for a detector of clips one run), every:5, at:150, "
+            "seconds:30, times:1.5,20, clips:2x20@5.",
+        ),
     ] = None,
     detector: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="One that `facetell models` lists, or an .onnx file.")
@@ -95,6 +99,7 @@ def scan(
 
     from facetell.cli._progress import ScanProgress
     from facetell.report import terminal
+    from facetell.report.text import count
     from facetell.scanning import Scanner
 
     thumbnails = THUMBNAILS if html else 0
@@ -103,7 +108,7 @@ def scan(
     journal = None if kept is None else _journal(kept, context, scanner)
     finished = [journal.get(file) if journal is not None else None for file in files]
     if number := sum(verdict is not None for verdict in finished):
-        complain(f"{number} of {len(files)} files were finished in an earlier run.")
+        complain(f"{number} of {count(len(files), 'file')} finished in an earlier run.")
     console = Console(quiet=STDOUT in (json, csv, html), highlight=False, emoji=False)
     verdicts: list[Verdict] = []
     page = None

@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Train a detector on face caches. Write it, with its card, as an ONNX file."""
     from facetell.training.recipe import load_recipe
-    from facetell.training.tasks import TASKS, get_task
+    from facetell.training.tasks import get_task, recipe_for
 
     with training_stack():
         from facetell.data.cache import FaceCache
@@ -37,7 +37,7 @@ def train(
 
     given = {"backbone": backbone, "input": input}
     overrides = [*(f"{key}={value}" for key, value in given.items() if value is not None), *(settings or [])]
-    loaded = load_recipe(recipe or TASKS[name].recipe, task.recipe, overrides)
+    loaded = load_recipe(recipe_for(name, recipe), task.recipe, overrides)
     caches = [FaceCache.open(folder) for folder in data]
     run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
     path = task.export(run, caches)

@@ -31,6 +31,7 @@ from pyarrow import parquet
 
 from facetell.errors import FileMissingError, LeakError, ManifestError, UsageError
 from facetell.files import replacing
+from facetell.report.text import count
 
 REAL, FAKE = 0, 1
 
@@ -90,7 +91,10 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     frame[TEXT] = as_text(frame[TEXT])
     _refuse(frame.path == "", "has no path", frame)
     _refuse(~frame.label.isin([REAL, FAKE]), "has a label that is neither 0 (REAL) nor 1 (FAKE)", frame)
-    _refuse(frame.duplicated(["path", "member"]), "names a file that an earlier row names too", frame)
+    twice = frame.duplicated(["path", "member"])
+    otherwise = twice & ~frame.duplicated(["path", "member", "label"])
+    _refuse(otherwise, "names a file that an earlier row names with the other label", frame)
+    _refuse(twice, "names a file that an earlier row names too", frame)
     numbers = pd.to_numeric(frame.frame.where(frame.frame.notna() & (frame.frame != ""), -1), errors="coerce")
     _refuse(~(numbers.between(-1, 2**31 - 1) & (numbers % 1 == 0)), "has a frame that is no whole number", frame)
     frame["label"] = frame.label.astype("int8")
@@ -131,7 +135,7 @@ def check_leaks(manifest: pd.DataFrame) -> None:
         torn = splits[splits.map(len) > 1]
         if len(torn):
             raise LeakError(
-                f"{len(torn)} {what}(s) stand in two splits or more; {torn.index[0]} in {', '.join(torn.iloc[0])}.",
+                f"{count(len(torn), what)} in two splits or more: {torn.index[0]} in {', '.join(torn.iloc[0])}.",
                 "Split by group: facetell data prepare --resplit.",
             )
 
@@ -201,14 +205,30 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     return manifest
 
 
+def refuse_shared(caches: Iterable[pd.DataFrame]) -> None:
+    """Nothing, if no file stands in two caches, of which these are the manifests.
+
+    Raises:
+        ManifestError: naming the first that does.
+    """
+    seen: set[tuple[str, str]] = set()
+    for manifest in caches:
+        files = list(zip(manifest.path, manifest.member, strict=True))
+        if shared := [" ".join(filter(None, file)) for file in files if file in seen]:
+            raise ManifestError(
+                f"{count(len(shared), 'file')} in two caches, {shared[0]} first; their faces would count twice.",
+                "Give each cache once, and prepare no file for two.",
+            )
+        seen.update(files)
+
+
 def _refuse(bad: pd.Series, problem: str, frame: pd.DataFrame) -> None:
     rows = frame.index[bad.to_numpy()]
     if len(rows):
         row = rows[0]
         where = " ".join(part for part in (str(frame.path[row]), str(frame.member[row])) if part)
-        raise ManifestError(
-            f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}; so do {len(rows) - 1} more."
-        )
+        more = f"; {count(len(rows) - 1, 'more row')} like it" if len(rows) > 1 else ""
+        raise ManifestError(f"Row {row + 1} of the manifest ({where or 'no path'}) {problem}{more}.")
 
 
 def originals(items: pd.DataFrame) -> dict[int, int]:

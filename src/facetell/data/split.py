@@ -12,6 +12,7 @@ from facetell.data.layouts.base import components
 from facetell.data.manifest import FAKE, REAL, check_leaks
 from facetell.errors import UsageError
 from facetell.files import replacing
+from facetell.report.text import count
 
 FRACTIONS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 DEV = ("dev", "val", "valid", "validation")  # what data sets call the split that chooses a training's weights
@@ -88,12 +89,12 @@ def assign_splits(
         manifest.loc[rows.index, "split"] = kept
         if dropped:
             notes.append(
-                f"{dropped} training rows of {dataset} share a group or an original with held-out rows of its official "
-                "split; they are in no split. --resplit makes a split of its own instead."
+                f"{count(dropped, 'training row')} of {dataset} left out of the official split, for a group or an "
+                "original shared with held-out rows. --resplit makes a split of its own instead."
             )
         unnamed = int((rows.split == "").sum())
         if unnamed:
-            notes.append(f"{unnamed} rows of {dataset} stand in no official split.")
+            notes.append(f"{count(unnamed, 'row')} of {dataset} in no official split.")
         notes += _lacking(str(dataset), rows.assign(split=kept), sorted(set(rows.split) - {""}))
     if unknown := sorted({split for split in manifest.split if split.lower() not in ("", "train", *HELD_OUT)}):
         notes.append(

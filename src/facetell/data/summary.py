@@ -60,7 +60,7 @@ def _odd(manifest: pd.DataFrame) -> list[str]:
     files = manifest.path[manifest.member == ""]
     empty = [path for path in files if os.path.isfile(path) and not os.path.getsize(path)]
     if empty:
-        notes.append(f"{len(empty)} files are empty, {empty[0]} first.")
+        notes.append(f"{count(len(empty), 'file')} without content, {empty[0]} first.")
     try:
         check_leaks(manifest)
     except LeakError as error:

@@ -13,7 +13,7 @@ from rich.text import Text
 from facetell.data.cache import FaceCache
 from facetell.data.manifest import FAKE
 from facetell.data.pairs import pair_problems
-from facetell.report.text import plain
+from facetell.report.text import count, plain
 
 SHOWN = 10  # of a list of names
 
@@ -21,8 +21,9 @@ SHOWN = 10  # of a list of names
 def summary_report(summary: dict[str, Any], root: Path) -> Group:
     """What `facetell.data.summary.summarise` found, for a terminal."""
     head = (
-        f"{plain(str(root))}: layout {summary['layout']}, {summary['items']} items of {summary['videos']} videos in "
-        f"{summary['groups']} groups, {summary['paired']} fakes with their original"
+        f"{plain(str(root))}: layout {summary['layout']}, {count(summary['items'], 'item')} of "
+        f"{count(summary['videos'], 'video')} in {count(summary['groups'], 'group')}, "
+        f"{count(summary['paired'], 'fake')} with an original"
     )
     columns = ["dataset", "label", "method", "split", "compression", "items"]
     table = Table(*columns)
@@ -35,12 +36,12 @@ def cache_report(cache: FaceCache) -> Group:
     """What a cache holds, and what went wrong on the way, for a terminal."""
     labels = cache.manifest.label.iloc[cache.faces["item"]]
     head = (
-        f"{plain(str(cache.folder))}: {len(cache)} faces ({int((labels == FAKE).sum())} FAKE) of "
-        f"{len(cache.manifest)} items"
+        f"{plain(str(cache.folder))}: {count(len(cache), 'face')} ({(labels == FAKE).sum():,} FAKE) of "
+        f"{count(len(cache.manifest), 'item')}"
     )
     gaps = [f"{row.path} {row.member}: {row.message}" for row in cache.gaps.itertuples()]
     problems = pair_problems(cache.faces)
-    notes = [f"{int(count)} fakes {problem}" for problem, count in problems[problems != ""].value_counts().items()]
+    notes = [f"{problem}: {count(n, 'fake')}" for problem, n in problems[problems != ""].value_counts().items()]
     return Group(Text(head), *_list("without a face or unreadable", gaps), *_list("pairs", notes))
 
 

@@ -28,7 +28,7 @@ MAX_FRAMES = 256
 LARGEST = 1e9  # number, either way: what is calculated with it stays finite
 LEAST_RATE = 1e-9  # of false positives
 RATES_APART = 1.01  # a rate by the next smaller one, at least: thresholds between them lie on a line
-FLICKER = "flicker"  # the part of a face's score that it adds
+FLICKER, FADING = "flicker", "fading"  # the parts of a face's score that they add
 
 Aggregation = Literal["quality", "confidence"]
 """How a person's faces weigh in their mean logit: by quality, or by how far each lies from undecided."""
@@ -74,9 +74,9 @@ class Threshold:
 
     `n_real` counts what it was read off: groups of real videos, for several of one person tell no more than one; where
     the data set gives fewer than ten, its originals or videos, though one person may be in several of them
-    (docs/evaluation.md); or single real faces while the card is provisional.
-    `logit` is None where there were too few to tell; `source` then says so. Below `real_below`, where it is
-    given, a video is clearly real: few fakes lie there (docs/verdict.md).
+    (docs/evaluation.md).
+    `logit` is None where there were too few to tell; `source` then says so. Below `real_below` a video
+    is clearly real: few fakes lie there (docs/verdict.md); where it is None, no video is.
     """
 
     false_positive_rate: float
@@ -181,6 +181,43 @@ class Flicker:
         return min(max(self.weight * (flicker - self.centre), -self.most), self.most)
 
 
+@dataclass(frozen=True, slots=True)
+class Fading:
+    """How it counts that a person's score fades when their faces are steadied (`facetell.faces.steady`).
+
+    Traces that are made anew with every frame fade, those that stay do not. Only what fades says something: where
+    compression repeats a face from frame to frame, nothing does.
+
+    Args:
+        weight: logits for each that fades, by the mean of a person's faces.
+        most: logits that it may add.
+
+    >>> Fading(weight=4.0).logit(0.125), Fading(weight=4.0).logit(-0.25), Fading(weight=4.0).logit(1.5)
+    (0.5, 0.0, 1.0)
+    """
+
+    weight: float
+    most: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.weight < math.inf and 0 < self.most < math.inf):
+            raise ValueError("weight and most must be above 0, and finite")
+
+    @property
+    def words(self) -> str:
+        """How it counts, in words.
+
+        >>> Fading(weight=4.0).words
+        'a person gains 4 logits for each that fades when their faces are steadied, at most 1'
+        """
+        gain = f"a person gains {self.weight:g} logits for each that fades when their faces are steadied"
+        return f"{gain}, at most {self.most:g}"
+
+    def logit(self, faded: float) -> float:
+        """What is added to a person's logit."""
+        return min(max(self.weight * faded, 0.0), self.most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCard:
     """Everything needed to run a detector and to judge how far to trust it. Label 1 = FAKE.
@@ -211,6 +248,7 @@ class DetectorCard:
     frames: int = 1  # faces that one score needs, for clip and series
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
     flicker: Flicker | None = None  # None: what changes from frame to frame does not count
+    fading: Fading | None = None  # None: what fades when faces are steadied does not count
     aggregation: Aggregation = "quality"  # calibration and thresholds hold for this one
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
@@ -237,6 +275,8 @@ class DetectorCard:
             f"frames must lie between 1 and {MAX_FRAMES}": 1 <= self.frames <= MAX_FRAMES,
             "flicker must be of kind 'frame', without a part of this name": self.flicker is None
             or (self.kind == "frame" and FLICKER not in self.outputs),
+            "fading must be of kind 'frame', without a part of this name": self.fading is None
+            or (self.kind == "frame" and FADING not in self.outputs),
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,10 @@ class Scores:
     logits: np.ndarray
     heatmaps: np.ndarray | None = None
     parts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def heatmaps_of_each(self) -> Sequence[np.ndarray | None]:
+        """The heat maps crop by crop, None where there are none."""
+        return [None] * len(self.logits) if self.heatmaps is None else list(self.heatmaps)
 
     def parts_of_each(self) -> list[dict[str, float]]:
         """The parts crop by crop.

@@ -21,7 +21,7 @@ class Weights:
 
 
 SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "073ff45699012ec9289710c3110e9ecbbe200b8ddac5612e6862ce2c7c96782e"),
+    "frame": Weights("frame.onnx", "1c7d1bb43b1dd08cea74d0e4829e2f5828588ab4fc6cbbb17506ec726ce7d649"),
     "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
 }
 DEFAULT = "frame"

@@ -23,8 +23,9 @@ from facetell.detectors import Calibration, DetectorCard, Scope, Threshold
 from facetell.errors import DataError
 from facetell.evaluation.folds import folds
 from facetell.evaluation.metrics import ECE_BINS, interval, metrics, numbered, resamples, share
-from facetell.evaluation.protocol import resampling_unit
+from facetell.evaluation.protocol import units
 from facetell.evaluation.scoring import Scored
+from facetell.report.text import count
 from facetell.scanning.verdict import USUAL_RATE
 
 RATES = (0.05, 0.01, 0.001)
@@ -67,12 +68,10 @@ def calibrate(
             chance.
     """
     table = pd.concat([table_of(scored, name) for name, scored in development.items()], ignore_index=True)
-    table = _with_units(table)  # here, not for every condition: each may lose other videos
-    fits = halves((table.dataset + ":" + table.group).to_numpy(), table.dataset.to_numpy(), seed)
-    for name, half in (("first", table[fits]), ("second", table[~fits])):
-        _refuse_few_groups(half, name)
+    table, fits = halved(table, seed)  # here, not for every condition: each may lose other videos
     chosen, losses = choose(*(table.loc[fits, name].to_numpy() for name in ("label", "logit", "unit")))
-    photographs = {source: _with_units(table_of(scored, source)) for source, scored in reals.items()}
+    photographs = {source: table_of(scored, source) for source, scored in reals.items()}
+    photographs = {source: rows.assign(unit=units(rows)) for source, rows in photographs.items()}
     if mixed := [source for source, rows in photographs.items() if rows.label.any()]:
         raise DataError(f"{mixed[0]} holds fakes; thresholds are read off real faces.", "Give it as development data.")
     everything = [*[rows for _, rows in table.groupby("source")], *photographs.values()]
@@ -107,14 +106,28 @@ def calibrate(
     )
 
 
-def _refuse_few_groups(half: pd.DataFrame, name: str) -> None:
-    real, fake = (half.unit[half.label == label].nunique() for label in (0, 1))
-    if min(real, fake) < CLASS_GROUPS or half.unit.nunique() < FOLDS:
-        raise DataError(
-            f"The {name} half of the development data has {real} group(s) with real videos and {fake} with fakes; "
-            f"it needs {CLASS_GROUPS} of each, and {FOLDS} in all.",
-            "Give more groups, of both classes.",
-        )
+def halved(table: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """The development videos with their `unit`, and which of them are of the fitting half, (N,) bool.
+
+    Args:
+        table: as of `table_of`, or a manifest, by which it is known before anything is scored whether it is enough.
+        seed: of the halves.
+
+    Raises:
+        DataError: too few groups of a class or in all.
+    """
+    table = table.assign(unit=units(table))
+    fits = halves((table.dataset + ":" + table.group).to_numpy(), table.dataset.to_numpy(), seed)
+    for name, half in (("first", table[fits]), ("second", table[~fits])):
+        real, fake = (half.unit[half.label == label].nunique() for label in (0, 1))
+        whole = half.unit.nunique()
+        if min(real, fake) < CLASS_GROUPS or whole < FOLDS:
+            raise DataError(
+                f"The {name} half of the development data has {count(real, 'group')} with real videos and {fake:,} "
+                f"with fakes, {whole:,} in all; it needs {CLASS_GROUPS} of each, and {FOLDS} in all.",
+                "Give more groups, of both classes.",
+            )
+    return table, fits
 
 
 def halves(groups: np.ndarray, sources: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
@@ -187,6 +200,15 @@ def fit_isotonic(labels: np.ndarray, logits: np.ndarray) -> Calibration:
     return Calibration("isotonic", x=tuple(x.tolist()), y=tuple(y.tolist()))
 
 
+def groups_for(rate: float) -> int:
+    """Real groups of one source that the threshold of a false-positive rate needs.
+
+    >>> groups_for(0.05), groups_for(0.001)
+    (60, 3000)
+    """
+    return math.ceil(ENOUGH / rate - 1e-9)
+
+
 def threshold_at(
     rate: float,
     reals: Mapping[str, np.ndarray],
@@ -209,7 +231,7 @@ def threshold_at(
         bound: where "clearly real" ends; see `real_below`.
         floor: the threshold of the next larger rate, on which sources decide that are too small for this one.
     """
-    needed = math.ceil(ENOUGH / rate - 1e-9)
+    needed = groups_for(rate)
     largest = max(groups.values(), default=0)
     if largest < needed:
         reason = f"needs {needed} real groups of one source; the largest has {largest}"
@@ -298,7 +320,7 @@ def decisions(rows: pd.DataFrame, threshold: Threshold) -> dict[str, Any]:
     names = ("label", "calibrated", "reach", "within", "apart")
     label, logits, reach, within, apart = (rows[name].to_numpy() for name in names)
     fake = within & (reach >= threshold.logit)
-    real = within & ~apart & ~fake & (logits < (0.0 if threshold.real_below is None else threshold.real_below))
+    real = within & ~apart & ~fake & (logits < (-math.inf if threshold.real_below is None else threshold.real_below))
     wrong = (fake & (label == 0)) | (real & (label == 1))
     n_real, n_fake = int((label == 0).sum()), int((label == 1).sum())
     return {
@@ -436,11 +458,6 @@ def table_of(scored: Scored, condition: str) -> pd.DataFrame:
             "parts": videos.parts,
         }
     )
-
-
-def _with_units(table: pd.DataFrame) -> pd.DataFrame:
-    """With the `unit` that is counted, resampled and kept whole by folds: see `resampling_unit`, for each data set."""
-    return table.assign(unit=pd.concat([resampling_unit(rows)[1] for _, rows in table.groupby("dataset")]))
 
 
 def _able(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

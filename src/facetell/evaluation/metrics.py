@@ -16,6 +16,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import binomtest
 
 from facetell.errors import DataError
+from facetell.report.text import count
 
 RANKED = ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_fpr_1", "tpr_at_fpr_5")
 PROPER = ("log_loss", "brier")
@@ -84,7 +85,8 @@ def metrics(
         for rate, name in ((0.01, "tpr_at_fpr_1"), (0.05, "tpr_at_fpr_5")):
             if real * rate < 1:
                 notes[name] = (
-                    f"{real} real items cannot show a rate of {rate:.0%}: this is the rate without any false positive"
+                    f"{count(real, 'real item')} cannot show a rate of {rate:.0%}: "
+                    "this is the rate without any false positive"
                 )
     else:
         notes |= dict.fromkeys((*RANKED, "auc_ci95"), "no fake items" if real else "no real items")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from facetell.evaluation.metrics import metrics, paired, share
 from facetell.evaluation.scoring import Damage, Scored, score
+from facetell.report.text import count
 from facetell.scanning import Scanner
 
 SCHEMA = "facetell-eval/1"
@@ -191,7 +192,14 @@ def resampling_unit(videos: pd.DataFrame) -> tuple[str, pd.Series]:
     family = families(videos)
     if family.nunique() <= group.nunique():
         return "group", group
-    return f"original (there are only {group.nunique()} groups)", family
+    return f"original (of only {count(group.nunique(), 'group')})", family
+
+
+def units(videos: pd.DataFrame) -> pd.Series:
+    """Each video's `resampling_unit` within its own data set: what is counted, and kept whole by folds."""
+    nobody = pd.Series(dtype=str)  # of no videos
+    found = pd.concat([nobody, *(resampling_unit(rows)[1] for _, rows in videos.groupby("dataset"))])
+    return found.reindex(videos.index)
 
 
 def families(videos: pd.DataFrame) -> pd.Series:

@@ -23,6 +23,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from facetell.data.cache import BOX, POINTS, FaceCache
+from facetell.data.manifest import refuse_shared
 from facetell.data.split import HELD_OUT
 from facetell.detectors import Detector, DetectorCard, load_detector, pack
 from facetell.detectors.file import INPUT
@@ -33,6 +34,7 @@ from facetell.files import temporary_folder
 FACES = 320  # whose activations set the ranges
 WHOLE = 12  # convolutions at the beginning that stay in 32 bits
 SUFFIX = "-int8"
+WEIGHED = ("Conv", "ConvTranspose", "MatMul", "Gemm")  # what has weights in numbers worth it
 _BATCH = 16
 
 
@@ -56,7 +58,8 @@ def quantise(
         seed: of their choice.
 
     Raises:
-        UsageError: not a detector of single faces, or one that is quantised already.
+        UsageError: not a detector of single faces, one that is quantised already, or one without weights to quantise.
+        ManifestError: a file that stands in two caches.
         DataError: no usable face in a cache.
         DetectorError: no detector file.
         OutputError: `out` cannot be written.
@@ -68,6 +71,9 @@ def quantise(
     model = onnx.load(path)
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
         raise UsageError(f"{path} is quantised already.", "Give the file it was made from.")
+    if not any(node.op_type in WEIGHED for node in model.graph.node):
+        raise UsageError(f"{path} has neither convolutions nor matrix products.", "Nothing of it would get smaller.")
+    refuse_shared(cache.manifest for cache in caches)
     share = -(-faces // len(caches))
     crops = np.concatenate([crops_of(cache, card, share, seed) for cache in caches])
     with temporary_folder() as folder, contextlib.redirect_stdout(io.StringIO()):

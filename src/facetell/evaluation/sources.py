@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
-from facetell.data.manifest import COLUMNS, manifest_of, read_manifest
+from facetell.data.manifest import COLUMNS, manifest_of, read_manifest, validate
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation.scoring import LABELS, are_stills
 from facetell.report.text import count as counted
@@ -143,11 +143,12 @@ def find(
     Raises:
         DataError: a source that is none of these, of which nothing is there, or that says otherwise than the label
             that the options give all of it; no row of that split.
+        ManifestError: a file that stands in two sources.
         FileMissingError: nothing there.
     """
     options = options or Options()
     parts = tell_apart([_one(source, options, layout) for source in sources])
-    manifest = pd.concat([part.manifest for part in parts], ignore_index=True)
+    manifest = validate(pd.concat([part.manifest for part in parts], ignore_index=True))
     missing = [path for part in parts for path in part.missing]
     notes = [note for part in parts for note in part.notes] + _pooled(parts)
     folders = {name: folder for part in parts for name, folder in part.folders.items()}
@@ -224,7 +225,7 @@ def _listed(source: Path, options: Options, layout: str | None) -> Found:
         raise DataError(f"Nothing of {source} is left. {' '.join(listing.notes)}", "Rename its files.")
     if not listing.items:
         raise DataError(
-            f"None of the {len(gone)} files that {source} lists is there; the first is {gone[0]}.",
+            f"Nothing that {source} lists is there: {counted(len(gone), 'file')}, {gone[0]} first.",
             "Is the list from another machine? Correct its paths.",
         )
     manifest, folder = manifest_of(listing.items), source.resolve()

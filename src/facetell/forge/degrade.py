@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import av
 import cv2
@@ -17,7 +16,6 @@ from facetell.forge import pixels
 
 Damage = Callable[[np.ndarray], np.ndarray]
 Codec = Literal["h264", "h265"]
-T = TypeVar("T")
 ENCODERS: dict[Codec, str] = {"h264": "libx264", "h265": "libx265"}
 _DECODERS: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
 _FRAMES = 4  # of the clip that `h264` makes of a picture
@@ -155,34 +153,6 @@ def beauty(image: np.ndarray, sigma: float, tolerance: float) -> np.ndarray:
     variance = np.maximum(mean(luma * luma) - average * average, 0)
     keep = mean(variance / (variance + tolerance**2))  # 0 on skin, 1 on edges
     return cv2.blendLinear(image, mean(image), keep, 1 - keep)
-
-
-class Reused(Generic[T]):
-    """Keeps what is dear to make and hands it out several times: pairs re-encoded by `h264`, for a few epochs.
-
-    Args:
-        uses: how often a value is handed out before it is made anew.
-        limit: how many values are kept; the one not asked for longest goes first.
-
-    >>> numbers = iter(range(9))
-    >>> kept = Reused(uses=2)
-    >>> [kept("a", lambda: next(numbers)) for _ in range(4)]
-    [0, 0, 1, 1]
-    """
-
-    def __init__(self, uses: int = 4, limit: int = 2000) -> None:
-        self._uses = uses
-        self._limit = limit
-        self._kept: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
-
-    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value kept under `key`, or a new one from `make`."""
-        value, left = self._kept.pop(key) if key in self._kept else (make(), self._uses)
-        if left > 1:
-            self._kept[key] = (value, left - 1)
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-        return value
 
 
 def _draw_tone(rng: np.random.Generator, strength: float) -> Damage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from facetell.scanning.verdict import told_apart
+from facetell.scanning.verdict import count, told_apart
 from facetell.types import Label, Sample, TrackScore, Verdict
 from facetell.video.plans import DEFAULT_PLAN
 
@@ -128,15 +128,6 @@ def moments(track: TrackScore, verdict: Verdict) -> list[str]:
 def is_still(verdict: Verdict) -> bool:
     """Whether the file is known to be a single picture, in which times mean nothing."""
     return verdict.video is not None and verdict.video.is_still
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
-
-    >>> count(1, "face"), count(3, "face"), count(0, "person", "people")
-    ('1 face', '3 faces', '0 people')
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def sampling(sample: Sample | None) -> str:

@@ -18,6 +18,7 @@ from facetell.faces.align import crop_face
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.flicker import flicker
 from facetell.faces.quality import assess
+from facetell.faces.steady import FRAMES
 from facetell.faces.track import Tracker
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
@@ -149,11 +150,18 @@ class Scanner:
 
     def _open(self, path: StrOrBytesPath, stop: Stop | None = None) -> tuple[AnyReader, InputFile]:
         """A reader of the file, and the very file, whatever may take its name meanwhile."""
-        pairs = self.detector.card.flicker is not None
+        card = self.detector.card
         with ExitStack() as unless_opened:
             file = unless_opened.enter_context(closing(InputFile(path)))
-            how = {"start_s": self.start_s, "end_s": self.end_s, "pairs": pairs, "stop": stop}
-            reader = self.readers.open(file.twin(), self.plan, **how)
+            reader = self.readers.open(
+                file.twin(),
+                self.plan,
+                start_s=self.start_s,
+                end_s=self.end_s,
+                pairs=card.flicker is not None,
+                following=0 if card.fading is None else FRAMES - 1,
+                stop=stop,
+            )
             unless_opened.pop_all()
         return reader, file
 
@@ -195,6 +203,10 @@ class Scanner:
                 scoring = ClipScoring(self.detector, self.thumbnails, self.plan)
             tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
+                if frame.after and isinstance(scoring, FrameScoring):
+                    with watch("steady"):
+                        scoring.follow(frame)
+                    continue
                 with watch("detect"):
                     found, crowd = largest_faces(self._faces.detect(frame.image))
                 with watch("assess"):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from facetell.detectors import Aggregation, Calibration, DetectorCard, Scope, Threshold
-from facetell.detectors.card import FLICKER
+from facetell.detectors.card import FADING, FLICKER
 from facetell.errors import UsageError
 from facetell.types import FaceScore, Label, TrackScore
 
 ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
 ENOUGH_SHARE = 1 / 6  # … or this share of the frames wanted, in a short one
-TELLING = 1.0  # logits that flicker adds from which on the verdict mentions it
+TELLING = 1.0  # logits that flicker or fading adds from which on the verdict mentions it
 USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
 LEAST_SLOPE = 1.0  # logits a threshold rises, at least, for e times fewer false positives: a calibrated logit's rate
 
@@ -35,6 +35,15 @@ def sigmoid(logit: float) -> float:
         return 1 / (1 + math.exp(-logit))
     power = math.exp(logit)
     return power / (1 + power)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "face"), count(3000, "face"), count(0, "person", "people")
+    ('1 face', '3,000 faces', '0 people')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def told_apart(*values: float) -> list[str]:
@@ -55,7 +64,7 @@ def told_apart(*values: float) -> list[str]:
 class Band:
     """Calibrated logits below `real_below` are clearly real, those from `fake_from` up clearly fake."""
 
-    real_below: float
+    real_below: float  # -inf: nothing is clearly real
     fake_from: float
 
     def label(self, logit: float) -> Label:
@@ -121,7 +130,7 @@ class Rule:
             return None
         asked = next(t for t in self.thresholds if math.isclose(t.false_positive_rate, self.fpr))
         fake_from = self._threshold(math.log(self.fpr / max(people, 1)))
-        real_below = 0.0 if asked.real_below is None else asked.real_below
+        real_below = -math.inf if asked.real_below is None else asked.real_below
         return Band(min(real_below, fake_from), fake_from)
 
     def band_of(self, person: Person, band: Band) -> Band:
@@ -249,7 +258,7 @@ def judge(
         [f"{frames_lost:,} of the {wanted:,} frames wanted are missing or could not be decoded."] if frames_lost else []
     )
     if not people:
-        nothing = f"No face was found in {_count(frames_sampled, 'frame')}."
+        nothing = f"No face was found in {count(frames_sampled, 'frame')}."
         return Judgement(Label.NO_FACE, None, None, (nothing, *loss), [])
     long_enough = [p.enough and counts(sum(s.usable for s in p.scores), wanted) for p in people]
     band = rule.band(sum(long_enough))
@@ -348,18 +357,24 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
         yield f"{who} scores {score}; below {real} a face is clearly real."
     elif most.doubt:
         yield f"{who} scores {told_apart(score)[0]}, which cannot decide. {most.doubt}"
-    elif rule.scope is not None and math.isinf(band.real_below):
+    elif math.isinf(band.real_below):
         score, fake = told_apart(score, fake)
-        yield f"{who} scores {score}. {_disagree(rule.scope)}: REAL is out, and FAKE begins at {fake}."
+        why = "The detector's card does not say below what a face is clearly real"
+        if rule.scope is not None and rule.disagree(most.scores):
+            why = _disagree(rule.scope)
+        yield f"{who} scores {score}. {why}: REAL is out, and FAKE begins at {fake}."
     else:
         score, real, fake = told_apart(score, real, fake)
         yield f"{who} scores {score}, between clearly real (below {real}) and clearly fake (from {fake})."
-    if most.label is not Label.REAL and track_parts(most.scores, rule.aggregation).get(FLICKER, 0.0) >= TELLING:
+    parts = {} if most.label is Label.REAL else track_parts(most.scores, rule.aggregation)
+    if parts.get(FLICKER, 0.0) >= TELLING:
         yield "From one frame to the next, the rim of the face changes more against its inside than is usual."
+    if parts.get(FADING, 0.0) >= TELLING:
+        yield "Much of what looks altered is another in every frame: it fades when successive frames are averaged."
     if people > 1:
         yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
     if short := [track for track in tracks if not track.counts]:
-        yield f"{_count(len(short), 'person', 'people')} with too few usable faces did not count."
+        yield f"{count(len(short), 'person', 'people')} with too few usable faces did not count."
 
 
 def _why_not_cleared(track: TrackScore, rule: Rule) -> str:
@@ -376,12 +391,8 @@ def _why_undecided(people: Sequence[Person], tracks: Sequence[TrackScore], band:
     if not any(score.usable for score in faces):
         gates = Counter(problem for score in faces for problem in score.problems)
         failed = ", ".join(f"{number} {gate}" for gate, number in gates.most_common())
-        yield f"None of {_count(len(faces), 'face')} is good enough to be sure: {failed}."
+        yield f"None of {count(len(faces), 'face')} is good enough to be sure: {failed}."
     elif not any(person.enough for person in people):
         yield "No person shows as many usable faces as one score of this detector needs."
     elif not any(track.counts for track in tracks):
         yield "No person was seen in enough usable faces to be sure."
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

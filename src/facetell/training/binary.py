@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
 from facetell.detectors import Threshold
+from facetell.evaluation.calibration import groups_for
 from facetell.evaluation.metrics import metrics
 from facetell.evaluation.protocol import families
 from facetell.training.export import TOLERANCE
@@ -59,20 +61,28 @@ def measured(logits: np.ndarray, labels: np.ndarray, videos: pd.DataFrame) -> di
     return metrics(labels, expit(logits.astype(np.float64)), families(videos), logits=logits)
 
 
-def thresholds_of(logits: np.ndarray, labels: np.ndarray, source: str) -> tuple[Threshold, ...]:
+def thresholds_of(logits: np.ndarray, labels: np.ndarray, units: ArrayLike, source: str) -> tuple[Threshold, ...]:
     """The logits that 5 % and 1 % of the real items reach, or fewer where some tie; None where too few to tell.
 
+    Args:
+        logits: (N,) of single faces, or runs of them.
+        labels: (N,) 0 or 1.
+        units: (N,) what is counted, for several items of one person tell no more than one; see `units`.
+        source: what is counted, in words, as they stand behind a number.
+
     >>> logits, labels = np.arange(100.0), np.zeros(100)
-    >>> [t.logit for t in thresholds_of(logits, labels, "numbers")]
-    [95.0, 99.0]
+    >>> thresholds = thresholds_of(logits, labels, np.arange(100), "numbers")
+    >>> [(t.logit, t.source) for t in thresholds]
+    [(95.0, 'numbers'), (None, 'numbers; 300 are needed')]
     """
     real = np.sort(logits[labels == 0].astype(np.float64))[::-1]
+    groups = len(np.unique(np.asarray(units)[labels == 0]))
 
-    def at(rate: float) -> float | None:
-        allowed = int(rate * len(real) + 1e-9)
-        if not allowed:
-            return None
-        beyond = real[allowed]  # with all that tie with it, as the logits of trees do, it stays below
-        return float(min(real[real > beyond], default=beyond + TOLERANCE * max(1, abs(beyond))))
+    def at(rate: float) -> Threshold:
+        if groups < (needed := groups_for(rate)):
+            return Threshold(rate, None, groups, f"{source}; {needed:,} are needed")
+        beyond = real[int(rate * len(real) + 1e-9)]  # with all that tie with it, as the logits of trees do: below
+        logit = min(real[real > beyond], default=beyond + TOLERANCE * max(1, abs(beyond)))
+        return Threshold(rate, float(logit), groups, source)
 
-    return tuple(Threshold(rate, at(rate), len(real), source) for rate in RATES)
+    return tuple(map(at, RATES))

@@ -163,9 +163,9 @@ class Checkpoints(Checkpoint):
     """The best weights, and the latest few states to resume from, each file written whole or not at all."""
 
     def __init__(
-        self, recipe: Recipe, budget: Budget, curves: Curves, out: Path, data: str, trained_on: Sequence[str]
+        self, recipe: Recipe, budget: Budget, curves: Curves, out: Path, caches: str, trained_on: Sequence[str]
     ) -> None:
-        self.recipe, self.budget, self.curves, self.out, self.data = recipe, budget, curves, out, data
+        self.recipe, self.budget, self.curves, self.out, self.caches = recipe, budget, curves, out, caches
         self.trained_on = trained_on
         self.best = math.inf if recipe.mode == "min" else -math.inf
         self.saved = time.monotonic()
@@ -191,7 +191,7 @@ class Checkpoints(Checkpoint):
             self.recipe,
             self.curves.metrics,
             finished=trainer.should_stop,
-            data=self.data,
+            caches=self.caches,
             trained_on=self.trained_on,
         )
 

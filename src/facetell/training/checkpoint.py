@@ -71,13 +71,13 @@ def summary(
     metrics: dict[str, float],
     *,
     finished: bool,
-    data: str = "",
+    caches: str = "",
     trained_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a checkpoint says of itself.
 
     Args:
-        data: digest of what the training was begun on, where that is known.
+        caches: digest of what the training was begun on, where that is known.
         trained_on: names of the data sets that the weights have seen, in this training or an earlier one.
     """
     return {
@@ -87,7 +87,7 @@ def summary(
         "recipe": dataclasses.asdict(recipe),
         "metrics": dict(metrics),
         "finished": finished,
-        "data": data,
+        "caches": caches,
         "trained_on": list(trained_on),
     }
 

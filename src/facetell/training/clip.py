@@ -15,6 +15,7 @@ from torch import nn
 from facetell.data.cache import POINTS, FaceCache
 from facetell.detectors import DetectorCard
 from facetell.errors import TrainingError
+from facetell.evaluation.protocol import units
 from facetell.faces.align import Geometry, crop_face
 from facetell.networks.background import Surroundings, behind
 from facetell.networks.cnn3d import Cnn3d
@@ -202,7 +203,9 @@ def write_clip_detector(name: str, kind: Kind, description: str, run: Run, dev: 
         outputs={"logit": "logit"},
         training_data=f"{trained}, the train split; chosen on the dev split",
         metrics={f"{sets}, dev split, runs of {FRAMES} faces": measured(logits, dev.labels, dev.videos)},
-        thresholds=thresholds_of(logits, dev.labels, f"runs of real faces of {sets}, dev split"),
+        thresholds=thresholds_of(
+            logits, dev.labels, units(dev.videos), f"groups of runs of real faces of {sets}, dev split"
+        ),
         licence="Apache-2.0 for the weights; the training data have licences of their own",
         description=description,
         limits=(f"A track needs {FRAMES} usable faces to count.",),

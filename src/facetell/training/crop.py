@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from facetell.detectors import DetectorCard
+from facetell.evaluation.protocol import units
 from facetell.faces.align import Geometry
 from facetell.networks.background import Surroundings, behind
 from facetell.networks.meso import SIZE, Meso
@@ -114,7 +115,9 @@ class CropTask:
                     logits, dev.labels, dev.videos
                 )
             },
-            thresholds=thresholds_of(logits, dev.labels, f"single real faces of {sets}, dev split"),
+            thresholds=thresholds_of(
+                logits, dev.labels, units(dev.videos), f"groups of single real faces of {sets}, dev split"
+            ),
             provisional=True,
             licence="Apache-2.0 for the weights; the training data are licensed for research",
             description=self.description,

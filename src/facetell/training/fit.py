@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +24,12 @@ import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from pandas.util import hash_pandas_object
 from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, default_convert
 
-from facetell.data.manifest import check_leaks
+from facetell.data.manifest import check_leaks, refuse_shared
 from facetell.data.split import rows_in
 from facetell.errors import LeakError, TrainingError, UsageError
 from facetell.files import make_folder, replacing
@@ -71,6 +73,7 @@ def fit(
             another recipe or other data, a folder that already holds a training that is not to be resumed, or a
             finished best.ckpt alone, as `average` writes it.
         RecipeError: `recipe.monitor` is no metric of the task.
+        ManifestError: a file that stands in two caches.
         UsageError: no time to train, no such device, or an option that a task which trains itself does not use.
         OutputError: `out` cannot be made, or a file cannot be written.
     """
@@ -90,14 +93,14 @@ def fit(
     if resume and latest is None:
         _check_not_finished(out / "best.ckpt")
     state = read_checkpoint(latest, recipe) if latest is not None else None
+    _check_leaks(caches)
     digest = _digest(caches)
-    begun_on = state["facetell"].get("data") if state is not None else None  # older ones do not say
+    begun_on = state["facetell"].get("caches") if state is not None else None  # those from before 2026-12 do not say
     if begun_on and begun_on != digest:
         raise TrainingError(
             f"The training in {out} was begun on other data.",
             "Give the same caches in the same order, or start anew in another folder.",
         )
-    _check_leaks(caches)
     make_folder(out)
     torch.manual_seed(recipe.seed)
     module = task.module(recipe) if state is None else _without_weights(task, recipe)
@@ -125,9 +128,13 @@ def _seen_before(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _digest(caches: Sequence[FaceCache]) -> str:
-    """A SHA-256 that is another one for other rows or another order; the files may lie elsewhere meanwhile."""
-    tables = [cache.manifest.drop(columns="path").to_csv(index=False) for cache in caches]
-    return hashlib.sha256("\n".join(tables).encode(errors="surrogateescape")).hexdigest()
+    """A SHA-256 that is another one for other rows, faces or order; the files may lie elsewhere meanwhile."""
+    digest = hashlib.sha256()
+    for cache in caches:
+        digest.update(json.dumps(cache.settings, sort_keys=True).encode())
+        digest.update(cache.manifest.drop(columns="path").to_csv(index=False).encode(errors="surrogateescape"))
+        digest.update(hash_pandas_object(cache.faces, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_no_training(out: Path, advice: str) -> None:
@@ -168,6 +175,7 @@ def _check_leaks(caches: Sequence[FaceCache]) -> None:
                 "Caches of one data set: prepare them with one split. Of two folders of one name: rename one of them, "
                 "and prepare it anew.",
             ) from error
+    refuse_shared(cache.manifest for cache in caches)
 
 
 def average(
@@ -182,6 +190,7 @@ def average(
         overrides: `key=value` on the first checkpoint's recipe.
 
     Raises:
+        ManifestError: a file that stands in two caches.
         TrainingError: fewer than two checkpoints, a corrupt one, weights that do not fit together, or a folder that
             holds checkpoints already.
         RecipeError: an override that does not.
@@ -189,6 +198,7 @@ def average(
     """
     if len(checkpoints) < 2:
         raise TrainingError("A mean needs at least two checkpoints.", "Give several.")
+    refuse_shared(cache.manifest for cache in caches)
     out = make_folder(out)
     _check_no_training(out, "Choose another folder.")
     states = [read_checkpoint(path) for path in checkpoints]
@@ -279,6 +289,7 @@ def _train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*not.*resumable.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning's own use of torch
         try:
             trainer = L.Trainer(
                 accelerator=device,

@@ -19,6 +19,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facetell.data.manifest import refuse_shared
 from facetell.data.split import rows_in
 from facetell.detectors import DetectorCard
 from facetell.errors import RecipeError, TrainingError
@@ -292,7 +293,7 @@ class FrameTask:
         module.validation, labels, sources = faces, found["label"], found["source"]
         worst = max(
             (
-                thresholds_of(logits[rows], labels[rows], f"single real faces of {name}")
+                thresholds_of(logits[rows], labels[rows], faces.units[rows], f"groups of single real faces of {name}")
                 for number, name in enumerate(faces.sources)
                 if (rows := sources == number).any() and (labels[rows] == 0).any()
             ),
@@ -355,6 +356,7 @@ def ensemble(
         overrides: `key=value` on the first one's recipe, such as `version` and `join`.
 
     Raises:
+        ManifestError: a file that stands in two caches.
         TrainingError: fewer than two checkpoints, a corrupt one, networks for different crops, or an opinion on which
             none votes.
         RecipeError: an override that does not.
@@ -362,6 +364,7 @@ def ensemble(
     """
     if len(checkpoints) < 2:
         raise TrainingError("An ensemble needs at least two checkpoints.", "Give several.")
+    refuse_shared(cache.manifest for cache in caches)
     out = make_folder(out)
     states = [read_checkpoint(path) for path in checkpoints]
     recipes, modules = [], []

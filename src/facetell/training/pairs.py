@@ -12,6 +12,7 @@ import numpy as np
 
 from facetell.data.cache import POINTS, FaceCache
 from facetell.errors import ForgeError, TrainingError
+from facetell.evaluation.protocol import units
 from facetell.evaluation.scoring import LABELS
 from facetell.faces.align import Geometry, crop_face, crop_matrix, warp
 from facetell.forge.blend import Forged, difference_mask, mix, paste_part, self_blend
@@ -41,12 +42,15 @@ class Faces:
         points: (N, 5, 2) float32, NaN where no face was found.
         label, source, video: (N,) int; source is the cache's number.
         pair: (N,) int: position of the original's face here, or −1.
+        unit: (N,) str: what counts as one where groups are counted, see `units`.
         sources: names of the caches by number, no two alike.
     """
 
     def __init__(self, caches: Sequence[FaceCache], train: bool) -> None:
         self.caches = caches
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("where", "points", "label", "pair", "video")}
+        columns: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("where", "points", "label", "pair", "video", "unit")
+        }
         self.sources: list[str] = []
         first = videos = 0
         for number, cache in enumerate(caches):
@@ -61,11 +65,10 @@ class Faces:
             columns["pair"].append(np.where(pair >= 0, place[pair], -1))
             codes = items.iloc[chosen].groupby(list(LABELS)).ngroup().to_numpy()
             columns["video"].append(codes + videos)
+            columns["unit"].append(units(items.iloc[chosen].reset_index(drop=True)).to_numpy(str))
             self.sources.append(_unlike(cache.folder.absolute().name, self.sources))
             first, videos = first + len(chosen), videos + len(np.unique(codes))
-        self.where, self.points, self.label, self.pair, self.video = (
-            np.concatenate(columns[name]) for name in ("where", "points", "label", "pair", "video")
-        )
+        self.where, self.points, self.label, self.pair, self.video, self.unit = map(np.concatenate, columns.values())
         self.source = self.where[:, 0]
 
     def __len__(self) -> int:
@@ -237,7 +240,7 @@ class TrainingPairs:
 class ValidationFaces:
     """Number → a batch of unforged faces as a scan would cut them: images, label, source, video.
 
-    Crops have `margin` more pixels on each side than the recipe's network takes.
+    Crops have `margin` more pixels on each side than the recipe's network takes. `units` (N,) are those of all batches.
     """
 
     def __init__(self, recipe: FrameRecipe, faces: Faces, margin: int = 0, batch: int = 32) -> None:
@@ -252,6 +255,7 @@ class ValidationFaces:
                 rows = np.flatnonzero((faces.source == source) & (faces.label == label) & faces.seen)
                 chosen.append(rng.permutation(rows)[: recipe.validation_items // 2])
         order = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
+        self.units = faces.unit[order]
         self.batches = [order[i : i + batch] for i in range(0, len(order), batch)]
         if not any(set(faces.label[order[faces.source[order] == n]]) == {0, 1} for n in range(len(faces.sources))):
             raise TrainingError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from facetell.errors import UsageError
+from facetell.errors import RecipeError, UsageError
 from facetell.training.recipe import CommonRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -20,15 +20,16 @@ class Entry(NamedTuple):
 
     place: str  # module:name
     recipe: str  # the shipped recipe that is its default
+    others: tuple[str, ...] = ()  # shipped recipes that are for it, too
 
 
 TASKS = {
     "autoencoder": Entry("facetell.training.autoencoder:TASK", "autoencoder"),
     "cnn3d": Entry("facetell.training.clip:CNN3D", "cnn3d"),
-    "frame": Entry("facetell.training.frame:TASK", "default"),
+    "frame": Entry("facetell.training.frame:TASK", "default", ("ln-tune",)),
     "gru": Entry("facetell.training.clip:GRU", "gru"),
     "lightgbm": Entry("facetell.training.boosting:TASK", "lightgbm"),
-    "meso": Entry("facetell.training.crop:MESO", "meso"),
+    "meso": Entry("facetell.training.crop:MESO", "meso", ("meso-paper",)),
     "noise": Entry("facetell.training.crop:NOISE", "noise"),
 }
 
@@ -100,6 +101,22 @@ class TrainsItself(Protocol):
     def fit(self, recipe: Any, caches: Sequence[FaceCache], out: Path) -> Run: ...
 
     def export(self, run: Run, caches: Sequence[FaceCache]) -> Path: ...
+
+
+def recipe_for(name: str, asked: str | None) -> str:
+    """The recipe asked for, a file or the name of one that ships; the task's own, if none is.
+
+    >>> recipe_for("frame", None), recipe_for("frame", "ln-tune")
+    ('default', 'ln-tune')
+
+    Raises:
+        RecipeError: one that ships for another network.
+    """
+    others = [task for task, entry in TASKS.items() if asked in (entry.recipe, *entry.others)]
+    if others and name not in others:
+        ours = ", ".join((TASKS[name].recipe, *TASKS[name].others))
+        raise RecipeError(f"The recipe {asked} is for the network {others[0]}.", f"Give {ours}, or a file of your own.")
+    return asked or TASKS[name].recipe
 
 
 def get_task(name: str) -> Task | TrainsItself:

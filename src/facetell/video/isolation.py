@@ -96,6 +96,7 @@ class ReaderPool:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        following: int = 0,
         stop: Stop | None = None,
     ) -> AnyReader:
         """A reader of one file, as `VideoReader` with these arguments; by `stop` another thread can end its process.
@@ -105,9 +106,10 @@ class ReaderPool:
             LimitError: more time, memory, pixels, frames or streams than allowed.
             ReaderCrashError: the reading process broke down.
         """
+        how = {"start_s": start_s, "end_s": end_s, "pairs": pairs, "following": following}
         if not SUPPORTED:
-            return _within(path, plan, start_s=start_s, end_s=end_s, pairs=pairs, limits=self.limits)
-        return self._asked(path, stop, plan=str(plan), start_s=start_s, end_s=end_s, pairs=pairs)
+            return _within(path, plan, **how, limits=self.limits)
+        return self._asked(path, stop, plan=str(plan), **how)
 
     def probe(self, path: str | os.PathLike[str] | InputFile) -> tuple[VideoInfo, Provenance]:
         """What a file is and what it says of its own making, without its frames; the same errors."""
@@ -328,6 +330,7 @@ class IsolatedReader:
         self.corrupt_packets = 0
         self._worker: Worker | None = worker
         self._done = done
+        self._following: int = question.get("following", 0)
         self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
         worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
         with self._sense():
@@ -343,25 +346,35 @@ class IsolatedReader:
         return self._origin
 
     def __iter__(self) -> Iterator[Frame]:
-        def frame(worker: Worker, message: dict[str, Any], number: int) -> Frame:
-            if message["number"] != number or number == self.info.frame_count:
-                raise ValueError(f"not frame {number}")
+        sampled, follower = 0, (0, 0)  # how many came; the last one that follows a sampled one
+
+        def frame(worker: Worker, message: dict[str, Any]) -> Frame:
+            nonlocal sampled, follower
+            number, after = _whole(message["number"], 0, sampled), _whole(message["after"], 0, self._following)
+            if after:
+                fits = number < sampled and (number, after) > follower
+                follower = number, after
+            else:
+                fits = number == sampled != self.info.frame_count
+                sampled += 1
+            if not fits:
+                raise ValueError(f"not frame {number}, {after}")
             place = message["slot"], *message["size"]
-            picture = worker.picture(*place)
-            return Frame(number, _time(message), picture, worker.pair(*place) if message["paired"] else None)
+            pair = worker.pair(*place) if message["paired"] else None
+            return Frame(number, _time(message), worker.picture(*place), pair, after)
 
         return self._items(frame)
 
     def sound(self) -> Iterator[Samples]:
         """The file's first sound, if that was asked for; samples last until the next are."""
 
-        def samples(worker: Worker, message: dict[str, Any], _: int) -> Samples:
+        def samples(worker: Worker, message: dict[str, Any]) -> Samples:
             return _time(message), worker.samples(message["slot"], message["size"])
 
         return self._items(samples)
 
-    def _items(self, made: Callable[[Worker, dict[str, Any], int], T]) -> Iterator[T]:
-        """What lies in one slot after the other, made of that, the message about it and how many came before."""
+    def _items(self, made: Callable[[Worker, dict[str, Any]], T]) -> Iterator[T]:
+        """What lies in one slot after the other, made of that and the message about it."""
         count = 0
         while (worker := self._worker) is not None:
             with self._sense():
@@ -369,9 +382,9 @@ class IsolatedReader:
                 if "memory" in message:
                     self._answer(worker, {"slots": self._slots(worker, message["memory"])})
                 elif "slot" in message:
-                    item = made(worker, message, count)
+                    item = made(worker, message)
                     count += 1
-                    if count > worker.limits.frames:
+                    if count > worker.limits.frames * (1 + self._following):
                         raise ValueError("no end")
                 else:
                     self.corrupt_packets = _whole(message["corrupt_packets"], 0, 2**31 - 1)

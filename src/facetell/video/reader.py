@@ -37,6 +37,7 @@ class VideoReader:
         plan: which frames; see `facetell.video.plans`.
         start_s, end_s: look only at this part, in seconds from the first frame.
         pairs: give each frame of a video its `pair` too, where the next frame can be decoded and is of the same size.
+        following: give so many frames after every third sampled one of a video too, as far as they can be decoded.
         ahead: frames decoded before they are asked for; fewer when they are huge; 0: without a thread.
         limits: what the file may hold.
 
@@ -63,6 +64,7 @@ class VideoReader:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
+        following: int = 0,
         ahead: int = 4,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -87,10 +89,10 @@ class VideoReader:
                 missing = self._missing(self._source, table, plan, (start_s, end_s), len(wanted))
                 if table.exact:
                     slack = plan.slack(len(part))
-                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, part)
+                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, following, part)
                 self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
-                self._frames = _video_frames(self._source, table, wanted, runs, render, pairs)
+                self._frames = _video_frames(self._source, table, wanted, runs, render, pairs, following)
         except BaseException:  # pragma: boundary  cleans up and raises on
             self.close()
             raise
@@ -171,28 +173,40 @@ def _picture_frames(picture: stills.Picture, wanted: np.ndarray) -> Generator[Fr
 
 
 def _video_frames(
-    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray | None, render: Renderer, pairs: bool
+    source: Source,
+    table: PacketTable,
+    wanted: np.ndarray,
+    runs: np.ndarray | None,
+    render: Renderer,
+    pairs: bool,
+    following: int,
 ) -> Generator[Frame, None, None]:
+    beside = route.with_those_after(wanted, pairs, following)
     if runs is not None:
-        decoded = _by_timestamp(source, table, wanted, runs, pairs)
+        decoded = _by_timestamp(source, table, wanted, beside, runs)
     else:
-        decoded = _by_counting(source, table, wanted, pairs)
-    numbers = itertools.count()
+        decoded = _by_counting(source, table, wanted, beside)
+    none = True
 
-    def shown(place: int, frame: av.VideoFrame, following: av.VideoFrame | None) -> Frame:
-        for picture in (frame, following or frame):
+    def shown(
+        place: int, frame: av.VideoFrame, number: int, after: int = 0, next_one: av.VideoFrame | None = None
+    ) -> Frame:
+        nonlocal none
+        for picture in (frame, next_one or frame):
             source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
         try:
             image = render(frame)
-            pair = render.pair(frame, following) if pairs and following is not None else None
+            pair = render.pair(frame, next_one) if pairs and next_one is not None else None
         except FFmpegError as error:
             raise DamagedVideoError(
                 f"{source.name} has pictures in a form that cannot be shown ({frame.format.name}): {error.strerror}."
             ) from error
-        return Frame(next(numbers), float(table.times[place]), image, pair)
+        none = False
+        return Frame(number, float(table.times[place]), image, pair, after)
 
-    yield from itertools.starmap(shown, _followed(decoded))  # no name here holds a frame while the next is made
-    if not next(numbers):
+    followed = _followed(decoded, following)
+    yield from itertools.starmap(shown, followed)  # no name here holds a frame while the next is made
+    if none:
         raise DamagedVideoError(
             f"{source.name} is damaged: none of the {len(wanted)} frames wanted can be decoded.",
             AGAIN,
@@ -200,28 +214,39 @@ def _video_frames(
 
 
 def _followed(
-    decoded: Iterable[tuple[int, av.VideoFrame, bool]],
-) -> Generator[tuple[int, av.VideoFrame, av.VideoFrame | None], None, None]:
-    """The wanted ones of decoded frames, each with the next one of the file, if that was decoded too."""
-    waiting: tuple[int, av.VideoFrame] | None = None
+    decoded: Iterable[tuple[int, av.VideoFrame, bool]], following: int
+) -> Generator[tuple[int, av.VideoFrame, int, int, av.VideoFrame | None] | tuple[int, av.VideoFrame, int, int]]:
+    """The wanted ones of decoded frames with their numbers, each with the next one of the file, if that was decoded
+    too; and after every third of them, up to `following` frames without a gap, with its number.
+    """
+    waiting: tuple[int, av.VideoFrame, int] | None = None
+    number, followed, after = -1, 0, 0  # of the last wanted one; the place and the number of followers of a third one
     for place, frame, wanted in decoded:
         if waiting is not None:
-            yield *waiting, frame if place == waiting[0] + 1 else None
-        waiting = (place, frame) if wanted else None
+            yield *waiting, 0, frame if place == waiting[0] + 1 else None
+            waiting = None
+        if after < following and number >= 0 and place == followed + after + 1:
+            after += 1
+            yield place, frame, number - number % route.EVERY, after
+        if wanted:
+            number += 1
+            waiting = (place, frame, number)
+            if number % route.EVERY == 0:
+                followed, after = place, 0
         del frame  # the decoder is about to want its memory
     if waiting is not None:
-        yield *waiting, None
+        yield *waiting, 0, None
 
 
 def _by_timestamp(
-    source: Source, table: PacketTable, wanted: np.ndarray, runs: np.ndarray, pairs: bool
+    source: Source, table: PacketTable, wanted: np.ndarray, beside: np.ndarray, runs: np.ndarray
 ) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
-    """Frames with their numbers: the wanted ones (True), and with `pairs` those after them (False); in place of a
+    """Frames with their numbers: the wanted ones (True), and those needed `beside` them (False); in place of a
     wanted one that cannot be decoded comes the next that can.
     """
     in_order = table.pts[table.order]
     left = deque(in_order[wanted].tolist())
-    exactly = set(in_order[route.with_next(wanted, len(in_order)) if pairs else wanted].tolist())
+    exactly = set(in_order[beside[beside < len(in_order)]].tolist())
 
     def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         for frame in frames:
@@ -242,16 +267,16 @@ def _by_timestamp(
 
 
 def _by_counting(
-    source: Source, table: PacketTable, wanted: np.ndarray, pairs: bool
+    source: Source, table: PacketTable, wanted: np.ndarray, beside: np.ndarray
 ) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
     """The same where timestamps cannot be relied on: everything is decoded, and frames are counted, lost ones too."""
-    last, left, count = int(wanted[-1]) + pairs, set(wanted.tolist()), 0
+    last, left, needed, count = int(beside[-1]), set(wanted.tolist()), set(beside.tolist()), 0
 
     def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         nonlocal count
         for frame in frames:
             number = count + source.lost
-            if number in left or (pairs and number - 1 in left):
+            if number in needed:
                 yield number, frame, number in left
             count += 1
 

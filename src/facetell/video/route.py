@@ -8,6 +8,7 @@ from facetell.video import costs
 from facetell.video.plans import nearest
 from facetell.video.source import PacketTable
 
+EVERY = 3  # sampled frames, of which the first is followed by more
 EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need not make do with keyframes
 
 
@@ -17,6 +18,7 @@ def choose(
     slack: float,
     pixels: int,
     pairs: bool = False,
+    following: int = 0,
     part: range | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames to take, and the runs of packets to decode for them.
@@ -26,7 +28,7 @@ def choose(
         wanted: numbers of frames in order of presentation, ascending.
         slack: how many frames off a wanted one may lie.
         pixels: of a frame.
-        pairs: the frame after each is needed too.
+        pairs, following: which frames after them are needed too; see `with_those_after`.
         part: the frames that may be taken instead; None: all.
 
     Returns:
@@ -37,18 +39,20 @@ def choose(
     if slack and decoding[needed].sum() > EXACT:
         wanted = at_keyframes(table, wanted, slack, decoding, part)
         needed = to_decode(table, wanted)
-    if pairs:
-        needed = to_decode(table, with_next(wanted, len(table.order)))
+    if pairs or following:
+        beside = with_those_after(wanted, pairs, following)
+        needed = to_decode(table, beside[beside < len(table.order)])
     return wanted, joined(needed, decoding, costs.of_reading(table.sizes))
 
 
-def with_next(wanted: np.ndarray, count: int) -> np.ndarray:
-    """These frames, ascending, and the one after each, of a video of `count`.
+def with_those_after(wanted: np.ndarray, pairs: bool, following: int) -> np.ndarray:
+    """These frames, ascending; with `pairs` also the one after each, and `following` ones after every third.
 
-    >>> with_next(np.array([0, 4, 5]), 6).tolist()
-    [0, 1, 4, 5]
+    >>> with_those_after(np.array([0, 4, 9]), pairs=True, following=2).tolist()
+    [0, 1, 2, 4, 5, 9, 10]
     """
-    return np.union1d(wanted, np.minimum(wanted + 1, count - 1))
+    after = [wanted[::EVERY] + step for step in range(1, following + 1)]
+    return np.unique(np.concatenate([wanted, *([wanted + 1] if pairs else []), *after]))
 
 
 def to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def _read(root: Path, options: Options) -> Listing:
 
 
 def _test_list(path: Path) -> dict[tuple[str, str], tuple[int, str]]:
-    """(folder in lower case, file name without suffix, which a copy may have changed) -> (label, file); else empty.
+    """(folder in lower case, file name without suffix, which copies may change) -> (label, listed file); else empty.
 
     In the label 1 is FAKE, as everywhere here.
     """
@@ -76,7 +76,7 @@ def _test_list(path: Path) -> dict[tuple[str, str], tuple[int, str]]:
         if flag not in ("0", "1") or folder.lower() not in LABELS:
             raise ManifestError(f"{path.name}, line {number}: {line!r} is not “1 YouTube-real/00170.mp4”.")
         label = REAL if flag == "1" else FAKE
-        found[folder.lower(), PurePosixPath(file).stem] = label, f"{folder.lower()}/{file}"
+        found[folder.lower(), PurePosixPath(file).stem] = label, f"{folder}/{file}"
     return found
 
 

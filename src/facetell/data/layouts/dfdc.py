@@ -104,7 +104,7 @@ def _read_part(path: Path, listing: Listing, split: str) -> None:
         )
     unlisted = [path.name for path in videos(folder.iterdir()) if path.name not in rows]
     if unlisted:
-        listing.notes.append(f"{len(unlisted)} videos of {called} stand in no list, {unlisted[0]} first.")
+        listing.notes.append(f"{count(len(unlisted), 'video')} of {called} in no list, {unlisted[0]} first.")
 
 
 def _beside(files: Files, parts: set[str], deeper: list[str]) -> list[str]:

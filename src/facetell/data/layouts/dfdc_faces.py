@@ -76,7 +76,7 @@ def _read(root: Path, options: Options) -> Listing:
                 )
             )
         if unlisted := len(by_stem) - len(labels):
-            notes.append(f"{unlisted} pictures of {pictures.name} stand in no row of {table.name}.")
+            notes.append(f"{count(unlisted, 'picture')} of {pictures.name} in no row of {table.name}.")
         if repeated:
             notes.append(f"{count(repeated, 'row')} of {table.name} left out: an earlier one names the same video.")
     return Listing("dfdc-faces", items, missing, notes)

@@ -28,6 +28,7 @@ from facetell.data.layouts.base import (
     swap,
 )
 from facetell.data.manifest import FAKE, REAL, Item
+from facetell.errors import ManifestError
 
 LABELS = {"real": REAL, "fake": FAKE}
 
@@ -66,7 +67,12 @@ def _recognises(root: Path, options: Options) -> bool:
 def _read(root: Path, options: Options) -> Listing:
     listing = Listing("plain", [])
     rows: list[Row] = []
-    for folder in sorted(path for path in root.resolve().iterdir() if path.name.lower() in LABELS and path.is_dir()):
+    folders = sorted(path for path in root.resolve().iterdir() if path.name.lower() in LABELS and path.is_dir())
+    called = {folder.name.lower(): folder.name for folder in folders}  # of two alike, the last
+    if alike := [folder.name for folder in folders if called[folder.name.lower()] != folder.name]:
+        other = called[alike[0].lower()]
+        raise ManifestError(f"{root} holds both {alike[0]}/ and {other}/; which is meant?", "Rename or join them.")
+    for folder in folders:
         files = Files(folder)
         for name in files.of(PICTURES | VIDEOS):
             stem = PurePosixPath(name).with_suffix("").as_posix()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from facetell.evaluation.terminal import written
 from facetell.files import replacing
-from facetell.report.text import plain
+from facetell.report.text import count, plain
 from facetell.training.paper.protocols import PROTOCOLS
 
 Result = Mapping[str, Any]
@@ -247,7 +247,7 @@ def _skin(result: Result) -> str:
 
 def _count(part: Result) -> str:
     sets = plain(", ".join(part["sets"]))
-    return f"{part['real']} real and {part['fake']} fake of {sets}, in {part['groups']} groups"
+    return f"{part['real']} real and {part['fake']} fake of {sets}, in {count(part['groups'], 'group')}"
 
 
 def _with_interval(found: Result) -> str:

@@ -34,6 +34,7 @@ from facetell.evaluation.scoring import picture
 from facetell.faces.align import crop_face
 from facetell.files import make_folder, replacing, sha256_of
 from facetell.networks.mesonet import SIZE
+from facetell.report.text import count
 from facetell.residual import FRAMES
 from facetell.training import boosting, clip, crop
 from facetell.training.binary import BinaryModule, logits_of
@@ -372,8 +373,8 @@ class Work:
                     if isinstance(recipe, boosting.BoostingRecipe) and len(fold.train) < recipe.least_runs:
                         share = 1 - 2 / self.effort.folds
                         raise TrainingError(
-                            f"{len(clips)} clips are too few: under protocol {protocol} {model.title} would be trained "
-                            f"on {len(fold.train)}, and takes {recipe.least_runs}.",
+                            f"Too few with {count(len(clips), 'clip')}: under protocol {protocol} {model.title} would "
+                            f"be trained on {len(fold.train)}, and takes {recipe.least_runs}.",
                             f"Give data (--data) of about {math.ceil(recipe.least_runs / share)} clips or more, each "
                             f"with one face in {FRAMES} sampled frames.",
                         )
