@@ -39,7 +39,7 @@ def recognise(root: Path, options: Options) -> Layout:
         if _is_no_tar(root):
             raise UsageError(f"--label is for folders and tars, and {root} is neither.", "A table says its own labels.")
         return layouts()["flat"]
-    fitting = [layout for layout in layouts().values() if layout.recognises(root, options)]
+    fitting = [layout for layout in layouts().values() if layout.recognises(root)]
     if not fitting:
         wanted = "; ".join(f"{layout.name}: {layout.looked_for}" for layout in layouts().values())
         raise LayoutError(f"{root} is in no known layout. Looked for: {wanted}.", "See docs/data.md.")

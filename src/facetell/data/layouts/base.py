@@ -75,7 +75,7 @@ class Layout:
 
     name: str
     looked_for: str
-    recognises: Callable[[Path, Options], bool]
+    recognises: Callable[[Path], bool]
     read: Callable[[Path, Options], Listing]
     uses: tuple[str, ...] = ()
 

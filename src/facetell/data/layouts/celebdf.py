@@ -23,7 +23,7 @@ def _folders(root: Path) -> dict[str, Path]:
     return {path.name.lower(): path for path in sorted(root.iterdir()) if path.name.lower() in LABELS and path.is_dir()}
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return bool(_folders(root))
 
 

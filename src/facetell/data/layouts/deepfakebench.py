@@ -35,7 +35,7 @@ HELD_OUT = ("val", "test")  # in rising order; any other split is for training
 Row = tuple[str, str, str, str, str, list[Any]]  # data set, label, split, compression, video and frames
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return bool(_lists(root))
 
 

@@ -16,7 +16,7 @@ QUALITIES = ("lower_quality", "higher_quality")
 FAKE_NAME = re.compile(r"^(?P<clip>.+)-video-(?P<source>\w+)$")
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return any((root / quality).is_dir() for quality in QUALITIES)
 
 

@@ -33,7 +33,7 @@ PART = re.compile(r"dfdc_train_part_(\d+)$")
 SAMPLE = "train_sample_videos"
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return root.is_dir() and bool(_lists(root) or _is_test_list(root / "labels.csv"))
 
 

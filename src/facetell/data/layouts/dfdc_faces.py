@@ -16,7 +16,7 @@ from facetell.report.text import count
 NEEDED = ("videoname", "label", "original")
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return bool(_sources(root))
 
 

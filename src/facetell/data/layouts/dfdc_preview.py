@@ -9,7 +9,7 @@ from facetell.data.manifest import FAKE, Item
 from facetell.errors import ManifestError
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return root.is_dir() and (root / "dataset.json").is_file()
 
 

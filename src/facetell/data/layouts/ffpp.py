@@ -33,7 +33,7 @@ SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = ("", "splits", "dataset/splits")
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return (root / "original_sequences").is_dir() or (root / "manipulated_sequences").is_dir()
 
 

@@ -26,8 +26,8 @@ from facetell.data.manifest import FAKE, Item
 from facetell.errors import UsageError
 
 
-def _recognises(root: Path, options: Options) -> bool:
-    return options.label is not None and (root.is_dir() or root.suffix == ".tar")
+def _recognises(root: Path) -> bool:
+    return False  # any folder would do: it is `--label`, or its name, that asks for this layout
 
 
 def _read(root: Path, options: Options) -> Listing:

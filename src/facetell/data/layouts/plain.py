@@ -60,7 +60,7 @@ class Row:
         return self.stem.split("/")[0] if "/" in self.stem else ""
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return root.is_dir() and any(path.name.lower() in LABELS and path.is_dir() for path in root.iterdir())
 
 

@@ -38,7 +38,7 @@ KEYS = {*TEXT} - {"path", "member"}
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
 
 
-def _recognises(root: Path, options: Options) -> bool:
+def _recognises(root: Path) -> bool:
     return root.is_file() and root.suffix.lower() in SUFFIXES  # what is wrong with it, its reader says
 
 
