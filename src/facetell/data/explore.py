@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from facetell.data import charts
 from facetell.data.cache import FaceCache
-from facetell.data.manifest import FAKE, REAL, originals
+from facetell.data.manifest import FAKE, LABEL_NAMES, REAL, originals
 from facetell.data.pairs import face_oval, pair_problems
 from facetell.errors import DataError
 from facetell.faces.align import TEMPLATE, Geometry, crop_face
@@ -155,7 +155,7 @@ def _counts(cache: FaceCache) -> list[dict[str, Any]]:
     grouped = rows.groupby(["dataset", "label", "method", "split"]).agg(items=("path", "size"), faces=("faces", "sum"))
     table = grouped.reset_index()
     table["share"] = table["items"] / len(rows)
-    table["label"] = table.label.map({REAL: "REAL", FAKE: "FAKE"})
+    table["label"] = table.label.map(LABEL_NAMES)
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 

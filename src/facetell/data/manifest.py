@@ -34,6 +34,7 @@ from facetell.files import replacing
 from facetell.report.text import count
 
 REAL, FAKE = 0, 1
+LABEL_NAMES = {REAL: "REAL", FAKE: "FAKE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,17 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
     frame["frame"] = numbers.astype("int32")
     frame["crop"] = frame.crop.astype(bool)
     frame["video"] = frame.video.where(frame.video != "", frame.path + frame.member)
-    frame["group"] = frame.group.where(frame.group != "", frame.original.where(frame.original != "", frame.video))
+    frame["group"] = frame.group.where(frame.group != "", origin(frame))
     return frame
+
+
+def origin(rows: pd.DataFrame) -> pd.Series:
+    """The key of the real video that each row is of or was made from; its own video's where the original is unknown.
+
+    >>> origin(pd.DataFrame({"original": ["", "a"], "video": ["a", "b"]})).tolist()
+    ['a', 'a']
+    """
+    return rows.original.where(rows.original != "", rows.video)
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
@@ -129,9 +139,8 @@ def check_leaks(manifest: pd.DataFrame) -> None:
         LeakError: naming the first that does not.
     """
     rows = manifest[manifest.split != ""]
-    family = rows.dataset + ":" + rows.original.where(rows.original != "", rows.video)
-    for what, key in (("group", rows.dataset + ":" + rows.group), ("original", family)):
-        splits = rows.split.groupby(key).unique()
+    for what, key in (("group", rows.group), ("original", origin(rows))):
+        splits = rows.split.groupby(rows.dataset + ":" + key).unique()
         torn = splits[splits.map(len) > 1]
         if len(torn):
             raise LeakError(

@@ -24,7 +24,7 @@ import pandas as pd
 
 from facetell.data.cache import Batch, CacheWriter
 from facetell.data.cut import Cutter
-from facetell.data.manifest import Item, items_of
+from facetell.data.manifest import Item, items_of, origin
 from facetell.errors import CacheError, UsageError
 from facetell.video import Limits, parse_plan
 from facetell.video.limits import DEFAULT_LIMITS
@@ -98,14 +98,12 @@ Rows = list[tuple[int, Item]]
 
 def _batches(manifest: pd.DataFrame) -> Iterator[Rows]:
     """Whole families, real rows first, several small ones together."""
-    origin = manifest.original.where(manifest.original != "", manifest.video)
-    family = pd.factorize(manifest.dataset + "\0" + origin + "\0" + manifest.frame.astype(str))[0]
+    family = pd.factorize(manifest.dataset + "\0" + origin(manifest) + "\0" + manifest.frame.astype(str))[0]
     order = np.lexsort((manifest.label.to_numpy(), family))
     weights = np.where(manifest.crop, 1, ROWS_PER_BATCH)
     batch: list[int] = []
     weight = 0
-    for start, end in _runs(family[order]):
-        rows = order[start:end]
+    for rows in np.split(order, np.flatnonzero(np.diff(family[order])) + 1):
         size = int(weights[rows].sum())
         if batch and weight + size > ROWS_PER_BATCH:
             yield _numbered(manifest, batch)
@@ -118,11 +116,6 @@ def _batches(manifest: pd.DataFrame) -> Iterator[Rows]:
 
 def _numbered(manifest: pd.DataFrame, rows: list[int]) -> Rows:
     return list(zip(rows, items_of(manifest.iloc[rows]), strict=True))
-
-
-def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(values)) + 1
-    yield from zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True)
 
 
 def _work(batches: Iterator[Rows], settings: Settings, limits: Limits, workers: int) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from facetell.data.layouts.base import components
-from facetell.data.manifest import FAKE, REAL, check_leaks
+from facetell.data.manifest import FAKE, LABEL_NAMES, REAL, check_leaks, origin
 from facetell.errors import UsageError
 from facetell.files import replacing
 from facetell.report.text import count
@@ -129,8 +129,7 @@ def write_paper_protocol(
 
 def _deal(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
     """Each row's split: groups, the largest first, go where their classes and methods are most wanted."""
-    family = rows.original.where(rows.original != "", rows.video)
-    key = _joined(rows.group, family)
+    key = _joined(rows)
     stratum = pd.factorize(rows.label.astype(str) + rows.method)[0]
     counts = np.zeros((key.max() + 1, stratum.max() + 1))
     np.add.at(counts, (key, stratum), 1)
@@ -154,20 +153,21 @@ def _lacking(dataset: str, rows: pd.DataFrame, splits: Iterable[str]) -> list[st
     return [
         f"The split {split} of {dataset} holds no {name} item."
         for split in splits
-        for label, name in ((REAL, "REAL"), (FAKE, "FAKE"))
+        for label, name in LABEL_NAMES.items()
         if label in present and not ((rows.split == split) & (rows.label == label)).any()
     ]
 
 
-def _joined(group: pd.Series, family: pd.Series) -> np.ndarray:
-    """One number for all rows that groups and families connect."""
-    joined = components(zip("group " + group, "family " + family, strict=True))
-    return pd.factorize(pd.Series([joined["group " + name] for name in group]))[0]
+def _joined(rows: pd.DataFrame) -> np.ndarray:
+    """One number for all rows that groups and originals connect."""
+    groups = "group " + rows.group
+    joined = components(zip(groups, "family " + origin(rows), strict=True))
+    return pd.factorize(groups.map(joined))[0]
 
 
 def _without_leaks(rows: pd.DataFrame) -> tuple[pd.Series, int]:
     """The official split less the training rows that a held-out split also knows, and how many those are."""
     held = rows.split.str.lower().isin(HELD_OUT)
-    key = pd.Series(_joined(rows.group, rows.original.where(rows.original != "", rows.video)), rows.index)
+    key = pd.Series(_joined(rows), rows.index)
     leaking = ~held & (rows.split != "") & key.isin(key[held])
     return rows.split.mask(leaking, ""), int(leaking.sum())

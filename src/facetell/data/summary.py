@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from facetell.data.layouts.base import Listing
-from facetell.data.manifest import FAKE, REAL, check_leaks, manifest_of
+from facetell.data.manifest import FAKE, LABEL_NAMES, check_leaks, manifest_of
 from facetell.errors import LeakError
 from facetell.report.text import count, plain
 
@@ -24,7 +24,7 @@ def summarise(listing: Listing) -> dict[str, Any]:
     """
     manifest = manifest_of(listing.items)
     columns = ["dataset", "label", "method", "split", "compression"]
-    counts = manifest.assign(label=manifest.label.map({REAL: "REAL", FAKE: "FAKE"})).value_counts(columns, sort=False)
+    counts = manifest.assign(label=manifest.label.map(LABEL_NAMES)).value_counts(columns, sort=False)
     return {
         "layout": listing.layout,
         "items": len(manifest),
@@ -40,7 +40,7 @@ def summarise(listing: Listing) -> dict[str, Any]:
 def class_notes(manifest: pd.DataFrame) -> list[str]:
     """A sentence for each class without an item."""
     labels = set(manifest.label)
-    return [f"There is no {name} item." for label, name in ((REAL, "REAL"), (FAKE, "FAKE")) if label not in labels]
+    return [f"There is no {name} item." for label, name in LABEL_NAMES.items() if label not in labels]
 
 
 def pair_notes(manifest: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facetell.data.manifest import origin
 from facetell.evaluation.metrics import metrics, paired, share
 from facetell.evaluation.scoring import Damage, Scored, score
 from facetell.report.text import count
@@ -204,7 +205,7 @@ def units(videos: pd.DataFrame) -> pd.Series:
 
 def families(videos: pd.DataFrame) -> pd.Series:
     """Each video's family; keys that differ by a folder named as the compression, as in FF++, are of one original."""
-    original = videos.original.where(videos.original != "", videos.video)
+    original = origin(videos)
     bare = [
         "/".join(part for part in key.split("/") if not part or part != compression)
         for key, compression in zip(original, videos.compression, strict=True)

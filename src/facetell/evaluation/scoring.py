@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from facetell.data.layouts.base import PICTURES
-from facetell.data.manifest import validate
+from facetell.data.manifest import origin, validate
 from facetell.data.still import read_still
 from facetell.data.tar import read_bytes
 from facetell.detectors import DetectorCard
@@ -185,9 +185,9 @@ def _parted(items: pd.DataFrame) -> pd.DataFrame:
     With the one it had as its original, it stays in its family; see `protocol.resampling_unit`.
     """
     shared = items.duplicated(list(LABELS), keep=False) & ~are_stills(items)
-    family = items.original.where(items.original != "", items.video)
     return items.assign(
-        video=items.video.where(~shared, items.path + items.member), original=items.original.where(~shared, family)
+        video=items.video.where(~shared, items.path + items.member),
+        original=items.original.where(~shared, origin(items)),
     )
 
 

@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 
 from facetell.data.layouts import Options, read
 from facetell.data.layouts.base import label_of
-from facetell.data.manifest import COLUMNS, manifest_of, read_manifest, validate
+from facetell.data.manifest import COLUMNS, LABEL_NAMES, manifest_of, read_manifest, validate
 from facetell.errors import DataError, FileMissingError, UsageError
 from facetell.evaluation.scoring import LABELS, are_stills
 from facetell.report.text import count as counted
-from facetell.types import Label
 
 CALLED_AFTER_FOLDERS = ("plain", "flat")  # layouts of which the data set's name is the folder's, or the tar's
 
@@ -208,7 +207,7 @@ def _one(source: Path, options: Options, layout: str | None) -> Found:
     found = _listed(source, options, layout)
     if options.label is not None and (found.manifest.label != options.label).any():
         raise DataError(
-            f"{source} says itself what is fake, and not that all is {(Label.REAL, Label.FAKE)[options.label].value}.",
+            f"{source} says itself what is fake, and not that all is {LABEL_NAMES[options.label]}.",
             "Leave the label out, or give another source.",
         )
     return found

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from facetell.data.cache import POINTS, FaceCache
+from facetell.data.manifest import LABEL_NAMES
 from facetell.data.split import rows_in
 from facetell.errors import TrainingError
 from facetell.faces.align import Geometry, crop_face
@@ -37,8 +38,7 @@ def require_both_classes(labels: Any, where: str) -> None:
     """Raise TrainingError unless both REAL (0) and FAKE (1) occur among `labels`."""
     found = set(np.unique(np.asarray(labels)).tolist())
     if found != {0, 1}:
-        names = {0: "REAL", 1: "FAKE"}
-        seen = " and ".join(names.get(value, str(value)) for value in sorted(found))
+        seen = " and ".join(LABEL_NAMES.get(value, str(value)) for value in sorted(found))
         what = f"{seen} faces only" if seen else "no faces"
         raise TrainingError(f"{where} holds {what}.", "Training needs REAL and FAKE ones in both splits.")
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from facetell.data.manifest import FAKE, REAL, Item
+from facetell.data.manifest import FAKE, LABEL_NAMES, REAL, Item
 from facetell.data.tar import members
 from facetell.errors import DataError, ManifestError
 from facetell.report.text import count
@@ -183,7 +183,7 @@ def still_notes(items: Sequence[Item], lumped: Collection[str] = ()) -> list[str
     ["3 REAL pictures are taken as stills of 1 video; --video-regex says otherwise, '(.+)' that each is its own."]
     """
     notes = []
-    for label, name in ((REAL, "REAL"), (FAKE, "FAKE")):
+    for label, name in LABEL_NAMES.items():
         pictures = [
             item.video
             for item in items

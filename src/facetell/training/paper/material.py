@@ -14,7 +14,7 @@ import pandas as pd
 from facetell.data.cache import FaceCache
 from facetell.data.layouts import read
 from facetell.data.layouts.base import PICTURES
-from facetell.data.manifest import FAKE, REAL, manifest_of
+from facetell.data.manifest import FAKE, REAL, manifest_of, origin
 from facetell.data.prepare import Settings, prepare
 from facetell.errors import DataError, LayoutError
 from facetell.faces.align import Geometry
@@ -100,7 +100,7 @@ def _role(rows: pd.DataFrame) -> str | None:
 
 def by_original(rows: pd.DataFrame) -> np.ndarray:
     """Which rows (N,) bool have no group but their original, because nobody says who is in them."""
-    return np.asarray(rows.group == rows.original.where(rows.original != "", rows.video))
+    return np.asarray(rows.group == origin(rows))
 
 
 def _sample(rows: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
