@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from facetell.data.manifest import COLUMNS, read_parquet, validate, write_manifest
 from facetell.errors import CacheError, OutputError
 from facetell.files import replacing
+from facetell.types import Box
 from facetell.video.file import read_into
 
 try:
@@ -95,7 +96,7 @@ class StoredFace:
     width: int
     height: int
     points: np.ndarray | None = None  # (5, 2) in the picture's pixels
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     score: float = float("nan")
     eyes_px: float = float("nan")
     track: int = 0
@@ -181,11 +182,7 @@ class FaceCache:
             raise CacheError(f"{folder} is not a face cache.", "facetell data prepare DIR -o CACHE makes one.")
         if not about["complete"]:
             raise CacheError(f"The cache {folder} is not finished.", "Run facetell data prepare again; it goes on.")
-        try:
-            manifest = read_parquet(folder / "manifest.parquet")
-            faces = read_parquet(folder / "faces.parquet")
-        except (OSError, ValueError) as error:
-            raise _damaged(folder, str(error)) from error
+        manifest, faces = _read_table(folder, "manifest"), _read_table(folder, "faces")
         for name, table, columns in (("manifest", manifest, COLUMNS), ("faces", faces, FACES.names)):
             if absent := [column for column in columns if column not in table]:
                 raise _damaged(folder, f"{name}.parquet has no column {', '.join(absent)}")
@@ -215,10 +212,7 @@ class FaceCache:
         Raises:
             CacheError: items.parquet is absent or damaged.
         """
-        try:
-            return read_parquet(self.folder / "items.parquet")
-        except (OSError, ValueError) as error:
-            raise _damaged(self.folder, str(error)) from error
+        return _read_table(self.folder, "items")
 
     @property
     def gaps(self) -> pd.DataFrame:
@@ -245,7 +239,7 @@ class FaceCache:
         """
         image = decode_picture(self.encoded(row))
         if image is None:
-            raise CacheError(f"Face {row} of the cache {self.folder} is damaged.", "Make the cache again.")
+            raise self._damaged_face(row)
         return image
 
     def points(self, row: int) -> np.ndarray | None:
@@ -257,6 +251,9 @@ class FaceCache:
         """Mean absolute difference of a fake from its original, (64, 64) float32 in 0…63.75 over the stored picture.
 
         None for a face without a pair.
+
+        Raises:
+            CacheError: the stored bytes are damaged.
         """
         shard, offset, length, diff_length = self._place[row]
         if not diff_length:
@@ -264,8 +261,11 @@ class FaceCache:
         data = np.frombuffer(self._pread(shard, offset + length, diff_length), np.uint8)
         stored = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         if stored is None:
-            raise CacheError(f"Face {row} of the cache {self.folder} is damaged.", "Make the cache again.")
+            raise self._damaged_face(row)
         return stored.astype(np.float32) / DIFFERENCE_GAIN
+
+    def _damaged_face(self, row: int) -> CacheError:
+        return CacheError(f"Face {row} of the cache {self.folder} is damaged.", "Make the cache again.")
 
     def _pread(self, shard: int, offset: int, length: int) -> bytes:
         file = self._files.get(shard)
@@ -399,10 +399,7 @@ class CacheWriter:
             write_manifest(self.manifest, self.folder / "manifest.parquet")
             self._write_about(complete=False)
         else:
-            try:
-                stored = read_parquet(self.folder / "manifest.parquet")
-            except (OSError, ValueError) as error:
-                raise _damaged(self.folder, str(error)) from error
+            stored = _read_table(self.folder, "manifest")
             changed = sorted(key for key in self.settings if about["settings"].get(key) != self.settings[key])
             if changed or not stored.equals(self.manifest):
                 what = f"other settings ({', '.join(changed)})" if changed else "other rows"
@@ -472,6 +469,18 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
     if not isinstance(about.get("complete"), bool) or not isinstance(about.get("settings"), dict):
         raise _damaged(folder, "cache.json says not whether it is complete, or not with what settings it was made")
     return about
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    """One of a cache's Parquet tables.
+
+    Raises:
+        CacheError: it is absent or damaged.
+    """
+    try:
+        return read_parquet(folder / f"{name}.parquet")
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, str(error)) from error
 
 
 def _damaged(folder: Path, what: str) -> CacheError:

@@ -15,15 +15,14 @@ from facetell.data.manifest import REAL, Item
 from facetell.data.pairs import difference
 from facetell.data.still import read_still
 from facetell.data.tar import open_file
-from facetell.errors import FacetellError, NotVideoError
+from facetell.errors import FacetellError, NotVideoError, UsageError
 from facetell.faces.align import Geometry, crop_face, crop_matrix
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.quality import assess
 from facetell.faces.track import Tracker
-from facetell.types import Face, Frame
-from facetell.video import Limits, ReaderPool
+from facetell.types import Box, Face, Frame
+from facetell.video import Limits, ReaderPool, parse_plan
 from facetell.video.isolation import AnyReader
-from facetell.video.limits import DEFAULT_LIMITS
 from facetell.video.plans import Times
 
 STORED = Geometry("landmarks", scale=0.6)  # leaves room to turn, shift and re-cut by any detector's geometry
@@ -35,6 +34,31 @@ OVERLAP = 0.3  # intersection over union above which a face found in a fake is t
 MOST_STRETCH = 1.06  # of a fake's width against its height, relative to its original's, to be cut in the same place
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the pictures of a cache depend on.
+
+    Args:
+        plan: the sampling plan for videos.
+        faces: per frame, `all` or only the `largest`.
+        size: side in pixels of the pictures cut from videos; crops are stored as they are.
+
+    Raises:
+        UsageError: no such plan or choice, or a size out of range.
+    """
+
+    plan: str = "uniform:20"
+    faces: str = "all"
+    size: int = 320
+
+    def __post_init__(self) -> None:
+        parse_plan(self.plan)
+        if self.faces not in ("all", "largest"):
+            raise UsageError(f"--faces {self.faces!r} is not known.", "Use all or largest.")
+        if not 32 <= self.size <= 2048:
+            raise UsageError(f"--size {self.size} is out of range.", "Use 32 to 2048 pixels.")
+
+
 @dataclass(eq=False, slots=True)
 class Place:
     """Where an original's face is, in its own frame, and its position in the batch."""
@@ -42,7 +66,7 @@ class Place:
     face: int
     track: int
     points: np.ndarray | None
-    box: tuple[float, float, float, float] | None
+    box: Box | None
 
 
 @dataclass(eq=False, slots=True)
@@ -59,16 +83,12 @@ class Cutter:
     """Cuts whole families of manifest rows; holds the face detector and the process that reads the files.
 
     Args:
-        plan: the sampling plan for videos.
-        faces: per frame, `all` or only the `largest`.
-        size: side in pixels of the pictures cut from videos; crops are stored as they are.
+        settings: what to cut, and how large.
         limits: on reading one file.
     """
 
-    def __init__(self, plan: str, faces: str, size: int, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.plan = plan
-        self.faces = faces
-        self.size = size
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._settings = settings
         self._readers = ReaderPool(limits, start=True)
         self._detector = FaceDetector()
 
@@ -140,7 +160,7 @@ class Cutter:
                     detections = self._detector.detect(frame.image)
                     with_face += bool(detections)
                     if source is None:
-                        chosen = detections if self.faces == "all" else _largest(detections)
+                        chosen = detections if self._settings.faces == "all" else _largest(detections)
                         found = [(detection, None) for detection in chosen]
                     else:
                         found = list(_where(source, frame, detections))
@@ -186,7 +206,7 @@ class Cutter:
                 if 1 / MOST_STRETCH <= stretch <= MOST_STRETCH:
                     yield reader, source
                     return
-        with self._readers.open(open_file(item.path, item.member), self.plan) as reader:
+        with self._readers.open(open_file(item.path, item.member), self._settings.plan) as reader:
             yield reader, None
 
     def _face(
@@ -194,10 +214,10 @@ class Cutter:
     ) -> tuple[Place, Face]:
         """Cut one face, add it to the batch, and say where it is."""
         box, points = detection.box, detection.points
-        picture = crop_face(frame.image, points, box, STORED, self.size)
+        picture = crop_face(frame.image, points, box, STORED, self._settings.size)
         data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes()
         quality = assess(frame.image, detection, upright=self._detector.is_upright(frame.image, detection))
-        to_frame = crop_matrix(points, box, STORED, self.size)
+        to_frame = crop_matrix(points, box, STORED, self._settings.size)
         step = float(np.hypot(to_frame[0, 0], to_frame[1, 0]))  # frame pixels to a stored pixel
         inverse = cv2.invertAffineTransform(to_frame)
         middle = inverse @ (box[0] + box[2] / 2, box[1] + box[3] / 2, 1)
@@ -246,7 +266,7 @@ def _where(source: Places, frame: Frame, detections: list[Detection]) -> Iterato
         yield Detection((x, y, w, h), place.points * scale, score), place
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+def _overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
     wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -23,39 +23,14 @@ import numpy as np
 import pandas as pd
 
 from facetell.data.cache import Batch, CacheWriter
-from facetell.data.cut import Cutter
+from facetell.data.cut import Cutter, Settings
 from facetell.data.manifest import Item, items_of, origin
-from facetell.errors import CacheError, UsageError
-from facetell.video import Limits, parse_plan
+from facetell.errors import CacheError
+from facetell.video import Limits
 from facetell.video.limits import DEFAULT_LIMITS
 
 ROWS_PER_BATCH = 64  # pictures that travel to a worker together; a video travels with its family alone
 AHEAD = 3  # batches per worker that may be under way
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the pictures of a cache depend on.
-
-    Args:
-        plan: the sampling plan for videos.
-        faces: per frame, `all` or only the `largest`.
-        size: side in pixels of the pictures cut from videos; crops are stored as they are.
-
-    Raises:
-        UsageError: no such plan or choice, or a size out of range.
-    """
-
-    plan: str = "uniform:20"
-    faces: str = "all"
-    size: int = 320
-
-    def __post_init__(self) -> None:
-        parse_plan(self.plan)
-        if self.faces not in ("all", "largest"):
-            raise UsageError(f"--faces {self.faces!r} is not known.", "Use all or largest.")
-        if not 32 <= self.size <= 2048:
-            raise UsageError(f"--size {self.size} is out of range.", "Use 32 to 2048 pixels.")
 
 
 def prepare(
@@ -159,7 +134,7 @@ def _start_worker() -> None:
 
 @cache
 def _cutter(settings: Settings, limits: Limits) -> Cutter:
-    return Cutter(settings.plan, settings.faces, settings.size, limits)
+    return Cutter(settings, limits)
 
 
 def _cut(rows: Rows, settings: Settings, limits: Limits, notes: str = "") -> Batch:

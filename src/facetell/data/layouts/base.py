@@ -199,6 +199,16 @@ def still_notes(items: Sequence[Item], lumped: Collection[str] = ()) -> list[str
     return notes
 
 
+def absent_originals(items: Sequence[Item]) -> list[str]:
+    """The originals that fakes name and that are not here, in order.
+
+    >>> absent_originals([Item("a.mp4", REAL, video="a"), *(Item(f"{k}.mp4", FAKE, original=k) for k in "cab")])
+    ['b', 'c']
+    """
+    present = {item.video for item in items}
+    return sorted({item.original for item in items if item.label == FAKE} - present)
+
+
 def first_group(pattern: str, text: str, option: str) -> str:
     """What the pattern's first group (or the whole pattern, without groups) matches in `text`.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from facetell.data.layouts.base import NUMBER, TARGET_ONLY, Layout, Listing, Options, videos
+from facetell.data.layouts.base import NUMBER, TARGET_ONLY, Layout, Listing, Options, absent_originals, videos
 from facetell.data.manifest import FAKE, REAL, Item
 
 QUALITIES = ("lower_quality", "higher_quality")
@@ -45,9 +45,7 @@ def _read(root: Path, options: Options) -> Listing:
     for folder in root.iterdir():
         if folder.name.lower() == "vidtimit":
             listing.items += _real(folder)
-    present = {item.video for item in listing.items}
-    originals = {item.original for item in listing.items if item.label == FAKE}
-    listing.missing += sorted(f"VidTIMIT: {original}" for original in originals - present)
+    listing.missing += [f"VidTIMIT: {original}" for original in absent_originals(listing.items)]
     return listing
 
 

@@ -60,7 +60,7 @@ def _is_test_list(path: Path) -> bool:
 
 
 def _read(root: Path, options: Options) -> Listing:
-    listing = Listing("dfdc", [], [])
+    listing = Listing("dfdc", [])
     tested = _is_test_list(root / "labels.csv")
     found = _lists(root)
     for path in found:

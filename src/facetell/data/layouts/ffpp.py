@@ -18,6 +18,7 @@ from facetell.data.layouts.base import (
     Layout,
     Listing,
     Options,
+    absent_originals,
     components,
     identities,
     read_json,
@@ -85,9 +86,7 @@ def _read(root: Path, options: Options) -> Listing:
             )
         if item is not None:
             listing.items.append(item)
-    present = {item.video for item in listing.items}
-    originals = {item.original for item in listing.items if item.label == FAKE}
-    listing.missing += sorted(f"original_sequences: {original}" for original in originals - present)
+    listing.missing += [f"original_sequences: {original}" for original in absent_originals(listing.items)]
     if split_of and (absent := len([name for name in split_of if name not in names])):
         listing.notes.append(f"{absent} of the {len(split_of)} originals in the official split files are not here.")
     return listing
