@@ -153,7 +153,7 @@ def _view(file: DetectorFile, whole: bool) -> Table:
         facts += [("note", "it states no thresholds, so nothing is decided by it")]
     elif card.provisional:
         facts += [("note", "its thresholds are provisional")]
-    is_default = zoo.DEFAULT in zoo.SHIPPED and file.sha256 == zoo.SHIPPED[zoo.DEFAULT].sha256
+    is_default = file.sha256 == zoo.SHIPPED[zoo.DEFAULT]
     table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)
     table.title = Text(f"{plain(card.name)} {plain(card.version)}{' (default)' if is_default else ''}", style="bold")
     table.add_column(style="dim", no_wrap=True)

@@ -54,7 +54,7 @@ class Detector:
             name=file.card.name,
             version=file.card.version,
             sha256=file.sha256,
-            shipped=file.sha256 in {weights.sha256 for weights in zoo.SHIPPED.values()},
+            shipped=file.sha256 in zoo.SHIPPED.values(),
             licence=file.card.licence,
         )
         self.path = file.path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from facetell.detectors.file import DetectorFile, read_detector_file
@@ -10,19 +9,9 @@ from facetell.errors import AlteredDetectorError, UnknownDetectorError
 from facetell.files import sha256_of
 
 WEIGHTS = Path(__file__).with_name("weights")
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A shipped file, by its name within `weights/`, and its SHA-256."""
-
-    file: str
-    sha256: str
-
-
-SHIPPED: dict[str, Weights] = {
-    "frame": Weights("frame.onnx", "1c7d1bb43b1dd08cea74d0e4829e2f5828588ab4fc6cbbb17506ec726ce7d649"),
-    "meso": Weights("meso.onnx", "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0"),
+SHIPPED = {  # name -> SHA-256 of `weights/<name>.onnx`
+    "frame": "1c7d1bb43b1dd08cea74d0e4829e2f5828588ab4fc6cbbb17506ec726ce7d649",
+    "meso": "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0",
 }
 DEFAULT = "frame"
 
@@ -42,14 +31,14 @@ def read_shipped(name: str) -> DetectorFile:
     if name not in SHIPPED:
         raise UnknownDetectorError(
             f"There is no shipped detector {name!r}.",
-            f"There are {', '.join(shipped()) or 'none'}; or give the path of an .onnx file.",
+            f"There are {', '.join(shipped())}; or give the path of an .onnx file.",
         )
-    path = WEIGHTS / SHIPPED[name].file
+    path = WEIGHTS / f"{name}.onnx"
     if not path.is_file():
         zipped = not Path(__file__).is_file()
         advice = "facetell cannot run from inside a zip: unpack it." if zipped else "Install facetell again."
         raise AlteredDetectorError(f"The weights of detector {name!r} are missing.", advice)
-    if sha256_of(path) != SHIPPED[name].sha256:
+    if sha256_of(path) != SHIPPED[name]:
         raise AlteredDetectorError(
             f"The weights of detector {name!r} are not the published ones.",
             "Install facetell again; it may have been tampered with.",
