@@ -36,7 +36,6 @@ from facetell.errors import OutputError
 app = typer.Typer(
     name="facetell",
     cls=Verbs,
-    help="Tells whether a face in a video was manipulated, on your own computer, and how sure it is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: loading what draws its boxes takes as long as everything else

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import training_stack
+from facetell.cli.common import in_numbers, training_stack
 
 
 def average(
@@ -32,4 +32,4 @@ def average(
     caches = [FaceCache.open(folder) for folder in data]
     run = mean(task, checkpoints, caches, out, settings or [])
     path = task.export(run, caches)
-    typer.echo(f"{path}: {', '.join(f'{key} {value:.3f}' for key, value in run.metrics.items())}")
+    typer.echo(f"{path}: {in_numbers(run.metrics)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,9 +20,10 @@ from facetell.cli.common import (
     talk,
     write,
 )
+from facetell.errors import UsageError
 
 if TYPE_CHECKING:
-    from facetell.detectors import DetectorCard
+    from facetell.detectors import Aggregation, DetectorCard
 
 
 def calibrate(
@@ -85,7 +87,6 @@ def calibrate(
 
     Fitted on half of the development groups, reported on the other.
     """
-    from dataclasses import replace
     from json import dumps
 
     from rich.console import Console
@@ -93,8 +94,7 @@ def calibrate(
     from facetell.cli._counting import counting
     from facetell.data.layouts import Options
     from facetell.data.layouts.base import label_of
-    from facetell.detectors import Calibration, load_detector, pack
-    from facetell.errors import UsageError
+    from facetell.detectors import load_detector, pack
     from facetell.evaluation.calibration import calibrate as fit
     from facetell.evaluation.calibration import halved
     from facetell.evaluation.heatmap import check_heatmap, heatmap
@@ -124,15 +124,7 @@ def calibrate(
     if version == "":
         raise UsageError("--version is empty.", "Give the new file a version, or leave the option out.")
     uncalibrated = load_detector(detector)
-    uncalibrated.card = replace(  # whom a video rests on must not depend on an earlier calibration
-        uncalibrated.card, aggregation=aggregation, calibration=Calibration(), thresholds=(), scope=None
-    )
-    if version is not None:
-        uncalibrated.card = replace(uncalibrated.card, version=version)
-    if flicker is not None:
-        uncalibrated.card = _with_flicker(uncalibrated.card, flicker)
-    if fading is not None:
-        uncalibrated.card = _with_fading(uncalibrated.card, fading)
+    uncalibrated.card = _uncalibrated(uncalibrated.card, aggregation, version, flicker, fading)
     scanner = Scanner(uncalibrated, sample)
     of_pairs = find(pairs) if pairs else None
     paired = None if of_pairs is None else of_pairs.manifest
@@ -205,12 +197,24 @@ def _source(path: Path) -> str:
     return "/".join((path.with_suffix("") if path.suffix.lower() in (".tar", *SUFFIXES) else path).parts[-2:])
 
 
+def _uncalibrated(
+    card: DetectorCard, aggregation: Aggregation, version: str | None, flicker: str | None, fading: float | None
+) -> DetectorCard:
+    """The card with what the options ask for, and without what an earlier calibration put there."""
+    from facetell.detectors import Calibration
+
+    # Whom a video rests on must not depend on an earlier calibration.
+    card = replace(card, aggregation=aggregation, calibration=Calibration(), thresholds=(), scope=None)
+    if version is not None:
+        card = replace(card, version=version)
+    if flicker is not None:
+        card = _with_flicker(card, flicker)
+    return card if fading is None else _with_fading(card, fading)
+
+
 def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
     """The card with what `--flicker` asks for."""
-    from dataclasses import replace
-
     from facetell.detectors import Flicker
-    from facetell.errors import UsageError
 
     advice = "Give two numbers, such as --flicker 4,-0.1, the first above 0."
     try:
@@ -225,10 +229,7 @@ def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
 
 def _with_fading(card: DetectorCard, weight: float) -> DetectorCard:
     """The card with what `--fading` asks for."""
-    from dataclasses import replace
-
     from facetell.detectors import Fading
-    from facetell.errors import UsageError
 
     try:
         return replace(card, fading=Fading(weight))

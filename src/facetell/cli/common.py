@@ -10,16 +10,19 @@ import signal
 import stat
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
 from facetell.errors import FacetellError, MissingExtraError, OutputError, UsageError
 from facetell.video.file import files_in, passed_over
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STDOUT = "-"
 _READER_GONE = 141  # as of a program that SIGPIPE ends
@@ -194,6 +197,31 @@ def complain_of_gaps(missing: Sequence[str], notes: Sequence[str] = ()) -> None:
         complain(note)
     if missing:
         complain(f"{count(len(missing), 'listed item')} missing, {missing[0]} first.")
+
+
+def facts_table(title: str, facts: Iterable[tuple[str, str]]) -> Table:
+    """Facts (name, value) under a title, as a table of two columns; one named "odd" stands out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from facetell.report.text import plain
+
+    table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)
+    table.title = Text(plain(title), style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(plain(value), style="yellow" if name == "odd" else ""))
+    return table
+
+
+def in_numbers(metrics: Mapping[str, float]) -> str:
+    """What a training measured, in one line.
+
+    >>> in_numbers({"auc": 0.91, "eer": 0.1})
+    'auc 0.910, eer 0.100'
+    """
+    return ", ".join(f"{key} {value:.3f}" for key, value in metrics.items())
 
 
 def inputs_of(paths: Sequence[str], but: str | None = None) -> list[str]:

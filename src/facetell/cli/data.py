@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetell.cli._limits import limited
-from facetell.cli.common import JsonOption, check_outputs, write
+from facetell.cli.common import JsonOption, check_outputs, complain, complain_of_gaps, complain_of_missing, write
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -106,7 +106,6 @@ def prepare(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from facetell.cli.common import complain, complain_of_gaps, complain_of_missing
     from facetell.data.cache import FaceCache
     from facetell.data.manifest import check_name, manifest_of, write_manifest
     from facetell.data.prepare import Settings

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import training_stack
+from facetell.cli.common import in_numbers, training_stack
 
 
 def ensemble(
@@ -27,4 +27,4 @@ def ensemble(
     caches = [FaceCache.open(folder) for folder in data]
     run = join(checkpoints, caches, out, settings or [])
     path = TASK.export(run, caches)
-    typer.echo(f"{path}: {', '.join(f'{key} {value:.3f}' for key, value in run.metrics.items())}")
+    typer.echo(f"{path}: {in_numbers(run.metrics)}")

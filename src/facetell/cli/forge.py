@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetell.cli._limits import limited
+from facetell.cli.common import complain_of_missing
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def degrade(
 
 
 def _say(report: Report, limits: Limits) -> None:
-    from facetell.cli.common import complain_of_missing
     from facetell.report.text import count, plain
     from facetell.video import shared_readers
 

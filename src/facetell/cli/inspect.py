@@ -15,6 +15,7 @@ from facetell.cli.common import (
     check_outputs,
     complain,
     complain_of_missing,
+    facts_table,
     inputs_of,
     talk,
     write,
@@ -23,8 +24,6 @@ from facetell.errors import FacetellError
 from facetell.video.limits import Limits
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from facetell.types import Provenance, VideoInfo
 
 
@@ -64,7 +63,7 @@ def inspect(
             complain(error)
             continue
         results.append({"path": file, "video": asdict(info), "provenance": asdict(origin), "error": None})
-        console.print(_view(file, info, origin))
+        console.print(facts_table(file, _facts(info, origin)))
     complain_of_missing(readers.missing)
     if json:
         import json as codec
@@ -74,23 +73,8 @@ def inspect(
     raise typer.Exit(2 if any(result["error"] for result in results) else 0)
 
 
-def _view(path: str, info: VideoInfo, origin: Provenance) -> Table:
-    """The facts that are known, as a table of two columns."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from facetell.report.text import plain
-
-    table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)
-    table.title = Text(plain(path), style="bold")
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _facts(info, origin):
-        table.add_row(name, Text(plain(value), style="yellow" if name == "odd" else ""))
-    return table
-
-
 def _facts(info: VideoInfo, origin: Provenance) -> list[tuple[str, str]]:
+    """Those that are known, each with its name."""
     picture = f"{info.codec}, {info.width}×{info.height}, {info.bit_depth} bit {info.pixel_format}"
     rate = "" if info.frame_rate is None else f"{float(info.frame_rate):.3f} frames a second"
     sound = info.audio and f"{info.audio.codec}, {info.audio.sample_rate} Hz, {info.audio.channels} channels"

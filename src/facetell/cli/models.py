@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetell.cli.common import STDOUT, JsonOption, check_outputs, training_stack, write
+from facetell.cli.common import STDOUT, JsonOption, check_outputs, facts_table, training_stack, write
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from facetell.detectors.file import DetectorFile
 
 app = typer.Typer(help="List detectors, show one's card, make a detector file.")
@@ -43,7 +41,7 @@ def models(
     if json != STDOUT:
         console = Console(highlight=False)
         for file in files:
-            console.print(_view(file, whole=detector is not None))
+            console.print(facts_table(_title(file), _facts(file, whole=detector is not None)))
 
 
 @app.command()
@@ -118,14 +116,16 @@ def _as_dict(file: DetectorFile) -> dict[str, Any]:
     return {"file": file.path.name, "bytes": len(file.content), "sha256": file.sha256, "card": file.card.to_dict()}
 
 
-def _view(file: DetectorFile, whole: bool) -> Table:
-    """What a detector says of itself, as a table of two columns."""
-    from rich.table import Table
-    from rich.text import Text
-
+def _title(file: DetectorFile) -> str:
     from facetell.detectors import zoo
+
+    default = " (default)" if file.sha256 == zoo.SHIPPED[zoo.DEFAULT] else ""
+    return f"{file.card.name} {file.card.version}{default}"
+
+
+def _facts(file: DetectorFile, whole: bool) -> list[tuple[str, str]]:
+    """What a detector says of itself: the `whole` of it, or what a list of several has room for."""
     from facetell.report.heat import worth
-    from facetell.report.text import plain
 
     card = file.card
     shape = f"{card.input_size}×{card.input_size}, {card.geometry.kind}"
@@ -153,14 +153,7 @@ def _view(file: DetectorFile, whole: bool) -> Table:
         facts += [("note", "it states no thresholds, so nothing is decided by it")]
     elif card.provisional:
         facts += [("note", "its thresholds are provisional")]
-    is_default = file.sha256 == zoo.SHIPPED[zoo.DEFAULT]
-    table = Table(box=None, pad_edge=False, title_justify="left", show_header=False)
-    table.title = Text(f"{plain(card.name)} {plain(card.version)}{' (default)' if is_default else ''}", style="bold")
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, Text(plain(value)))
-    return table
+    return facts
 
 
 def _threshold(logit: float | None, n_real: int, source: str) -> str:

@@ -10,7 +10,7 @@ import typer
 from facetell.cli.common import check_outputs, complain, training_stack
 from facetell.errors import UsageError
 
-app = typer.Typer(help="Train published detectors again and say what they are worth.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetell.cli.common import training_stack
+from facetell.cli.common import in_numbers, training_stack
 
 
 def train(
@@ -41,5 +41,4 @@ def train(
     caches = [FaceCache.open(folder) for folder in data]
     run = fit(task, loaded, caches, out, resume=resume, max_minutes=max_minutes, device=device, workers=workers)
     path = task.export(run, caches)
-    numbers = ", ".join(f"{key} {value:.3f}" for key, value in run.metrics.items())
-    typer.echo(f"{path}: best of {run.seconds / 60:.1f} minutes at step {run.step}: {numbers}")
+    typer.echo(f"{path}: best of {run.seconds / 60:.1f} minutes at step {run.step}: {in_numbers(run.metrics)}")
