@@ -159,24 +159,16 @@ class Cutter:
                 for frame in reader:
                     detections = self._detector.detect(frame.image)
                     with_face += bool(detections)
-                    if source is None:
-                        chosen = detections if self._settings.faces == "all" else _largest(detections)
-                        found = [(detection, None) for detection in chosen]
-                    else:
-                        found = list(_where(source, frame, detections))
-                    here = []
-                    for detection, pair in found:
-                        place, face = self._face(number, item, frame, detection, pair, batch)
-                        here.append(place)
-                        tracked.append(face)
+                    wanted = self._wanted(detections, frame, source)
+                    here = [self._face(number, item, frame, *face, batch) for face in wanted]
                     places.times.append(frame.time_s)
-                    places.faces.append(here)
-                    if source is None:
-                        tracker.add(frame, tracked[len(tracked) - len(here) :])
-                if source is None:
-                    track_of = {id(face): track.id for track in tracker.tracks() for face in track.faces}
-                    for place, face in zip((place for here in places.faces for place in here), tracked, strict=True):
-                        place.track = batch.faces[place.face].track = track_of[id(face)]
+                    places.faces.append([place for place, _ in here])
+                    if source is None:  # the faces of a fake are tracked as their originals are
+                        tracker.add(frame, [face for _, face in here])
+                        tracked += here
+                track_of = {id(face): track.id for track in tracker.tracks() for face in track.faces}
+                for place, face in tracked:
+                    place.track = batch.faces[place.face].track = track_of[id(face)]
         except FacetellError:
             del batch.faces[start:]
             raise
@@ -208,6 +200,15 @@ class Cutter:
                     return
         with self._readers.open(open_file(item.path, item.member), self._settings.plan) as reader:
             yield reader, None
+
+    def _wanted(
+        self, detections: list[Detection], frame: Frame, source: Places | None
+    ) -> list[tuple[Detection, Place | None]]:
+        """The faces of a frame that are cut, each with its original's."""
+        if source is not None:
+            return list(_where(source, frame, detections))
+        chosen = detections if self._settings.faces == "all" else _largest(detections)
+        return [(detection, None) for detection in chosen]
 
     def _face(
         self, number: int, item: Item, frame: Frame, detection: Detection, pair: Place | None, batch: Batch

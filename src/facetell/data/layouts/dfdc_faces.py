@@ -37,49 +37,54 @@ def _has_columns(table: Path) -> bool:
 
 
 def _read(root: Path, options: Options) -> Listing:
-    items, missing, notes = [], [], []
     sources = _sources(root)
     if not sources:
         raise DataError(f"{root} holds no pictures with a CSV beside them.", f"Looked for {LAYOUT.looked_for}.")
+    listing = Listing("dfdc-faces", [])
     for pictures, table in sources:
-        files = Files(pictures)
-        notes += files.notes()
-        by_stem = {PurePosixPath(name).stem: name for name in files.of({".jpg", ".jpeg", ".png"})}
-        labels: dict[str, int] = {}  # of the pictures that a row has named
-        repeated = 0
-        for number, row in enumerate(read_csv(table, NEEDED).to_dict("records"), start=2):
-            stem, original = PurePosixPath(row["videoname"]).stem, PurePosixPath(row["original"]).stem
-            label = label_of(row["label"], f"{table.name}, line {number}")
-            if stem not in by_stem:
-                missing.append(f"{row['videoname']} ({table.name})")
-                continue
-            if stem in labels:
-                if labels[stem] != label:
-                    raise ManifestError(f"{table.name}, line {number}: {row['videoname']} is REAL and FAKE there.")
-                repeated += 1
-                continue
-            labels[stem] = label
-            part = row.get("part", "").removesuffix(".0")  # a column with a gap comes as 3.0
-            path, member = files.place(by_stem[stem])
-            items.append(
-                Item(
-                    path=path,
-                    member=member,
-                    label=label,
-                    dataset="DFDC",
-                    method="" if label == REAL else "DFDC",
-                    original="" if label == REAL else original,
-                    group=f"part {part}" if part.isdigit() else "",
-                    split=row.get("split", ""),
-                    video=stem,
-                    crop=True,
-                )
+        _read_listed(pictures, table, listing)
+    return listing
+
+
+def _read_listed(pictures: Path, table: Path, listing: Listing) -> None:
+    """Add what one CSV lists of the pictures beside it."""
+    files = Files(pictures)
+    listing.notes += files.notes()
+    by_stem = {PurePosixPath(name).stem: name for name in files.of({".jpg", ".jpeg", ".png"})}
+    labels: dict[str, int] = {}  # of the pictures that a row has named
+    repeated = 0
+    for number, row in enumerate(read_csv(table, NEEDED).to_dict("records"), start=2):
+        stem, original = PurePosixPath(row["videoname"]).stem, PurePosixPath(row["original"]).stem
+        label = label_of(row["label"], f"{table.name}, line {number}")
+        if stem not in by_stem:
+            listing.missing.append(f"{row['videoname']} ({table.name})")
+            continue
+        if stem in labels:
+            if labels[stem] != label:
+                raise ManifestError(f"{table.name}, line {number}: {row['videoname']} is REAL and FAKE there.")
+            repeated += 1
+            continue
+        labels[stem] = label
+        part = row.get("part", "").removesuffix(".0")  # a column with a gap comes as 3.0
+        path, member = files.place(by_stem[stem])
+        listing.items.append(
+            Item(
+                path=path,
+                member=member,
+                label=label,
+                dataset="DFDC",
+                method="" if label == REAL else "DFDC",
+                original="" if label == REAL else original,
+                group=f"part {part}" if part.isdigit() else "",
+                split=row.get("split", ""),
+                video=stem,
+                crop=True,
             )
-        if unlisted := len(by_stem) - len(labels):
-            notes.append(f"{count(unlisted, 'picture')} of {pictures.name} in no row of {table.name}.")
-        if repeated:
-            notes.append(f"{count(repeated, 'row')} of {table.name} left out: an earlier one names the same video.")
-    return Listing("dfdc-faces", items, missing, notes)
+        )
+    if unlisted := len(by_stem) - len(labels):
+        listing.notes.append(f"{count(unlisted, 'picture')} of {pictures.name} in no row of {table.name}.")
+    if repeated:
+        listing.notes.append(f"{count(repeated, 'row')} of {table.name} left out: an earlier one names the same video.")
 
 
 LAYOUT = Layout(
