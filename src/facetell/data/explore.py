@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,6 +20,7 @@ from facetell.data.pairs import face_oval, pair_problems
 from facetell.errors import DataError
 from facetell.faces.align import TEMPLATE, Geometry, crop_face
 from facetell.faces.quality import sharpness
+from facetell.report.inline import data_uri, page_style
 from facetell.report.text import plain
 from facetell.residual import blurred, grey_face, residual
 
@@ -107,10 +106,9 @@ def explore(cache: FaceCache, seed: int = 0) -> str:
         loader=jinja2.PackageLoader("facetell.data"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["plain"] = plain
-    style = (Path(__file__).parents[1] / "report" / "templates" / "page.css").read_text(encoding="utf-8")
     problems = pair_problems(cache.faces)
     return environment.get_template("explore.html").render(
-        style=Markup(style),
+        style=Markup(page_style()),
         name=cache.folder.resolve().name,
         counts=_counts(cache),
         videos=_video_charts(cache, items),
@@ -304,4 +302,4 @@ def _uri(picture: np.ndarray) -> str:
     stored = np.round(picture).astype(np.uint8)
     stored = cv2.cvtColor(stored, cv2.COLOR_RGB2BGR) if stored.ndim == 3 else stored
     data = cv2.imencode(".jpg", stored, (cv2.IMWRITE_JPEG_QUALITY, 90))[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return data_uri(data, "image/jpeg")

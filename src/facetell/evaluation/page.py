@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from facetell.evaluation.protocol import undecided_against_wrong, verdicts
 from facetell.evaluation.scoring import Scored, is_picture, largest_face, picture
 from facetell.faces.align import Geometry, crop_face
 from facetell.faces.detect import FaceDetector
+from facetell.report.inline import data_uri, page_style
 from facetell.report.text import percent, plain, probability
 from facetell.scanning import Scanner
 from facetell.types import Verdict
@@ -39,10 +39,9 @@ def page(result: Mapping[str, Any], scored: Scored, scanner: Scanner, other: Sco
         loader=jinja2.PackageLoader("facetell.evaluation"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"plain": plain, "percent": percent, "probability": probability}
-    style = (Path(__file__).parents[1] / "report" / "templates" / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         result=result,
-        style=style,
+        style=page_style(),
         card=scored.card,
         headline=terminal.headline(result),
         notes=terminal.notes(result),
@@ -150,4 +149,4 @@ def _face_of(verdict: Verdict, sign: int) -> np.ndarray | None:
 def _uri(crop: np.ndarray) -> str:
     small = cv2.resize(crop, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    return data_uri(jpeg.tobytes(), "image/jpeg")

@@ -20,6 +20,7 @@ from PIL import Image
 
 import facetell
 from facetell.report.heat import glow, worth
+from facetell.report.inline import data_uri, page_style
 from facetell.report.text import (
     MEANING,
     about,
@@ -116,7 +117,8 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        style, script = (_source(environment, name) for name in ("page.css", "page.js"))
+        assert environment.loader is not None
+        style, script = page_style(), environment.loader.get_source(environment, "page.js")[0]
         policy = (
             f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
             "base-uri 'none'; form-action 'none'"
@@ -132,11 +134,6 @@ class Page:
             detectors=list(self._detectors.values()),
             card=None if self._card is None else _card(self._card),
         )
-
-
-def _source(environment: jinja2.Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _hash(text: str) -> str:
@@ -426,17 +423,17 @@ def _face(score: FaceScore, key: str) -> dict[str, Any]:
 def _jpeg(crop: np.ndarray, side: int) -> str:
     picture = Image.fromarray(crop)
     picture.thumbnail((side, side))
-    return _data_uri(picture, "jpeg", quality=85)
+    return _picture_uri(picture, "jpeg", quality=85)
 
 
 def _heat(heatmap: np.ndarray, shape: tuple[int, int]) -> str:
     scale = min(1.0, _PICTURE / max(shape))
     size = (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))
     pixels = glow(cv2.resize(heatmap.astype(np.float32), size, interpolation=cv2.INTER_CUBIC))
-    return _data_uri(Image.fromarray(pixels), "png", optimize=True)
+    return _picture_uri(Image.fromarray(pixels), "png", optimize=True)
 
 
-def _data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+def _picture_uri(picture: Image.Image, kind: str, **options: Any) -> str:
     data = io.BytesIO()
     picture.save(data, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
+    return data_uri(data.getvalue(), f"image/{kind}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from facetell.evaluation.terminal import written
 from facetell.files import replacing
+from facetell.report.inline import data_uri, page_style
 from facetell.report.text import count, plain
 from facetell.training.paper.protocols import PROTOCOLS
 
@@ -126,11 +126,9 @@ def _page(markdown: str, figures: Mapping[str, bytes]) -> str:
     kinds = {".svg": "image/svg+xml", ".png": "image/png"}
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for name, content in figures.items():
-        uri = f"data:{kinds[Path(name).suffix]};base64,{base64.b64encode(content).decode()}"
-        body = body.replace(f'src="img/{name}"', f'src="{uri}"')
-    style = (Path(__file__).parents[2] / "report" / "templates" / "page.css").read_text(encoding="utf-8")
+        body = body.replace(f'src="img/{name}"', f'src="{data_uri(content, kinds[Path(name).suffix])}"')
     environment = jinja2.Environment(loader=jinja2.PackageLoader("facetell.training.paper"), autoescape=True)
-    return environment.get_template("paper.html").render(body=body, style=style)
+    return environment.get_template("paper.html").render(body=body, style=page_style())
 
 
 def _of(result: Result, model: str) -> list[Result]:
