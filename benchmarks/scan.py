@@ -218,14 +218,15 @@ def profile(clip: str, warm: Warm) -> None:
 
     from facetell.faces.align import crop_face
     from facetell.faces.flicker import flicker
+    from facetell.faces.magnify import magnified
     from facetell.faces.quality import assess
-    from facetell.faces.steady import FRAMES, steadied
     from facetell.faces.track import Tracker
     from facetell.types import Face, Frame
     from facetell.video import VideoReader
 
     scanner = warm.scanner
     card = scanner.detector.card
+    size = card.input_size
 
     def stage(what: str, work: Callable[[], T]) -> T:
         start = time.process_time()
@@ -234,44 +235,36 @@ def profile(clip: str, warm: Warm) -> None:
         return result
 
     def read() -> list[Frame]:
-        following = 0 if card.fading is None else FRAMES - 1
-        pairs = card.flicker is not None
-        with VideoReader(clip, scanner.plan, pairs=pairs, following=following, ahead=0) as reader:
+        with VideoReader(clip, scanner.plan, pairs=card.needs_pairs, ahead=0) as reader:
             return list(reader)
 
     def faces_of(frame: Frame) -> list[Face]:
         found = scanner._faces.detect(frame.image)
         return [Face(frame.number, frame.time_s, face.box, face.points, face.score) for face in found]
 
-    def cut() -> list[np.ndarray]:
-        tracker, crops = Tracker(), []
+    def cut() -> None:
+        tracker = Tracker()
         for frame, faces in zip(frames, found, strict=True):
             for face in faces:
                 upright = scanner._faces.is_upright(frame.image, face)  # pyright: ignore[reportArgumentType]  the same fields
                 face.quality = assess(frame.image, face, upright=upright)  # pyright: ignore[reportArgumentType]
-                crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
-                if frame.pair is not None:
-                    face.flicker = flicker(frame.pair, face.points)
+                pictures = [frame.image] if frame.after is None else [frame.image, frame.after]
+                cuts.append([crop_face(picture, face.points, face.box, card.geometry, size) for picture in pictures])
+                if frame.after is not None:
+                    face.flicker = flicker(frame.image, frame.after, face.points)
             tracker.add(frame, faces)
         tracker.tracks()
-        return crops
 
-    def steady() -> list[np.ndarray]:
-        of_number = {frame.number: faces for frame, faces in zip(frames, found, strict=True)}
-        runs: dict[Face, list[np.ndarray]] = {}
-        for frame in followers:
-            for face in of_number[frame.number]:
-                crop = crop_face(frame.image, face.points, face.box, card.geometry, card.input_size)
-                runs.setdefault(face, []).append(crop)
-        return [steady for run in runs.values() if (steady := steadied(run)) is not None]
+    def grown() -> list[np.ndarray]:
+        by = card.magnification
+        shown = [None if by is None or len(both) < 2 else magnified(both[0], both[1], by) for both in cuts]
+        return [both[0] if one is None else one for both, one in zip(cuts, shown, strict=True)]
 
-    read_frames = stage("read: decode, convert", read)
-    frames = [frame for frame in read_frames if not frame.after]
-    followers = [frame for frame in read_frames if frame.after]
+    frames = stage("read: decode, convert", read)
     found = stage("detect", lambda: [faces_of(frame) for frame in frames])
-    crops = stage("assess, track, crop, flicker", cut)
-    if followers:
-        crops += stage("steady", steady)
+    cuts: list[list[np.ndarray]] = []
+    stage("assess, track, crop, flicker", cut)
+    crops = stage("magnify", grown)
     stage(f"score {len(crops)} crops", lambda: scanner.detector.score(np.stack(crops)))
 
 

@@ -84,13 +84,12 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """One sampled picture, or one that follows it: upright, square pixels, standard dynamic range."""
+    """One sampled picture: upright, square pixels, standard dynamic range."""
 
     number: int  # 0, 1, 2, … among the sampled frames
     time_s: float  # the frame's own timestamp, from the start of the stream
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    pair: np.ndarray | None = None  # (2, H, W) uint8, brightness of this frame and the file's next, if asked for
-    after: int = 0  # 0: it is the sampled frame of this number; else how many frames of the file after that one
+    after: np.ndarray | None = None  # likewise, the next picture of a video, where that was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +146,12 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float  # raw, with `parts["flicker"]` and `parts["fading"]`, which count in a video where the card says so
+    logit: float  # raw, with `parts["flicker"]`, which counts in a video where the card says so
     quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()
     heatmap: np.ndarray | None = None  # (h, w) float32 in 0…1 over the crop: where the face was altered
-    crop: np.ndarray | None = None  # (H, W, 3) uint8: what the detector saw; kept for the most and least suspicious
+    crop: np.ndarray | None = None  # (H, W, 3) uint8, as it is in its frame; kept for the most and least suspicious
     parts: Mapping[str, float] = field(default_factory=dict)  # the score's parts, such as "blend" and "texture": logits
     heat_to_frame: np.ndarray | None = None  # (2, 3): the affine map from the heat map's cells to the frame's pixels
 

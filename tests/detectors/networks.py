@@ -53,6 +53,22 @@ def brightness(
     return model(nodes, outputs, weights, ["n", *clip, channels, size, size])
 
 
+def contrast() -> onnx.ModelProto:
+    """logit = 100 · the mean absolute difference of a pixel and the one three to its right."""
+    nodes = [
+        helper.make_node("Slice", ["crops", "0", "29", "axis"], ["left"]),
+        helper.make_node("Slice", ["crops", "3", "32", "axis"], ["right"]),
+        helper.make_node("Sub", ["left", "right"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["size"]),
+        helper.make_node("ReduceMean", ["size", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "gain"], ["logit"]),
+    ]
+    weights = [array(str(place), [place], np.int64) for place in (0, 3, 29, 32)]
+    weights += [array("axis", [3], np.int64), array("axes", [1, 2, 3], np.int64), array("gain", 100.0)]
+    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
+    return model(nodes, outputs, weights, ["n", 3, SIZE, SIZE])
+
+
 def model(
     nodes: Sequence[onnx.NodeProto],
     outputs: Sequence[onnx.ValueInfoProto],

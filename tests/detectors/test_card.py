@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, DetectorCard, Fading, Flicker, Scope, Threshold
+from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold
 from facetell.detectors.card import read_card
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
@@ -20,7 +20,7 @@ def full_card() -> DetectorCard:
         calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
         thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
         flicker=Flicker(3.0, -0.1, 1.5),
-        fading=Fading(4.0, 1.5),
+        magnification=1.5,
         scope=Scope(60.0, 0.002, {"blend": Calibration("temperature", 2.0), "texture": Calibration()}, 1.5),
         provisional=False,
         description="Sees the mean – or “nothing”.",
@@ -70,8 +70,12 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
             {"flicker": {"weight": 1.0, "centre": 0.0}, "outputs": {"logit": "l", "flicker": "f"}},
             "without a part of this",
         ),
-        ({"fading": {"weight": 1.0, "most": 0.0}}, "fading: weight and most must be above 0"),
-        ({"fading": {"weight": 1.0}, "outputs": {"logit": "l", "fading": "f"}}, "fading must be of kind 'frame'"),
+        ({"flicker": {"weight": 1e10, "centre": 0.0}}, "'flicker.weight' must lie between"),
+        ({"magnification": 0.0}, "magnification must lie above 0"),
+        ({"magnification": 101}, "magnification must lie above 0 and at most at 100"),
+        ({"magnification": "1"}, "'magnification' must be a number"),
+        ({"magnification": 1.0, "kind": "clip", "frames": 4}, "magnification needs kind 'frame'"),
+        ({"magnification": 1.0, "input_size": 11}, "magnification needs kind 'frame' and an input_size of at least 12"),
         ({"scope": {"face_height": 60, "views": {"blend": {}}}}, "views must be two"),
         ({"scope": {"face_height": 60, "views": {"x": {}, "y": {}}, "views_apart": 1}}, "must be parts of the score"),
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.layouts import read
 from facetell.data.manifest import manifest_of, write_manifest
-from facetell.detectors import Calibration, DetectorCard, Fading, Flicker, Scope, Threshold, load_detector
+from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation import scoring
 from facetell.evaluation.calibration import (
@@ -438,17 +438,18 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path, monkeypatch: pyte
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
-    asked = [*listed, "--flicker", "3,-0.1", "--fading", "4", "--version", "2"]
+    asked = [*listed, "--flicker", "3,-0.1", "--magnify", "1.5", "--version", "2"]
     assert CliRunner().invoke(app, ["calibrate", *asked]).exit_code == 0
     changed = load_detector(tmp_path / "again.onnx").card
-    assert (changed.flicker, changed.fading, changed.version) == (Flicker(3.0, -0.1), Fading(4.0), "2")
+    assert (changed.flicker, changed.magnification, changed.version) == (Flicker(3.0, -0.1), 1.5, "2")
     for option, wrong, complaint in (
         ("--flicker", "3", "is not a weight"),
         ("--flicker", "much,0", "is not a weight"),
         ("--flicker", "nan,0", "must be above 0"),
-        ("--flicker", "1,inf", "finite"),
-        ("--fading", "0", "must be above 0"),
-        ("--fading", "nan", "must be above 0"),
+        ("--flicker", "1,inf", "at most 1e+09"),
+        ("--flicker", "1e10,0", "at most 1e+09"),
+        ("--magnify", "0", "must lie above 0"),
+        ("--magnify", "nan", "must lie above 0"),
     ):
         result = CliRunner().invoke(app, ["calibrate", *listed, option, wrong])
         assert result.exit_code == 2

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from facetell.data.manifest import Item, manifest_of
-from facetell.detectors import Calibration, Detector, Fading, Flicker, load_detector
+from facetell.detectors import Calibration, Detector, Flicker, load_detector
 from facetell.errors import AlteredDetectorError, DataError, OutputError
 from facetell.evaluation.robustness import SUITE
 from facetell.evaluation.scoring import score
@@ -82,8 +82,8 @@ def test_another_network_or_another_cut_is_another_key(folder: Path) -> None:
     other_cut = made.detector(folder, name="d.onnx", geometry=Geometry("landmarks", 1.2, 0.0))
     other_network = networks.write(folder, networks.brightness(gain=3.0), name="e.onnx")
     flickering = made.detector(folder, name="f.onnx", flicker=Flicker(weight=3.0, centre=0.0))
-    fading = made.detector(folder, name="g.onnx", fading=Fading(weight=3.0))
-    others = (other_cut, other_network, flickering, fading)
+    magnifying = made.detector(folder, name="g.onnx", magnification=3.0)
+    others = (other_cut, other_network, flickering, magnifying)
     assert len({first, *(fingerprint(load_detector(path)) for path in others)}) == 5
 
 

@@ -25,11 +25,16 @@ def pair(noise: np.ndarray | float, shift: float = 0.0, seed: int = 0) -> np.nda
     moved = cv2.warpAffine(grey, np.array([[1, 0, shift], [0, 1, 0.0]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
     random = np.random.default_rng(seed)
     both = [picture + random.normal(0, 1, grey.shape) * noise for picture in (grey, moved)]
-    return np.stack(both).clip(0, 255).astype(np.uint8)
+    return coloured(np.stack(both))
 
 
-def measured(luma: np.ndarray) -> float:
-    value = flicker(luma, POINTS)
+def coloured(luma: np.ndarray) -> np.ndarray:
+    """(…, 3) uint8, all three the same."""
+    return np.repeat(luma.clip(0, 255).astype(np.uint8)[..., None], 3, -1)
+
+
+def measured(both: np.ndarray) -> float:
+    value = flicker(both[0], both[1], POINTS)
     assert value is not None
     return value
 
@@ -50,22 +55,22 @@ def test_a_restless_rim_shows_while_the_face_moves(shift: float) -> None:
 
 
 def test_light_that_changes_is_no_flicker() -> None:
-    luma = pair(3.0)
-    brighter = np.stack([luma[0], (luma[1].astype(float) * 0.95 + 8 * (RADIUS < 47)).clip(0, 255).astype(np.uint8)])
-    assert measured(brighter) == pytest.approx(measured(luma), abs=0.25)
+    both = pair(3.0)
+    brighter = coloured(both[1, ..., 0] * 0.95 + 8 * (RADIUS < 47))
+    assert measured(np.stack([both[0], brighter])) == pytest.approx(measured(both), abs=0.25)
 
 
 def test_nothing_is_said_of_a_repeated_frame_or_of_a_cut() -> None:
-    luma = pair(3.0)
-    assert flicker(np.stack([luma[0], luma[0]]), POINTS) is None
-    other = np.random.default_rng(1).integers(0, 255, luma[0].shape, np.uint8)
-    assert flicker(np.stack([luma[0], other]), POINTS) is None
+    image, _ = pair(3.0)
+    assert flicker(image, image, POINTS) is None
+    other = np.random.default_rng(1).integers(0, 255, image.shape, np.uint8)
+    assert flicker(image, other, POINTS) is None
 
 
 def test_a_face_at_the_border_or_far_too_small_is_no_error() -> None:
-    luma = pair(3.0)
+    both = pair(3.0)
     for points in (TEMPLATE * 3, TEMPLATE * 0.02 + 5, TEMPLATE * 9 + SIZE):
-        value = flicker(luma, points)
+        value = flicker(both[0], both[1], points)
         assert value is None or np.isfinite(value)
 
 
@@ -76,9 +81,9 @@ def test_fakes_flicker_more_than_their_originals(data_dir: Path) -> None:
     for path in sorted((data_dir / "sdfvd").rglob("*.mp4")):
         with VideoReader(path, "uniform:10", pairs=True) as video:
             values = [
-                flicker(frame.pair, face.points)
+                flicker(frame.image, frame.after, face.points)
                 for frame in video
-                if frame.pair is not None
+                if frame.after is not None
                 for face in finder.detect(frame.image)[:1]
             ]
         found[path.parent.name, path.name] = np.mean([value for value in values if value is not None])

@@ -14,7 +14,6 @@ from facetell.video import Plan, VideoReader, parse_plan
 from facetell.video.file import InputFile
 from facetell.video.isolation import Stop
 from facetell.video.picture import Renderer, orientation_of
-from facetell.video.route import EVERY
 
 
 class PlainReaders:
@@ -30,13 +29,12 @@ class PlainReaders:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
-        following: int = 0,
         stop: Stop | None = None,
     ) -> PlainReader:
         assert start_s is end_s is stop is None
         file.close()
         plan = parse_plan(plan) if isinstance(plan, str) else plan
-        return PlainReader(os.fspath(file.name), plan, pairs, following)
+        return PlainReader(os.fspath(file.name), plan, pairs)
 
 
 class PlainReader:
@@ -44,8 +42,8 @@ class PlainReader:
 
     corrupt_packets = 0
 
-    def __init__(self, path: str, plan: Plan, pairs: bool, following: int) -> None:
-        self.path, self.pairs, self.following = path, pairs, following
+    def __init__(self, path: str, plan: Plan, pairs: bool) -> None:
+        self.path, self.pairs = path, pairs
         with VideoReader(path) as reader:
             self.info = reader.info
         self.chosen = set(plan.choose(np.array([frame.time or 0.0 for frame in self._decoded()])).tolist())
@@ -61,18 +59,14 @@ class PlainReader:
             yield from container.decode(stream)
 
     def __iter__(self) -> Iterator[Frame]:
-        first, taken, followed = next(self._decoded()), 0, -1
+        first, taken = next(self._decoded()), 0
         render, start_s = Renderer(orientation_of(first), self.info.pixel_aspect), first.time or 0.0
         for number, (frame, next_one) in enumerate(pairwise(chain(self._decoded(), [None]))):
             assert frame is not None
             time_s = (frame.time or 0.0) - start_s
-            if 0 <= followed < number <= followed + self.following:
-                yield Frame((taken - 1) // EVERY * EVERY, time_s, render(frame), after=number - followed)
             if number in self.chosen:
-                pair = render.pair(frame, next_one) if self.pairs and next_one is not None else None
-                yield Frame(taken, time_s, render(frame), pair)
-                if taken % EVERY == 0:
-                    followed = number
+                after = render.after(frame, next_one) if self.pairs and next_one is not None else None
+                yield Frame(taken, time_s, render(frame), after)
                 taken += 1
 
     def __enter__(self) -> PlainReader:

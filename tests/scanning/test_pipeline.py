@@ -15,12 +15,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from facetell.detectors import Fading, Flicker, load_detector
+from facetell.detectors import Flicker, load_detector
 from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
 from facetell.faces.flicker import flicker
-from facetell.faces.steady import FRAMES, steadied
+from facetell.faces.magnify import magnified
 from facetell.report import text
 from facetell.scanning import Scanner, pipeline, scoring
 from facetell.scanning.verdict import sigmoid
@@ -28,7 +28,7 @@ from facetell.types import Face, FaceTrack, Label, Sample
 from facetell.video import VideoReader, isolation
 from facetell.video.plans import Clips
 from tests import media
-from tests.detectors.networks import SIZE, array, brightness, model, saying, write
+from tests.detectors.networks import SIZE, array, brightness, contrast, model, saying, write
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,8 @@ def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path
     with VideoReader(portrait_clip, "uniform:20", pairs=True) as reader:
         for frame in reader:
             (face,) = finder.detect(frame.image)
-            added.append(counting.logit(None if frame.pair is None else flicker(frame.pair, face.points)))
+            value = None if frame.after is None else flicker(frame.image, frame.after, face.points)
+            added.append(counting.logit(value))
     assert len({round(value, 6) for value in added}) > 5
     before, after = (list(one.tracks[0].scores) for one in (plain, verdict))
     np.testing.assert_allclose([score.parts["flicker"] for score in after], added, atol=1e-6)
@@ -84,44 +85,42 @@ def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path
     assert all("flicker" not in score.parts for score in before)
 
 
-@pytest.mark.parametrize(("plan", "period", "first"), [("uniform:20", 15, 2), ("every:1", 3, 0), ("at:97", 100, 97)])
-def test_fading_counts_for_a_person_where_the_card_says_so(tmp_path: Path, plan: str, period: int, first: int) -> None:
-    """What the card makes of the mean by which the followed faces' logits fall, added to all logits of the person."""
-    frames = media.portrait_frames(100)
-    restless = (frame // 2 + 8 * (number % period == first) for number, frame in enumerate(frames))
-    clip = media.write_video(tmp_path / "restless.mp4", [frame.astype(np.uint8) for frame in restless])
-    plain = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0)), plan=plan).scan(clip)
-    counting = Fading(weight=4.0, most=9.0)
-    path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", fading=counting)
-    verdict = Scanner(path, plan=plan).scan(clip)
-    card, finder, runs = load_detector(path).card, FaceDetector(), {}
-    with VideoReader(clip, plan, following=FRAMES - 1) as reader:
+def test_the_network_is_shown_what_changes_magnified_where_the_card_says_so(tmp_path: Path) -> None:
+    """Face by face, but for the last frame, which has no next one, and where the face moved too far; pictures in the
+    verdict are as they were.
+    """
+    random = np.random.default_rng(0)
+    noisy = [frame // 2 + random.integers(0, 12, frame.shape[:2])[..., None] for frame in media.portrait_frames(12)]
+    clip = media.write_video(tmp_path / "noisy.mp4", [frame.astype(np.uint8) for frame in noisy], gop=6)
+    plain = Scanner(write(tmp_path, contrast()), plan="every:1").scan(clip)
+    path = write(tmp_path, contrast(), "magnifying.onnx", magnification=2.0)
+    verdict = Scanner(path, plan="every:1").scan(clip)
+    detector, finder, logits = load_detector(path), FaceDetector(), []
+    with VideoReader(clip, "every:1", pairs=True) as reader:
         for frame in reader:
-            if not frame.after:
-                (face,) = finder.detect(frame.image)
-                runs[frame.number] = face, []
-            face, crops = runs[frame.number]
-            crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
-    faded = [
-        10.0 * (float(crops[0].mean()) - float(steady.mean())) / 255
-        for _, crops in runs.values()
-        if len(crops) == FRAMES and (steady := steadied(crops)) is not None
-    ]
-    added = counting.logit(float(np.mean(faded))) if faded else 0.0
-    assert (added > 0.05) is (plan != "at:97")  # of which too few frames follow
+            (face,) = finder.detect(frame.image)
+            crop, *after = (
+                crop_face(picture, face.points, face.box, detector.card.geometry, detector.card.input_size)
+                for picture in (frame.image, frame.after)
+                if picture is not None
+            )
+            shown = magnified(crop, after[0], 2.0) if after else None
+            logits.append(float(detector.score((crop if shown is None else shown)[None]).logits[0]))
     before, after = (list(one.tracks[0].scores) for one in (plain, verdict))
-    assert all(score.parts["fading"] == pytest.approx(added, abs=1e-4) for score in after)
-    np.testing.assert_allclose(
-        [score.logit for score in after], np.add([score.logit for score in before], added), atol=1e-4
-    )
-    assert verdict.coverage.frames_sampled == plain.coverage.frames_sampled
-    assert all("fading" not in score.parts for score in before)
+    np.testing.assert_allclose([score.logit for score in after], logits, atol=1e-4)
+    gained = np.subtract(logits, [score.logit for score in before])
+    assert sum(gained > 0.1) >= 8
+    assert gained[-1] == pytest.approx(0, abs=1e-4)
+    for one, other in zip(before, after, strict=True):
+        assert one.crop is None or other.crop is None or np.array_equal(one.crop, other.crop)
 
 
-def test_a_still_has_neither_flicker_nor_fading(tmp_path: Path, photo: Path) -> None:
-    path = write(tmp_path, brightness(), flicker=Flicker(weight=4.0, centre=-5.0), fading=Fading(weight=4.0))
+def test_a_still_has_no_flicker_and_is_shown_as_it_is(tmp_path: Path, photo: Path) -> None:
+    plain = Scanner(write(tmp_path, brightness())).scan(photo)
+    path = write(tmp_path, brightness(), "full.onnx", flicker=Flicker(weight=4.0, centre=-5.0), magnification=3.0)
     (track,) = Scanner(path).scan(photo).tracks
-    assert (track.scores[0].parts["flicker"], track.scores[0].parts["fading"]) == (0, 0)
+    assert track.scores[0].parts["flicker"] == 0
+    assert track.scores[0].logit == plain.tracks[0].scores[0].logit
 
 
 @pytest.mark.parametrize(("logit", "label"), [(-5.0, Label.REAL), (2.0, Label.INCONCLUSIVE), (5.0, Label.FAKE)])

@@ -186,14 +186,11 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("logit", "added", "said"), [(5.0, 1.2, True), (1.0, 1.2, True), (5.0, 0.8, False), (-4.0, 1.2, False)]
     )
-    @pytest.mark.parametrize(("part", "words"), [("flicker", "From one frame to the next"), ("fading", "it fades")])
-    def test_what_changes_from_frame_to_frame_is_a_reason_unless_the_face_is_real(
-        self, logit: float, added: float, said: bool, part: str, words: str
-    ) -> None:
+    def test_flicker_is_a_reason_unless_the_face_is_real(self, logit: float, added: float, said: bool) -> None:
         seen = person(1, *[logit] * 5)
         for score in seen.scores:
-            score.parts = {part: added}
-        assert any(words in reason for reason in judge([seen], 20, rule()).reasons) is said
+            score.parts = {"flicker": added}
+        assert any("From one frame to the next" in reason for reason in judge([seen], 20, rule()).reasons) is said
 
     def test_real_below_widens_the_band(self) -> None:
         strict = rule(Threshold(0.01, 3.0, 300, "dev", real_below=-1.5))

@@ -50,27 +50,27 @@ def running(pool: ReaderPool) -> isolation.Worker:
 
 
 def opened(
-    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, following: int = 0, **span: Any
+    pool: ReaderPool, path: Path, plan: str = "uniform:20", *, pairs: bool = False, **span: Any
 ) -> IsolatedReader:
-    reader = pool.open(path, plan, pairs=pairs, following=following, **span)
+    reader = pool.open(path, plan, pairs=pairs, **span)
     assert isinstance(reader, IsolatedReader)
     return reader
 
 
 def same_frames(pool: ReaderPool, path: Path, plan: str = "uniform:7") -> None:
     """What the pool reads is what a reader in this process reads, to the bit."""
-    with VideoReader(path, plan, pairs=True, following=2) as plain:
+    with VideoReader(path, plan, pairs=True) as plain:
         expected = list(plain)
-    with opened(pool, path, plan, pairs=True, following=2) as reader:
+    with opened(pool, path, plan, pairs=True) as reader:
         assert reader.info == plain.info
         assert reader.wanted == plain.wanted
         assert reader.provenance() == provenance(path, plain.info)
         count = 0
         for frame, other in zip(reader, expected, strict=True):
-            assert (frame.number, frame.after, frame.time_s) == (other.number, other.after, other.time_s)
+            assert (frame.number, frame.time_s) == (other.number, other.time_s)
             assert np.array_equal(frame.image, other.image)
-            assert (frame.pair is None) == (other.pair is None)
-            assert frame.pair is None or other.pair is None or np.array_equal(frame.pair, other.pair)
+            assert (frame.after is None) == (other.after is None)
+            assert frame.after is None or other.after is None or np.array_equal(frame.after, other.after)
             count += 1
         assert count == len(expected) > 0
         assert reader.corrupt_packets == plain.corrupt_packets
@@ -215,7 +215,7 @@ def test_a_file_within_another_is_read_where_it_lies(pool: ReaderPool, portrait_
     rest.close()
 
 
-FRAME: dict[str, Any] = {"slot": 0, "number": 0, "after": 0, "time_s": 0.0, "size": [48, 64], "paired": False}
+FRAME: dict[str, Any] = {"slot": 0, "number": 0, "time_s": 0.0, "size": [48, 64], "paired": False}
 
 
 class TestHarm:
@@ -373,7 +373,6 @@ class TestHarm:
             *(FRAME | {"slot": slot} for slot in ("a", None, 99)),
             *(FRAME | {"size": size} for size in ([0, 64], [64, 0], [-1, 5], [-1, -5], [1.0, 1], ["1", 1], [1], 1)),
             *(FRAME | {"number": number} for number in (1, -1, "0", None, [])),
-            *(FRAME | {"after": after} for after in (1, -1, "0", None, [])),
             *(FRAME | {"time_s": time_s} for time_s in ("nan", "inf", None, 10**400)),
             {"end": 1},
             *({"corrupt_packets": count} for count in (-1, 2**31, "x", None, float("inf"))),
@@ -411,17 +410,6 @@ class TestHarm:
             assert [next(frames).number for _ in range(most)] == list(range(most))
             with pytest.raises(ReaderCrashError, match="makes no sense"):
                 next(frames)
-
-    @pytest.mark.parametrize("followers", [[(1, 1)], [(0, 3)], [(0, 1), (0, 1)], [(0, 2), (0, 1)]], ids=str)
-    def test_a_lie_about_frames_that_follow(
-        self, followers: list[tuple[int, int]], truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        said = [FRAME, *(FRAME | {"number": number, "after": after} for number, after in followers)]
-        send = "\n".join(f"wire.send({message!r}); wire.receive()" for message in said)
-        self.boot(monkeypatch, f"wire.send({truth!r}); wire.send({{'memory': 20_000}}); wire.receive()\n{send}")
-        reader = ReaderPool().open(portrait_clip, following=2)
-        with reader, pytest.raises(ReaderCrashError, match="makes no sense"):
-            list(reader)
 
     def test_sound_without_end(self, truth: dict, portrait_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said = {"slot": 0, "time_s": 0.0, "size": 9}

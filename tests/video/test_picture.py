@@ -196,10 +196,10 @@ def test_progressive_video_is_left_as_it_is(tmp_path: Path) -> None:
 def test_whoever_draws_on_a_picture_leaves_the_decoded_frame_alone(form: str) -> None:
     frame = av.VideoFrame.from_ndarray(stripes((64, 40)), "rgb24").reformat(format=form, dst_colorspace="itu601")
     render = Renderer(Orientation(), Fraction(1))
-    image, pair = render(frame), render.pair(frame, frame)
-    assert pair is not None
+    image, after = render(frame), render.after(frame, frame)
+    assert after is not None
     assert np.array_equal(image, frame.to_ndarray(format="rgb24", src_colorspace="itu601"))
-    assert np.array_equal(pair[1], frame.to_ndarray(format="gray"))
+    assert np.array_equal(after, image)
     before = frame.to_ndarray().copy()
-    image[...], pair[...] = 7, 7
+    image[...], after[...] = 7, 7
     assert np.array_equal(frame.to_ndarray(), before)

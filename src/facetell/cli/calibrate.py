@@ -68,12 +68,11 @@ def calibrate(
             help="Let a face's flicker count: logits for a unit of it, and where it says nothing; else as in the file.",
         ),
     ] = None,
-    fading: Annotated[
+    magnify: Annotated[
         float | None,
         typer.Option(
-            metavar="WEIGHT",
-            help="Let it count that a person's score fades when their faces are steadied: logits for each that does;"
-            " else as in the file.",
+            metavar="TIMES",
+            help="Magnify a face's change to the next frame before the network looks at it; else as in the file.",
         ),
     ] = None,
     version: Annotated[str | None, typer.Option(help="That the new file bears; else as in the old one.")] = None,
@@ -124,7 +123,7 @@ def calibrate(
     if version == "":
         raise UsageError("--version is empty.", "Give the new file a version, or leave the option out.")
     uncalibrated = load_detector(detector)
-    uncalibrated.card = _uncalibrated(uncalibrated.card, aggregation, version, flicker, fading)
+    uncalibrated.card = _uncalibrated(uncalibrated.card, aggregation, version, flicker, magnify)
     scanner = Scanner(uncalibrated, sample)
     of_pairs = find(pairs) if pairs else None
     paired = None if of_pairs is None else of_pairs.manifest
@@ -198,7 +197,7 @@ def _source(path: Path) -> str:
 
 
 def _uncalibrated(
-    card: DetectorCard, aggregation: Aggregation, version: str | None, flicker: str | None, fading: float | None
+    card: DetectorCard, aggregation: Aggregation, version: str | None, flicker: str | None, magnify: float | None
 ) -> DetectorCard:
     """The card with what the options ask for, and without what an earlier calibration put there."""
     from facetell.detectors import Calibration
@@ -209,7 +208,7 @@ def _uncalibrated(
         card = replace(card, version=version)
     if flicker is not None:
         card = _with_flicker(card, flicker)
-    return card if fading is None else _with_fading(card, fading)
+    return card if magnify is None else _with_magnification(card, magnify)
 
 
 def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
@@ -227,13 +226,12 @@ def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
         raise UsageError(f"Flicker cannot count {text} with {card.name}: {error}.", advice) from error
 
 
-def _with_fading(card: DetectorCard, weight: float) -> DetectorCard:
-    """The card with what `--fading` asks for."""
-    from facetell.detectors import Fading
-
+def _with_magnification(card: DetectorCard, times: float) -> DetectorCard:
+    """The card with what `--magnify` asks for."""
     try:
-        return replace(card, fading=Fading(weight))
+        return replace(card, magnification=times)
     except ValueError as error:
         raise UsageError(
-            f"Fading cannot count {weight:g} with {card.name}: {error}.", "Give a number above 0, such as --fading 4."
+            f"{card.name} cannot be shown changes magnified {times:g} times: {error}.",
+            "Give a number above 0, such as --magnify 1.",
         ) from error

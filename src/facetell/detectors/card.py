@@ -28,7 +28,9 @@ MAX_FRAMES = 256
 LARGEST = 1e9  # number, either way: what is calculated with it stays finite
 LEAST_RATE = 1e-9  # of false positives
 RATES_APART = 1.01  # a rate by the next smaller one, at least: thresholds between them lie on a line
-FLICKER, FADING = "flicker", "fading"  # the parts of a face's score that they add
+MOST_MAGNIFIED = 100.0  # times a difference of at most 255 levels
+LEAST_MAGNIFIED = 12  # pixels, side of a crop in which movement can be followed
+FLICKER = "flicker"  # the part of a face's score that it adds
 
 Aggregation = Literal["quality", "confidence"]
 """How a person's faces weigh in their mean logit: by quality, or by how far each lies from undecided."""
@@ -161,8 +163,8 @@ class Flicker:
     most: float = 2.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.weight < math.inf and 0 < self.most < math.inf and math.isfinite(self.centre)):
-            raise ValueError("weight and most must be above 0, and all three finite")
+        if not (0 < self.weight <= LARGEST and 0 < self.most <= LARGEST and abs(self.centre) <= LARGEST):
+            raise ValueError(f"weight and most must be above 0, and all three at most {LARGEST:g} either way")
 
     @property
     def words(self) -> str:
@@ -179,43 +181,6 @@ class Flicker:
         if flicker is None:
             return 0.0
         return min(max(self.weight * (flicker - self.centre), -self.most), self.most)
-
-
-@dataclass(frozen=True, slots=True)
-class Fading:
-    """How it counts that a person's score fades when their faces are steadied (`facetell.faces.steady`).
-
-    Traces that are made anew with every frame fade, those that stay do not. Only what fades says something: where
-    compression repeats a face from frame to frame, nothing does.
-
-    Args:
-        weight: logits for each that fades, by the mean of a person's faces.
-        most: logits that it may add.
-
-    >>> Fading(weight=4.0).logit(0.125), Fading(weight=4.0).logit(-0.25), Fading(weight=4.0).logit(1.5)
-    (0.5, 0.0, 1.0)
-    """
-
-    weight: float
-    most: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.weight < math.inf and 0 < self.most < math.inf):
-            raise ValueError("weight and most must be above 0, and finite")
-
-    @property
-    def words(self) -> str:
-        """How it counts, in words.
-
-        >>> Fading(weight=4.0).words
-        'a person gains 4 logits for each that fades when their faces are steadied, at most 1'
-        """
-        gain = f"a person gains {self.weight:g} logits for each that fades when their faces are steadied"
-        return f"{gain}, at most {self.most:g}"
-
-    def logit(self, faded: float) -> float:
-        """What is added to a person's logit."""
-        return min(max(self.weight * faded, 0.0), self.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +213,7 @@ class DetectorCard:
     frames: int = 1  # faces that one score needs, for clip and series
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
     flicker: Flicker | None = None  # None: what changes from frame to frame does not count
-    fading: Fading | None = None  # None: what fades when faces are steadied does not count
+    magnification: float | None = None  # of a face's change to the next frame (faces.magnify); None: it is not shown
     aggregation: Aggregation = "quality"  # calibration and thresholds hold for this one
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
@@ -275,8 +240,11 @@ class DetectorCard:
             f"frames must lie between 1 and {MAX_FRAMES}": 1 <= self.frames <= MAX_FRAMES,
             "flicker must be of kind 'frame', without a part of this name": self.flicker is None
             or (self.kind == "frame" and FLICKER not in self.outputs),
-            "fading must be of kind 'frame', without a part of this name": self.fading is None
-            or (self.kind == "frame" and FADING not in self.outputs),
+            f"magnification must lie above 0 and at most at {MOST_MAGNIFIED:g}": self.magnification is None
+            or 0 < self.magnification <= MOST_MAGNIFIED,
+            f"magnification needs kind 'frame' and an input_size of at least {LEAST_MAGNIFIED}": self.magnification
+            is None
+            or (self.kind == "frame" and self.input_size >= LEAST_MAGNIFIED),
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }
@@ -294,6 +262,11 @@ class DetectorCard:
         for rule, kept in rules.items():
             if not kept:
                 raise ValueError(rule)
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether it looks at the frame after each, too."""
+        return self.flicker is not None or self.magnification is not None
 
     @property
     def heatmap(self) -> str | None:

@@ -143,7 +143,8 @@ def fingerprint(detector: Detector) -> str:
     cut = (card.kind, card.input_size, asdict(card.geometry), card.mean, card.std, card.channels, card.frames)
     network = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     own = () if type(detector) is Detector else (type(detector).__name__,)  # one that treats crops in its own way
-    beside = [asdict(one) for one in (card.flicker, card.fading) if one is not None]
+    beside = [asdict(card.flicker)] if card.flicker else []
+    beside += [card.magnification] if card.magnification else []
     return key_of(*own, network, cut, sorted(card.outputs.items()), *beside)
 
 

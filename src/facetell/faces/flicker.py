@@ -25,38 +25,42 @@ _CUT = 12.0  # … and so much that another picture begins
 _FLOOR = 0.05  # levels, added to both, so that a rim or an inside without any change stays finite
 
 
-def flicker(luma: np.ndarray, points: np.ndarray) -> float | None:
+def flicker(image: np.ndarray, after: np.ndarray, points: np.ndarray) -> float | None:
     """How much more a face's rim changes than its inside once its movement is undone: the logarithm of their ratio.
 
     Dense optical flow (DIS, Kroeger et al., ECCV 2016) brings the second frame onto the first; what differs still, less
     its coarse part, is averaged over the rim and over the inside.
 
     Args:
-        luma: (2, H, W) uint8, the brightness of a frame and of the one after it.
-        points: (5, 2) the face's, in the first frame's pixels.
+        image: (H, W, 3) uint8 RGB, a frame.
+        after: likewise, the next.
+        points: (5, 2) the face's, in the first one's pixels.
 
     Returns:
         The mean over a real clip lay between -0.3 and -0.1 in three collections, 0.1 to 0.2 below that of their fakes
         (docs/detector.md). None where the two frames are the same, or of two scenes.
 
     >>> from facetell.faces.align import TEMPLATE
-    >>> noise = np.random.default_rng(0).integers(0, 9, (2, 200, 200), np.uint8) + 100
-    >>> value = flicker(noise, TEMPLATE + 100)
+    >>> image, after = np.random.default_rng(0).integers(100, 109, (2, 200, 200, 3), np.uint8)
+    >>> value = flicker(image, after, TEMPLATE + 100)
     >>> value is not None and abs(value) < 0.2
     True
-    >>> flicker(np.stack([noise[0], noise[0]]), TEMPLATE + 100) is None
+    >>> flicker(image, image, TEMPLATE + 100) is None
     True
     """
     matrix = upright_matrix(points, _SCALE, SIZE)
     first, second = (  # not averaged over areas where it shrinks: that would take the noise away
-        cv2.warpAffine(
-            picture,
-            matrix,
-            (SIZE, SIZE),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT_101,
+        cv2.cvtColor(
+            cv2.warpAffine(
+                picture,
+                matrix,
+                (SIZE, SIZE),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            ),
+            cv2.COLOR_RGB2GRAY,
         )
-        for picture in luma
+        for picture in (image, after)
     )
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(first, second, np.zeros(0))
     x, y = np.moveaxis(_GRID + flow, -1, 0)

@@ -21,8 +21,8 @@ def card_page(card: DetectorCard, sha256: str) -> str:
     }
     if card.flicker is not None:
         facts["Flicker, in a video"] = f"counts; {card.flicker.words}"
-    if card.fading is not None:
-        facts["Fading, in a video"] = f"counts; {card.fading.words}"
+    if card.magnification is not None:
+        facts["Change to the next frame"] = f"magnified: added {card.magnification:g} times to each face of a video"
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
     for name, measured in card.metrics.items():
         lines += _SECTIONS[name](measured) if name in _SECTIONS else _figures(name, measured)

@@ -18,7 +18,6 @@ from facetell.faces.align import crop_face
 from facetell.faces.detect import Detection, FaceDetector
 from facetell.faces.flicker import flicker
 from facetell.faces.quality import assess
-from facetell.faces.steady import FRAMES
 from facetell.faces.track import Tracker
 from facetell.scanning.scoring import ClipScoring, FrameScoring
 from facetell.scanning.verdict import Rule, judge
@@ -158,8 +157,7 @@ class Scanner:
                 self.plan,
                 start_s=self.start_s,
                 end_s=self.end_s,
-                pairs=card.flicker is not None,
-                following=0 if card.fading is None else FRAMES - 1,
+                pairs=card.needs_pairs,
                 stop=stop,
             )
             unless_opened.pop_all()
@@ -203,25 +201,25 @@ class Scanner:
                 scoring = ClipScoring(self.detector, self.thumbnails, self.plan)
             tracker, tally = Tracker(), Tally()
             for frame in watch.each("decode", reader):
-                if frame.after and isinstance(scoring, FrameScoring):
-                    with watch("steady"):
-                        scoring.follow(frame)
-                    continue
                 with watch("detect"):
                     found, crowd = largest_faces(self._faces.detect(frame.image))
                 with watch("assess"):
                     faces = [self._assessed(frame, face) for face in found]
                 with watch("track"):
                     tracker.add(frame, faces)
-                if frame.pair is not None:
+                if frame.after is not None:
                     with watch("flicker"):
                         for face in faces:
-                            face.flicker = flicker(frame.pair, face.points)
+                            face.flicker = flicker(frame.image, frame.after, face.points)
                 with watch("crop"):
-                    crops = [crop_face(frame.image, f.points, f.box, card.geometry, card.input_size) for f in faces]
+                    crops = [
+                        [crop_face(picture, face.points, face.box, card.geometry, card.input_size) for face in faces]
+                        for picture in (frame.image, frame.after)
+                        if picture is not None
+                    ]
                 with watch("score"):
-                    for face, crop in zip(faces, crops, strict=True):
-                        scoring.add(face, crop)
+                    for face, *both in zip(faces, *crops, strict=True):
+                        scoring.add(face, *both)
                 tally.add(faces, crowd)
                 if self.progress:
                     self.progress(verdict.path, self._share(frame.time_s, reader.info.duration_s))

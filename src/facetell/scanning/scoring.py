@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from facetell.detectors import Detector, DetectorCard
-from facetell.detectors.card import FADING, FLICKER
+from facetell.detectors.card import FLICKER
 from facetell.detectors.detector import BATCH
 from facetell.errors import LimitError
-from facetell.faces.align import FACE_HEIGHT, Geometry, crop_face, crop_matrix, similarity
-from facetell.faces.steady import FRAMES, steadied
+from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
+from facetell.faces.magnify import magnified
 from facetell.scanning.verdict import Person
-from facetell.types import Box, Face, FaceScore, FaceTrack, Frame
+from facetell.types import Box, Face, FaceScore, FaceTrack
 from facetell.video.plans import Clips, Plan
 
 MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
@@ -33,53 +33,35 @@ class FrameScoring:
     def __init__(self, detector: Detector, thumbnails: int) -> None:
         self._detector = detector
         self._thumbnails = thumbnails
-        self._waiting: list[tuple[Face, np.ndarray, bool]] = []  # whether it is the steadied crop
-        self._latest: list[tuple[Face, np.ndarray]] = []  # of one frame
-        self._steadying: list[tuple[Face, list[np.ndarray]]] = []
+        self._waiting: list[tuple[Face, np.ndarray]] = []  # with what the network is shown of each
         self._logits: dict[Face, float] = {}
-        self._raw: dict[Face, float] = {}
-        self._faded: dict[Face, float] = {}
         self._parts: dict[Face, dict[str, float]] = {}
         self._crops: dict[Face, np.ndarray] = {}
         self._heats: dict[Face, np.ndarray] = {}
 
-    def add(self, face: Face, crop: np.ndarray) -> None:
-        """One face and its crop (H, W, 3) uint8."""
-        self._latest = [(other, its) for other, its in self._latest if other.frame == face.frame] + [(face, crop)]
-        self._wait(face, crop)
-
-    def follow(self, frame: Frame) -> None:
-        """A frame after a sampled one, of which the faces were added."""
-        card = self._detector.card
-        if frame.after == 1:
-            self._steadying = [(face, [crop]) for face, crop in self._latest if face.frame == frame.number]
-        for face, crops in self._steadying:
-            crops.append(crop_face(frame.image, face.points, face.box, card.geometry, card.input_size))
-            if len(crops) == FRAMES and (steady := steadied(crops)) is not None:
-                self._wait(face, steady, steady=True)
+    def add(self, face: Face, crop: np.ndarray, after: np.ndarray | None = None) -> None:
+        """One face, its crop (H, W, 3) uint8, and the one cut at the same place of the next frame, if there is that."""
+        by, grown = self._detector.card.magnification, None
+        if after is not None and by is not None:
+            grown = magnified(crop, after, by)
+        self._crops[face] = crop
+        self._waiting.append((face, crop if grown is None else grown))
+        if len(self._waiting) == BATCH:
+            self._flush()
 
     def people(self, tracks: Sequence[FaceTrack]) -> list[Person]:
         """The tracks with their faces' scores."""
         self._flush()
         return [self._person(track) for track in tracks]
 
-    def _wait(self, face: Face, crop: np.ndarray, steady: bool = False) -> None:
-        self._waiting.append((face, crop, steady))
-        if len(self._waiting) == BATCH:
-            self._flush()
-
     def _flush(self) -> None:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        scores = self._detector.score(np.stack([crop for _, crop, _ in waiting]))
+        scores = self._detector.score(np.stack([crop for _, crop in waiting]))
         each = zip(waiting, scores.logits.tolist(), scores.parts_of_each(), scores.heatmaps_of_each(), strict=True)
-        for (face, crop, steady), logit, parts, heat in each:
-            if steady:
-                self._faded[face] = self._raw[face] - logit
-                continue
-            self._raw[face], self._crops[face] = logit, crop
-            self._logits[face], self._parts[face] = with_those_beside(self._detector.card, face, logit, parts)
+        for (face, _), logit, parts, heat in each:
+            self._logits[face], self._parts[face] = with_flicker(self._detector.card, face, logit, parts)
             if heat is not None:
                 self._heats[face] = heat.copy()  # a view would keep its whole batch alive
         self._prune(self._crops)
@@ -93,13 +75,7 @@ class FrameScoring:
                 del kept[face]
 
     def _person(self, track: FaceTrack) -> Person:
-        geometry, fading = self._detector.card.geometry, self._detector.card.fading
-        faded = [self._faded[face] for face in track.faces if face.usable and face in self._faded]
-        if fading is not None and faded:
-            added = fading.logit(float(np.mean(faded)))
-            for face in track.faces:
-                self._logits[face] += added
-                self._parts[face][FADING] = added
+        geometry = self._detector.card.geometry
         shown = _extremes([face for face in track.faces if face in self._crops], self._logits, self._thumbnails)
         scores = []
         for face in track.faces:
@@ -116,15 +92,14 @@ class FrameScoring:
         return Person(track.id, scores, region=_region({face: self._heats[face] for face in worst}, geometry))
 
 
-def with_those_beside(
+def with_flicker(
     card: DetectorCard, face: Face, logit: float, parts: Mapping[str, float]
 ) -> tuple[float, dict[str, float]]:
-    """A face's logit and its parts once what counts beside the network does, each a part of its own: its flicker, and
-    the fading of its person's score, nothing yet.
-    """
-    flicker = {} if card.flicker is None else {FLICKER: card.flicker.logit(face.flicker)}
-    fading = {} if card.fading is None else {FADING: 0.0}
-    return logit + sum(flicker.values()), {**parts, **flicker, **fading}
+    """A face's logit and its parts once its flicker counts beside the network, a part of its own."""
+    if card.flicker is None:
+        return logit, dict(parts)
+    added = card.flicker.logit(face.flicker)
+    return logit + added, {**parts, FLICKER: added}
 
 
 class ClipScoring:

@@ -96,7 +96,6 @@ class ReaderPool:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
-        following: int = 0,
         stop: Stop | None = None,
     ) -> AnyReader:
         """A reader of one file, as `VideoReader` with these arguments; by `stop` another thread can end its process.
@@ -106,7 +105,7 @@ class ReaderPool:
             LimitError: more time, memory, pixels, frames or streams than allowed.
             ReaderCrashError: the reading process broke down.
         """
-        how = {"start_s": start_s, "end_s": end_s, "pairs": pairs, "following": following}
+        how = {"start_s": start_s, "end_s": end_s, "pairs": pairs}
         if not SUPPORTED:
             return _within(path, plan, **how, limits=self.limits)
         return self._asked(path, stop, plan=str(plan), **how)
@@ -253,19 +252,16 @@ class Worker:
         self._slots = [whole[slot * size : (slot + 1) * size] for slot in range(count)]
         return count
 
-    def picture(self, slot: int, height: int, width: int) -> np.ndarray:
-        """The (H, W, 3) uint8 picture in a slot; read only, and until the slot is free again.
+    def picture(self, slot: int, height: int, width: int, behind: int = 0) -> np.ndarray:
+        """The (H, W, 3) uint8 picture in a slot, `behind` others like it; read only, and until the slot is free again.
 
         Raises:
             ValueError, IndexError, TypeError: there is no such picture.
         """
         if min(height, width) < 1:
             raise ValueError(f"a picture of {width}×{height}")
-        return self._slots[slot][: height * width * 3].reshape(height, width, 3)
-
-    def pair(self, slot: int, height: int, width: int) -> np.ndarray:
-        """The (2, H, W) uint8 brightness that lies behind a picture; likewise."""
-        return self._slots[slot][height * width * 3 : height * width * 5].reshape(2, height, width)
+        size = height * width * 3
+        return self._slots[slot][behind * size : (behind + 1) * size].reshape(height, width, 3)
 
     def samples(self, slot: int, count: int) -> np.ndarray:
         """The (n, 2) int16 samples in a slot; likewise."""
@@ -330,7 +326,6 @@ class IsolatedReader:
         self.corrupt_packets = 0
         self._worker: Worker | None = worker
         self._done = done
-        self._following: int = question.get("following", 0)
         self._allowed = self._left = worker.limits.seconds + worker.limits.extra_seconds(file.size, None, None)
         worker.say({"name": self.name, "start": file.start, "size": file.size} | question, file.descriptor)
         with self._sense():
@@ -346,35 +341,25 @@ class IsolatedReader:
         return self._origin
 
     def __iter__(self) -> Iterator[Frame]:
-        sampled, follower = 0, (0, 0)  # how many came; the last one that follows a sampled one
-
-        def frame(worker: Worker, message: dict[str, Any]) -> Frame:
-            nonlocal sampled, follower
-            number, after = _whole(message["number"], 0, sampled), _whole(message["after"], 0, self._following)
-            if after:
-                fits = number < sampled and (number, after) > follower
-                follower = number, after
-            else:
-                fits = number == sampled != self.info.frame_count
-                sampled += 1
-            if not fits:
-                raise ValueError(f"not frame {number}, {after}")
+        def frame(worker: Worker, message: dict[str, Any], number: int) -> Frame:
+            if message["number"] != number or number == self.info.frame_count:
+                raise ValueError(f"not frame {number}")
             place = message["slot"], *message["size"]
-            pair = worker.pair(*place) if message["paired"] else None
-            return Frame(number, _time(message), worker.picture(*place), pair, after)
+            after = worker.picture(*place, behind=1) if message["paired"] else None
+            return Frame(number, _time(message), worker.picture(*place), after)
 
         return self._items(frame)
 
     def sound(self) -> Iterator[Samples]:
         """The file's first sound, if that was asked for; samples last until the next are."""
 
-        def samples(worker: Worker, message: dict[str, Any]) -> Samples:
+        def samples(worker: Worker, message: dict[str, Any], _: int) -> Samples:
             return _time(message), worker.samples(message["slot"], message["size"])
 
         return self._items(samples)
 
-    def _items(self, made: Callable[[Worker, dict[str, Any]], T]) -> Iterator[T]:
-        """What lies in one slot after the other, made of that and the message about it."""
+    def _items(self, made: Callable[[Worker, dict[str, Any], int], T]) -> Iterator[T]:
+        """What lies in one slot after the other, made of that, the message about it and how many came before."""
         count = 0
         while (worker := self._worker) is not None:
             with self._sense():
@@ -382,9 +367,9 @@ class IsolatedReader:
                 if "memory" in message:
                     self._answer(worker, {"slots": self._slots(worker, message["memory"])})
                 elif "slot" in message:
-                    item = made(worker, message)
+                    item = made(worker, message, count)
                     count += 1
-                    if count > worker.limits.frames * (1 + self._following):
+                    if count > worker.limits.frames:
                         raise ValueError("no end")
                 else:
                     self.corrupt_packets = _whole(message["corrupt_packets"], 0, 2**31 - 1)

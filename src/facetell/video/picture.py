@@ -127,21 +127,14 @@ class Renderer:
             rgb = rgb.copy()
         return self._orientation.apply(to_sdr(rgb, frame.color_trc) if hdr else rgb)
 
-    def pair(self, frame: av.VideoFrame, following: av.VideoFrame) -> np.ndarray | None:
-        """The brightness of two frames, (2, H, W) uint8; None where they are of two sizes or forms, or interlaced.
-
-        HDR stays as it is stored: the two are for each other's comparison alone.
+    def after(self, frame: av.VideoFrame, following: av.VideoFrame) -> np.ndarray | None:
+        """The second as a picture, for comparison with the first; None where they are of two sizes or forms, or
+        interlaced: what a field lacks is made up, and differs from frame to frame.
         """
-        shape = (frame.width, frame.height, frame.format.name)
-        if shape != (following.width, following.height, following.format.name) or frame.interlaced_frame:
+        shapes = {(one.width, one.height, one.format.name) for one in (frame, following)}
+        if len(shapes) > 1 or frame.interlaced_frame or following.interlaced_frame:
             return None
-        size = square_size(frame.width, frame.height, self._pixel_aspect)
-        upright = size[::-1] if not self._orientation.swap else size
-        both = np.empty((2, *upright), np.uint8)
-        for place, picture in zip(both, (frame, following), strict=True):
-            grey = self._reformatter.reformat(picture, *size, format="gray", threads=1).to_ndarray()
-            place[...] = self._orientation.apply(grey)
-        return both
+        return self(following)
 
 
 def to_sdr(rgb: np.ndarray, transfer: int) -> np.ndarray:

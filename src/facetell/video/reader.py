@@ -36,8 +36,7 @@ class VideoReader:
         path: the file; an open one is closed with this reader.
         plan: which frames; see `facetell.video.plans`.
         start_s, end_s: look only at this part, in seconds from the first frame.
-        pairs: give each frame of a video its `pair` too, where the next frame can be decoded and is of the same size.
-        following: give so many frames after every third sampled one of a video too, as far as they can be decoded.
+        pairs: give with each frame of a video the one `after` it, where that can be decoded and is of the same size.
         ahead: frames decoded before they are asked for; fewer when they are huge; 0: without a thread.
         limits: what the file may hold.
 
@@ -64,7 +63,6 @@ class VideoReader:
         start_s: float | None = None,
         end_s: float | None = None,
         pairs: bool = False,
-        following: int = 0,
         ahead: int = 4,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -89,10 +87,10 @@ class VideoReader:
                 missing = self._missing(self._source, table, plan, (start_s, end_s), len(wanted))
                 if table.exact:
                     slack = plan.slack(len(part))
-                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, following, part)
+                    wanted, runs = route.choose(table, wanted, slack, self._source.pixels, pairs, part)
                 self._clock = table.span
                 render = Renderer(orientation_of(first), self.info.pixel_aspect)
-                self._frames = _video_frames(self._source, table, wanted, runs, render, pairs, following)
+                self._frames = _video_frames(self._source, table, wanted, runs, render, pairs)
         except BaseException:  # pragma: boundary  cleans up and raises on
             self.close()
             raise
@@ -179,33 +177,28 @@ def _video_frames(
     runs: np.ndarray | None,
     render: Renderer,
     pairs: bool,
-    following: int,
 ) -> Generator[Frame, None, None]:
-    beside = route.with_those_after(wanted, pairs, following)
+    beside = route.with_those_after(wanted) if pairs else wanted
     if runs is not None:
         decoded = _by_timestamp(source, table, wanted, beside, runs)
     else:
         decoded = _by_counting(source, table, wanted, beside)
     none = True
 
-    def shown(
-        place: int, frame: av.VideoFrame, number: int, after: int = 0, next_one: av.VideoFrame | None = None
-    ) -> Frame:
+    def shown(number: int, place: int, frame: av.VideoFrame, next_one: av.VideoFrame | None) -> Frame:
         nonlocal none
-        for picture in (frame, next_one or frame):
-            source.limits.check_size(source.name, picture.width, picture.height)  # it may change on the way
+        source.limits.check_size(source.name, frame.width, frame.height)  # it may change on the way
         try:
             image = render(frame)
-            pair = render.pair(frame, next_one) if pairs and next_one is not None else None
+            after = render.after(frame, next_one) if pairs and next_one is not None else None
         except FFmpegError as error:
             raise DamagedVideoError(
                 f"{source.name} has pictures in a form that cannot be shown ({frame.format.name}): {error.strerror}."
             ) from error
         none = False
-        return Frame(number, float(table.times[place]), image, pair, after)
+        return Frame(number, float(table.times[place]), image, after)
 
-    followed = _followed(decoded, following)
-    yield from itertools.starmap(shown, followed)  # no name here holds a frame while the next is made
+    yield from itertools.starmap(shown, _sampled(decoded))  # no name here holds a frame while the next is made
     if none:
         raise DamagedVideoError(
             f"{source.name} is damaged: none of the {len(wanted)} frames wanted can be decoded.",
@@ -213,29 +206,20 @@ def _video_frames(
         )
 
 
-def _followed(
-    decoded: Iterable[tuple[int, av.VideoFrame, bool]], following: int
-) -> Generator[tuple[int, av.VideoFrame, int, int, av.VideoFrame | None] | tuple[int, av.VideoFrame, int, int]]:
-    """The wanted ones of decoded frames with their numbers, each with the next one of the file, if that was decoded
-    too; and after every third of them, up to `following` frames without a gap, with its number.
-    """
-    waiting: tuple[int, av.VideoFrame, int] | None = None
-    number, followed, after = -1, 0, 0  # of the last wanted one; the place and the number of followers of a third one
+def _sampled(
+    decoded: Iterable[tuple[int, av.VideoFrame, bool]],
+) -> Generator[tuple[int, int, av.VideoFrame, av.VideoFrame | None]]:
+    """The wanted ones of decoded frames, counted, each with the next one of the file, if that was decoded too."""
+    waiting: tuple[int, int, av.VideoFrame] | None = None
+    count = 0
     for place, frame, wanted in decoded:
         if waiting is not None:
-            yield *waiting, 0, frame if place == waiting[0] + 1 else None
-            waiting = None
-        if after < following and number >= 0 and place == followed + after + 1:
-            after += 1
-            yield place, frame, number - number % route.EVERY, after
-        if wanted:
-            number += 1
-            waiting = (place, frame, number)
-            if number % route.EVERY == 0:
-                followed, after = place, 0
+            yield *waiting, frame if place == waiting[1] + 1 else None
+        waiting = (count, place, frame) if wanted else None
+        count += wanted
         del frame  # the decoder is about to want its memory
     if waiting is not None:
-        yield *waiting, 0, None
+        yield *waiting, None
 
 
 def _by_timestamp(

@@ -8,7 +8,6 @@ from facetell.video import costs
 from facetell.video.plans import nearest
 from facetell.video.source import PacketTable
 
-EVERY = 3  # sampled frames, of which the first is followed by more
 EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need not make do with keyframes
 
 
@@ -18,7 +17,6 @@ def choose(
     slack: float,
     pixels: int,
     pairs: bool = False,
-    following: int = 0,
     part: range | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The frames to take, and the runs of packets to decode for them.
@@ -28,7 +26,7 @@ def choose(
         wanted: numbers of frames in order of presentation, ascending.
         slack: how many frames off a wanted one may lie.
         pixels: of a frame.
-        pairs, following: which frames after them are needed too; see `with_those_after`.
+        pairs: whether the frame after each is needed too.
         part: the frames that may be taken instead; None: all.
 
     Returns:
@@ -39,20 +37,19 @@ def choose(
     if slack and decoding[needed].sum() > EXACT:
         wanted = at_keyframes(table, wanted, slack, decoding, part)
         needed = to_decode(table, wanted)
-    if pairs or following:
-        beside = with_those_after(wanted, pairs, following)
-        needed = to_decode(table, beside[beside < len(table.order)])
+    if pairs:
+        both = with_those_after(wanted)
+        needed = to_decode(table, both[both < len(table.order)])
     return wanted, joined(needed, decoding, costs.of_reading(table.sizes))
 
 
-def with_those_after(wanted: np.ndarray, pairs: bool, following: int) -> np.ndarray:
-    """These frames, ascending; with `pairs` also the one after each, and `following` ones after every third.
+def with_those_after(wanted: np.ndarray) -> np.ndarray:
+    """These frames and the one after each, ascending.
 
-    >>> with_those_after(np.array([0, 4, 9]), pairs=True, following=2).tolist()
-    [0, 1, 2, 4, 5, 9, 10]
+    >>> with_those_after(np.array([0, 4, 5])).tolist()
+    [0, 1, 4, 5, 6]
     """
-    after = [wanted[::EVERY] + step for step in range(1, following + 1)]
-    return np.unique(np.concatenate([wanted, *([wanted + 1] if pairs else []), *after]))
+    return np.union1d(wanted, wanted + 1)
 
 
 def to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:

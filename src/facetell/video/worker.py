@@ -128,7 +128,7 @@ def _serve(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any]
 def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any], limits: Limits) -> None:
     frames.all_free()
     sandbox.limit_processor(limits.cpu_seconds + limits.extra_seconds(file.size, None, None))
-    how = {key: question[key] for key in ("start_s", "end_s", "pairs", "following") if key in question}
+    how = {key: question[key] for key in ("start_s", "end_s", "pairs") if key in question}
     plan = question.get("plan")
     with VideoReader(file, plan or DEFAULT_PLAN, **how, ahead=0, limits=limits) as reader:
         info = reader.info
@@ -137,8 +137,8 @@ def _read(wire: Wire, frames: Memory, file: InputFile, question: dict[str, Any],
         for time_s, samples in reader.sound() if question.get("sound") else ():
             wire.send({"slot": frames.put(samples), "time_s": time_s, "size": len(samples)})
         for frame in reader if plan else ():
-            arrays = [frame.image] if frame.pair is None else [frame.image, frame.pair]
+            arrays = [frame.image] if frame.after is None else [frame.image, frame.after]
             place = {"slot": frames.put(*arrays), "size": frame.image.shape[:2], "paired": len(arrays) == 2}
-            wire.send(place | {"number": frame.number, "after": frame.after, "time_s": frame.time_s})
+            wire.send(place | {"number": frame.number, "time_s": frame.time_s})
             del frame, arrays  # the next frame is about to want their memory
         wire.send({"corrupt_packets": reader.corrupt_packets})
