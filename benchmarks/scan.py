@@ -235,7 +235,7 @@ def profile(clip: str, warm: Warm) -> None:
         return result
 
     def read() -> list[Frame]:
-        with VideoReader(clip, scanner.plan, pairs=card.needs_pairs, ahead=0) as reader:
+        with VideoReader(clip, scanner.plan, pairs=bool(card.in_a_video), ahead=0) as reader:
             return list(reader)
 
     def faces_of(frame: Frame) -> list[Face]:

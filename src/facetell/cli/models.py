@@ -142,6 +142,7 @@ def _facts(file: DetectorFile, whole: bool) -> list[tuple[str, str]]:
         facts += [("outputs", ", ".join(key for key, name in card.outputs.items() if name))]
         facts += [("heat map", worth(card))] if card.heatmap else []
         facts += [("calibration", f"{card.calibration.method}, of the mean weighted by {card.aggregation}")]
+        facts += card.in_a_video.items()
         facts += [
             (f"at {t.false_positive_rate:g} FPR", _threshold(t.logit, t.n_real, t.source)) for t in card.thresholds
         ]

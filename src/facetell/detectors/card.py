@@ -264,9 +264,12 @@ class DetectorCard:
                 raise ValueError(rule)
 
     @property
-    def needs_pairs(self) -> bool:
-        """Whether it looks at the frame after each, too."""
-        return self.flicker is not None or self.magnification is not None
+    def in_a_video(self) -> dict[str, str]:
+        """What it heeds of the frame after each, with how that counts, in words; empty if it looks at single frames."""
+        flicker = {} if self.flicker is None else {"flicker": f"counts; {self.flicker.words}"}
+        if self.magnification is None:
+            return flicker
+        return flicker | {"changes": f"magnified; added {self.magnification:g} times to each face before it is judged"}
 
     @property
     def heatmap(self) -> str | None:

@@ -19,10 +19,7 @@ def card_page(card: DetectorCard, sha256: str) -> str:
         "Calibration": f"{card.calibration.method}, of the mean weighted by {card.aggregation}",
         "SHA-256": f"`{sha256}`",
     }
-    if card.flicker is not None:
-        facts["Flicker, in a video"] = f"counts; {card.flicker.words}"
-    if card.magnification is not None:
-        facts["Change to the next frame"] = f"magnified: added {card.magnification:g} times to each face of a video"
+    facts |= {f"{name.capitalize()}, in a video": words for name, words in card.in_a_video.items()}
     lines += [f"- **{name}**: {fact}" for name, fact in facts.items()]
     for name, measured in card.metrics.items():
         lines += _SECTIONS[name](measured) if name in _SECTIONS else _figures(name, measured)

@@ -157,7 +157,7 @@ class Scanner:
                 self.plan,
                 start_s=self.start_s,
                 end_s=self.end_s,
-                pairs=card.needs_pairs,
+                pairs=bool(card.in_a_video),
                 stop=stop,
             )
             unless_opened.pop_all()
@@ -207,7 +207,7 @@ class Scanner:
                     faces = [self._assessed(frame, face) for face in found]
                 with watch("track"):
                     tracker.add(frame, faces)
-                if frame.after is not None:
+                if frame.after is not None and card.flicker is not None:
                     with watch("flicker"):
                         for face in faces:
                             face.flicker = flicker(frame.image, frame.after, face.points)

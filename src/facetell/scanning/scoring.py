@@ -41,11 +41,10 @@ class FrameScoring:
 
     def add(self, face: Face, crop: np.ndarray, after: np.ndarray | None = None) -> None:
         """One face, its crop (H, W, 3) uint8, and the one cut at the same place of the next frame, if there is that."""
-        by, grown = self._detector.card.magnification, None
-        if after is not None and by is not None:
-            grown = magnified(crop, after, by)
+        by = self._detector.card.magnification
+        shown = None if by is None or after is None else magnified(crop, after, by)
         self._crops[face] = crop
-        self._waiting.append((face, crop if grown is None else grown))
+        self._waiting.append((face, crop if shown is None else shown))
         if len(self._waiting) == BATCH:
             self._flush()
 
