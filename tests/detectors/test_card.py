@@ -186,6 +186,14 @@ def test_flicker_adds_no_more_than_it_may() -> None:
     assert [flicker.logit(value) for value in (None, -0.1, 0.15, 9.0, -9.0)] == [0.0, 0.0, 1.0, 2.0, -2.0]
 
 
+def test_what_is_heeded_in_a_video_is_said_in_words() -> None:
+    assert card().in_a_video == {}
+    assert set(full_card().in_a_video) == {"flicker", "changes"}
+    assert card(magnification=1.5).in_a_video == {
+        "changes": "magnified; added 1.5 times to each face before it is judged"
+    }
+
+
 def test_infinite_numbers_are_refused() -> None:
     text = json.dumps(card().to_dict() | {"std": [float("inf")] * 3})
     with pytest.raises(DetectorFileError, match=r"'std\[0\]' must be finite"):
