@@ -10,7 +10,7 @@ from facetell.files import sha256_of
 
 WEIGHTS = Path(__file__).with_name("weights")
 SHIPPED = {  # name -> SHA-256 of `weights/<name>.onnx`
-    "frame": "5e02fba25f11abf2ae6af466524d6f3d04a97bce24c07b76d98630d5b43993df",
+    "frame": "d3170d3a199f01a0328406bfd0c51f678ae9a6ccc3b802f6bcce7df884566122",
     "meso": "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0",
 }
 DEFAULT = "frame"
