@@ -455,6 +455,22 @@ def test_deepfakebench_lists_each_file_once_in_its_most_held_out_split(tmp_path:
     assert listing.notes == ["Listed in several splits: 1 file; each is in the test split, else in val."]
 
 
+def test_deepfakebench_data_sets_of_one_list_with_the_same_names_keep_their_own_originals(tmp_path: Path) -> None:
+    content = {
+        f"Celeb-DF-v{k}": {
+            f"CelebDFv{k}_{kind}": {"test": {name: {"label": f"CelebDFv{k}_{kind}", "frames": [f"{k}/{name}/0.png"]}}}
+            for kind, name in (("real", "id0_0001"), ("fake", "id0_id1_0001"))
+        }
+        for k in (1, 2)
+    }
+    files(tmp_path, *(f"{k}/{name}/0.png" for k in (1, 2) for name in ("id0_0001", "id0_id1_0001")))
+    as_json(tmp_path / "both.json", content)
+    listing = read(tmp_path)
+    originals = {item.dataset: item.original for item in listing.items if item.label == FAKE}
+    assert originals == {f"Celeb-DF-v{k}": f"Celeb-DF-v{k}/CelebDFv{k}_real/id0_0001" for k in (1, 2)}
+    assert summarise(listing)["paired"] == 2
+
+
 def test_deepfakebench_names_of_dfd_and_uadfv_tell_originals_and_people(tmp_path: Path) -> None:
     labels = {
         "DeepFakeDetection": {
@@ -935,6 +951,17 @@ def test_compressed_or_broken_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(b"not a tar at all" * 100)
     with pytest.raises(DataError, match="not an uncompressed tar"):
         read(tmp_path / "t.tar", Options(label=REAL))
+
+
+def test_a_pair_is_a_fake_and_a_real_video_of_one_data_set() -> None:
+    items = [
+        Item("1.mp4", REAL, dataset="a", video="bc"),
+        Item("2.mp4", FAKE, dataset="ab", video="x", original="c"),  # "ab" + "c" is "a" + "bc"
+        Item("3.mp4", FAKE, dataset="a", video="y", original="x"),
+        Item("4.mp4", FAKE, dataset="ab", video="z", original="x"),  # another fake
+        Item("5.mp4", FAKE, dataset="a", video="w", original="bc"),
+    ]
+    assert summarise(Listing("table", items))["paired"] == 1
 
 
 def test_summary_counts_and_notes(tmp_path: Path) -> None:

@@ -370,6 +370,7 @@ class TestHarm:
             {"memory": -1},
             {"memory": "much"},
             FRAME | {"size": [90, 90]},
+            FRAME | {"size": [70, 70], "paired": True},
             *(FRAME | {"slot": slot} for slot in ("a", None, 99)),
             *(FRAME | {"size": size} for size in ([0, 64], [64, 0], [-1, 5], [-1, -5], [1.0, 1], ["1", 1], [1], 1)),
             *(FRAME | {"number": number} for number in (1, -1, "0", None, [])),

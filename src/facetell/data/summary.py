@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from facetell.data.layouts.base import Listing
-from facetell.data.manifest import FAKE, LABEL_NAMES, check_leaks, manifest_of
+from facetell.data.manifest import FAKE, LABEL_NAMES, REAL, check_leaks, manifest_of
 from facetell.errors import LeakError
 from facetell.report.text import count, plain
 
@@ -51,8 +51,9 @@ def pair_notes(manifest: pd.DataFrame) -> list[str]:
 
 def _paired(manifest: pd.DataFrame) -> pd.Series:
     """Of each fake, whether its original is here."""
-    fakes = manifest[manifest.label == FAKE]
-    return (fakes.dataset + fakes.original).isin(manifest.dataset + manifest.video)
+    fakes, reals = manifest[manifest.label == FAKE], manifest[manifest.label == REAL]
+    known = set(zip(reals.dataset, reals.video, strict=True))
+    return pd.Series([one in known for one in zip(fakes.dataset, fakes.original, strict=True)], fakes.index, dtype=bool)
 
 
 def _odd(manifest: pd.DataFrame) -> list[str]:

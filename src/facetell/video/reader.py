@@ -95,7 +95,8 @@ class VideoReader:
             self.close()
             raise
         self.wanted = len(wanted) + missing
-        self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // (3 * self.info.width * self.info.height)))
+        size = (6 if pairs else 3) * self.info.width * self.info.height
+        self._ahead = ahead and max(1, min(ahead, _AHEAD_BYTES // size))
 
     def _part(self, times: np.ndarray, start_s: float | None, end_s: float | None) -> range:
         """The frames to choose among."""

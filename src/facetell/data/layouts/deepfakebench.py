@@ -91,11 +91,14 @@ def _read(root: Path, options: Options) -> Listing:
     group_of = components((match["target"], match["source"]) for name in names if (match := ffpp.PAIR.match(name)))
     person_of = _people(lists.values(), listing)
     for path, rows in lists.items():
-        reals = {name: word for _, word, *_, name, _ in rows if _label(word, f"{path.name}, {name}") == REAL}
+        reals = {
+            (dataset, name): word for dataset, word, *_, name, _ in rows if _label(word, f"{path.name}, {name}") == REAL
+        }
         for dataset, word, split, compression, name, frames in rows:
             label = _label(word, f"{path.name}, {name}")
             target, group = _origin(name, group_of, person_of[dataset])
             prefix = f"{dataset}/{compression}/" if compression else f"{dataset}/"
+            real = reals.get((dataset, target)) if label == FAKE else None
             for number, frame in enumerate(frames):
                 frame = inside(str(frame), f"{path.name}, {name}")
                 file = path.parent.resolve() / frame
@@ -108,7 +111,7 @@ def _read(root: Path, options: Options) -> Listing:
                         label=label,
                         dataset=dataset,
                         method=word if label == FAKE else "",
-                        original=f"{prefix}{reals[target]}/{target}" if label == FAKE and target in reals else "",
+                        original="" if real is None else f"{prefix}{real}/{target}",
                         group=group,
                         split=split,
                         compression=compression,
