@@ -218,6 +218,11 @@ def test_a_file_within_another_is_read_where_it_lies(pool: ReaderPool, portrait_
 FRAME: dict[str, Any] = {"slot": 0, "number": 0, "time_s": 0.0, "size": [48, 64], "paired": False}
 
 
+def test_a_video_of_just_as_many_pixels_as_allowed_is_read_with_its_pairs(portrait_clip: Path) -> None:
+    with ReaderPool(Limits(pixels=320 * 240)).open(portrait_clip, "uniform:3", pairs=True) as reader:
+        assert [frame.after is not None for frame in reader] == [True] * 3
+
+
 class TestHarm:
     """A process that dies, hangs or lies: a named error, and the next file is read."""
 

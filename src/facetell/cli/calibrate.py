@@ -233,5 +233,5 @@ def _with_magnification(card: DetectorCard, times: float) -> DetectorCard:
     except ValueError as error:
         raise UsageError(
             f"{card.name} cannot be shown changes magnified {times:g} times: {error}.",
-            "Give a number above 0, such as --magnify 1.",
+            "Give a number above 0 and at most 100, such as --magnify 1, or leave it out for this detector.",
         ) from error

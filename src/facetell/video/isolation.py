@@ -432,7 +432,7 @@ class IsolatedReader:
 
     def _slots(self, worker: Worker, size: int) -> int:
         """How many slots of this size there are now."""
-        if not 0 < size <= 5 * worker.limits.pixels:  # three colours, and the brightness of two frames
+        if not 0 < size <= 6 * worker.limits.pixels:  # a pair of pictures, three bytes a pixel
             raise ValueError(f"a picture of {size} bytes")
         try:
             return worker.make_slots(size)
