@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from facetell.faces.align import FACE_HEIGHT, upright_matrix
+from facetell.faces.movement import undone
 
 SIZE = 192  # pixels, the side of the square that is compared
 _SCALE = 0.72  # of its side that the face is high: it holds the whole face
@@ -28,7 +29,7 @@ _FLOOR = 0.05  # levels, added to both, so that a rim or an inside without any c
 def flicker(image: np.ndarray, after: np.ndarray, points: np.ndarray) -> float | None:
     """How much more a face's rim changes than its inside once its movement is undone: the logarithm of their ratio.
 
-    Dense optical flow (DIS, Kroeger et al., ECCV 2016) brings the second frame onto the first; what differs still, less
+    Optical flow brings the second frame onto the first (`facetell.faces.movement`); what differs still, less
     its coarse part, is averaged over the rim and over the inside.
 
     Args:
@@ -62,9 +63,7 @@ def flicker(image: np.ndarray, after: np.ndarray, points: np.ndarray) -> float |
         )
         for picture in (image, after)
     )
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(first, second, np.zeros(0))
-    x, y = np.moveaxis(_GRID + flow, -1, 0)
-    back = cv2.remap(second.astype(np.float32), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    back = undone(first, second, second.astype(np.float32), cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     change = first - back
     change = np.abs(change - cv2.GaussianBlur(change, (0, 0), _FINE))
     inside, rim = (float(change[part].mean()) for part in _PARTS)
@@ -82,4 +81,3 @@ def _ring(heights: tuple[float, float]) -> np.ndarray:
 
 
 _PARTS = (_ring(_INSIDE), _ring(_RIM))
-_GRID = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1).astype(np.float32)

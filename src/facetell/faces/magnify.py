@@ -5,13 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from facetell.faces.movement import undone
+
 _OTHER = 0.25  # of a crop's own contrast: two frames that differ more, movement undone, are of two scenes
 
 
 def magnified(crop: np.ndarray, after: np.ndarray, by: float) -> np.ndarray | None:
     """A face's crop, and `by` times what of it is gone in the next frame, once its movement is undone.
 
-    Dense optical flow (DIS, Kroeger et al., ECCV 2016) brings the next frame onto this one. What a face truly shows
+    Optical flow brings the next frame onto this one (`facetell.faces.movement`). What a face truly shows
     moves with it and is in both; traces of an alteration that was made frame by frame are in one, and grow. After the
     idea of Lagrangian motion magnification (Liu et al., SIGGRAPH 2005), of brightness instead of movement.
 
@@ -33,11 +35,7 @@ def magnified(crop: np.ndarray, after: np.ndarray, by: float) -> np.ndarray | No
     True
     """
     grey, other = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (crop, after))
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(grey, other, np.zeros(0))
-    rows, columns = np.indices(grey.shape, dtype=np.float32)
-    back = cv2.remap(
-        after, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
+    back = undone(grey, other, after, cv2.DISOPTICAL_FLOW_PRESET_FAST)
     if cv2.absdiff(back, crop).mean() > _OTHER * grey.std():
         return None
     return cv2.addWeighted(crop, 1 + by, back, -by, 0)

@@ -212,9 +212,10 @@ class Scanner:
                         for face in faces:
                             face.flicker = flicker(frame.image, frame.after, face.points)
                 with watch("crop"):
+                    after = None if card.magnification is None else frame.after
                     crops = [
                         [crop_face(picture, face.points, face.box, card.geometry, card.input_size) for face in faces]
-                        for picture in (frame.image, frame.after)
+                        for picture in (frame.image, after)
                         if picture is not None
                     ]
                 with watch("score"):
