@@ -146,7 +146,7 @@ class FaceScore:
     time_s: float
     box: Box
     p_fake: float
-    logit: float  # raw, with `parts["flicker"]`, which counts in a video where the card says so
+    logit: float  # raw, with the terms "flicker" and "instability" of `parts`, which a video may have
     quality: float  # 0…1, by the quality gates; with a card that weighs by quality, the face's weight in its track
     usable: bool = True
     problems: tuple[str, ...] = ()

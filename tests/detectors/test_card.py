@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold
+from facetell.detectors import Calibration, DetectorCard, Scope, Term, Threshold
 from facetell.detectors.card import read_card
 from facetell.errors import DetectorFileError
 from tests.detectors.networks import card
@@ -19,8 +19,9 @@ def full_card() -> DetectorCard:
         metrics={"dev": {"auc": 0.9, "auc_ci95": [0.88, 0.92], "n_real": 100}},
         calibration=Calibration("isotonic", x=(-2.0, 0.0, 2.0), y=(-1.0, 0.0, 3.0)),
         thresholds=(Threshold(0.01, 1.5, 300, "photographs", real_below=-1.0), Threshold(0.001, None, 300, "too few")),
-        flicker=Flicker(3.0, -0.1, 1.5),
+        flicker=Term(3.0, -0.1, 1.5),
         magnification=1.5,
+        instability=Term(2.0, -0.3),
         scope=Scope(60.0, 0.002, {"blend": Calibration("temperature", 2.0), "texture": Calibration()}, 1.5),
         provisional=False,
         description="Sees the mean – or “nothing”.",
@@ -76,6 +77,15 @@ def test_parts_are_the_outputs_besides_logit_and_heatmap() -> None:
         ({"magnification": "1"}, "'magnification' must be a number"),
         ({"magnification": 1.0, "kind": "clip", "frames": 4}, "magnification needs kind 'frame'"),
         ({"magnification": 1.0, "input_size": 11}, "magnification needs kind 'frame' and an input_size of at least 12"),
+        ({"instability": {"weight": 1.0, "centre": 0.0}}, "instability needs magnification"),
+        (
+            {
+                "instability": {"weight": 1.0, "centre": 0.0},
+                "magnification": 1.0,
+                "outputs": {"logit": "l", "instability": "i"},
+            },
+            "and no part of this name",
+        ),
         ({"scope": {"face_height": 60, "views": {"blend": {}}}}, "views must be two"),
         ({"scope": {"face_height": 60, "views": {"x": {}, "y": {}}, "views_apart": 1}}, "must be parts of the score"),
         ({"thresholds": [{"false_positive_rate": 0.01}]}, "key 'thresholds[0].logit' is missing"),
@@ -181,14 +191,14 @@ def test_whatever_stands_in_a_card_it_is_read_or_refused_by_name(data: st.DataOb
     assert DetectorCard.from_json(card.to_json()) == card
 
 
-def test_flicker_adds_no_more_than_it_may() -> None:
-    flicker = Flicker(weight=4.0, centre=-0.1, most=2.0)
-    assert [flicker.logit(value) for value in (None, -0.1, 0.15, 9.0, -9.0)] == [0.0, 0.0, 1.0, 2.0, -2.0]
+def test_a_term_adds_no_more_than_it_may() -> None:
+    term = Term(weight=4.0, centre=-0.1, most=2.0)
+    assert [term.logit(value) for value in (None, -0.1, 0.15, 9.0, -9.0)] == [0.0, 0.0, 1.0, 2.0, -2.0]
 
 
 def test_what_is_heeded_in_a_video_is_said_in_words() -> None:
     assert card().in_a_video == {}
-    assert set(full_card().in_a_video) == {"flicker", "changes"}
+    assert set(full_card().in_a_video) == {"flicker", "changes", "instability"}
     assert card(magnification=1.5).in_a_video == {
         "changes": "magnified; added 1.5 times to each face before it is judged"
     }

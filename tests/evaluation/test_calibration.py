@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from facetell.cli import app
 from facetell.data.layouts import read
 from facetell.data.manifest import manifest_of, write_manifest
-from facetell.detectors import Calibration, DetectorCard, Flicker, Scope, Threshold, load_detector
+from facetell.detectors import Calibration, DetectorCard, Scope, Term, Threshold, load_detector
 from facetell.errors import DataError
 from facetell.evaluation import scoring
 from facetell.evaluation.calibration import (
@@ -438,10 +438,11 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path, monkeypatch: pyte
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "quality"]).exit_code == 0
     assert load_detector(tmp_path / "again.onnx").card.aggregation == "quality"
     assert CliRunner().invoke(app, ["calibrate", *listed, "--aggregation", "median"]).exit_code == 2
-    asked = [*listed, "--flicker", "3,-0.1", "--magnify", "1.5", "--version", "2"]
+    asked = [*listed, "--flicker", "3,-0.1", "--magnify", "1.5", "--instability", "2,0.5", "--version", "2"]
     assert CliRunner().invoke(app, ["calibrate", *asked]).exit_code == 0
     changed = load_detector(tmp_path / "again.onnx").card
-    assert (changed.flicker, changed.magnification, changed.version) == (Flicker(3.0, -0.1), 1.5, "2")
+    assert (changed.flicker, changed.magnification, changed.version) == (Term(3.0, -0.1), 1.5, "2")
+    assert changed.instability == Term(2.0, 0.5)
     for option, wrong, complaint in (
         ("--flicker", "3", "is not a weight"),
         ("--flicker", "much,0", "is not a weight"),
@@ -450,6 +451,8 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path, monkeypatch: pyte
         ("--flicker", "1e10,0", "at most 1e+09"),
         ("--magnify", "0", "must lie above 0"),
         ("--magnify", "nan", "must lie above 0"),
+        ("--instability", "2", "is not a weight"),
+        ("--instability", "2,0", "instability needs magnification"),
     ):
         result = CliRunner().invoke(app, ["calibrate", *listed, option, wrong])
         assert result.exit_code == 2

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from facetell.data.manifest import Item, manifest_of
-from facetell.detectors import Calibration, Detector, Flicker, load_detector
+from facetell.detectors import Calibration, Detector, Term, load_detector
 from facetell.errors import AlteredDetectorError, DataError, OutputError
 from facetell.evaluation.robustness import SUITE
 from facetell.evaluation.scoring import score
@@ -81,14 +81,15 @@ def test_another_network_or_another_cut_is_another_key(folder: Path) -> None:
     assert first == fingerprint(load_detector(made.detector(folder, name="c.onnx", version="2", licence="MIT")))
     other_cut = made.detector(folder, name="d.onnx", geometry=Geometry("landmarks", 1.2, 0.0))
     other_network = networks.write(folder, networks.brightness(gain=3.0), name="e.onnx")
-    flickering = made.detector(folder, name="f.onnx", flicker=Flicker(weight=3.0, centre=0.0))
+    flickering = made.detector(folder, name="f.onnx", flicker=Term(weight=3.0, centre=0.0))
     magnifying = made.detector(folder, name="g.onnx", magnification=3.0)
-    others = (other_cut, other_network, flickering, magnifying)
-    assert len({first, *(fingerprint(load_detector(path)) for path in others)}) == 5
+    unstable = made.detector(folder, name="h.onnx", magnification=3.0, instability=Term(weight=3.0, centre=0.0))
+    others = (other_cut, other_network, flickering, magnifying, unstable)
+    assert len({first, *(fingerprint(load_detector(path)) for path in others)}) == 6
 
 
 def test_what_was_changed_since_a_file_was_read_counts(folder: Path) -> None:
-    flicker = Flicker(weight=3.0, centre=0.0)
+    flicker = Term(weight=3.0, centre=0.0)
     changed = load_detector(made.detector(folder))
     changed.card = replace(changed.card, flicker=flicker)
     assert fingerprint(changed) == fingerprint(load_detector(made.detector(folder, name="f.onnx", flicker=flicker)))

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from facetell.detectors import Flicker, load_detector
+from facetell.detectors import Term, load_detector
 from facetell.errors import UnknownDetectorError, UsageError
 from facetell.faces import FaceDetector, Geometry, crop_face
 from facetell.faces.align import FACE_HEIGHT, TEMPLATE
@@ -66,7 +67,7 @@ def test_scores_are_those_of_the_crops(brightness_scanner: Scanner, portrait_cli
 
 def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path, portrait_clip: Path) -> None:
     """Face by face: what the card makes of the flicker of this frame and the next, added to the network's logit."""
-    counting = Flicker(weight=4.0, centre=-0.5, most=2.0)
+    counting = Term(weight=4.0, centre=-0.5, most=2.0)
     plain = Scanner(write(tmp_path, brightness(gain=10.0, bias=-4.0))).scan(portrait_clip)
     path = write(tmp_path, brightness(gain=10.0, bias=-4.0), "counting.onnx", flicker=counting)
     verdict = Scanner(path).scan(portrait_clip)
@@ -85,18 +86,23 @@ def test_flicker_counts_beside_the_network_where_the_card_says_so(tmp_path: Path
     assert all("flicker" not in score.parts for score in before)
 
 
-def test_the_network_is_shown_what_changes_magnified_where_the_card_says_so(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(0)
+    frames = [frame // 2 + random.integers(0, 12, frame.shape[:2])[..., None] for frame in media.portrait_frames(12)]
+    path = tmp_path_factory.mktemp("noisy") / "noisy.mp4"
+    return media.write_video(path, [frame.astype(np.uint8) for frame in frames], gop=6)
+
+
+def test_the_network_is_shown_what_changes_magnified_where_the_card_says_so(tmp_path: Path, noisy: Path) -> None:
     """Face by face, but for the last frame, which has no next one, and where the face moved too far; pictures in the
     verdict are as they were.
     """
-    random = np.random.default_rng(0)
-    noisy = [frame // 2 + random.integers(0, 12, frame.shape[:2])[..., None] for frame in media.portrait_frames(12)]
-    clip = media.write_video(tmp_path / "noisy.mp4", [frame.astype(np.uint8) for frame in noisy], gop=6)
-    plain = Scanner(write(tmp_path, contrast()), plan="every:1").scan(clip)
+    plain = Scanner(write(tmp_path, contrast()), plan="every:1").scan(noisy)
     path = write(tmp_path, contrast(), "magnifying.onnx", magnification=2.0)
-    verdict = Scanner(path, plan="every:1").scan(clip)
+    verdict = Scanner(path, plan="every:1").scan(noisy)
     detector, finder, logits = load_detector(path), FaceDetector(), []
-    with VideoReader(clip, "every:1", pairs=True) as reader:
+    with VideoReader(noisy, "every:1", pairs=True) as reader:
         for frame in reader:
             (face,) = finder.detect(frame.image)
             crop, *after = (
@@ -115,11 +121,32 @@ def test_the_network_is_shown_what_changes_magnified_where_the_card_says_so(tmp_
         assert one.crop is None or other.crop is None or np.array_equal(one.crop, other.crop)
 
 
-def test_a_still_has_no_flicker_and_is_shown_as_it_is(tmp_path: Path, photo: Path) -> None:
-    plain = Scanner(write(tmp_path, brightness())).scan(photo)
-    path = write(tmp_path, brightness(), "full.onnx", flicker=Flicker(weight=4.0, centre=-5.0), magnification=3.0)
+def test_it_counts_how_far_magnified_changes_move_a_score_where_the_card_says_so(tmp_path: Path, noisy: Path) -> None:
+    """Face by face: either way, by the logits of the face as it is and magnified; nothing where there is no pair."""
+    counting = Term(weight=0.3, centre=1.0)
+    plain, magnifying, unstable = (
+        list(Scanner(write(tmp_path, contrast(), name, **more), plan="every:1").scan(noisy).tracks[0].scores)
+        for name, more in (
+            ("plain.onnx", {}),
+            ("magnifying.onnx", {"magnification": 2.0}),
+            ("unstable.onnx", {"magnification": 2.0, "instability": counting}),
+        )
+    )
+    moved = [abs(one.logit - other.logit) for one, other in zip(magnifying, plain, strict=True)]
+    added = [0.0 if not by else counting.logit(math.log(0.1 + by)) for by in moved]
+    assert len({round(value, 4) for value in added}) > 5
+    assert added[-1] == 0  # the last frame has no next one
+    np.testing.assert_allclose([score.parts["instability"] for score in unstable], added, atol=1e-4)
+    np.testing.assert_allclose(
+        [score.logit for score in unstable], np.add([score.logit for score in magnifying], added), atol=1e-4
+    )
+
+
+def test_a_still_has_no_terms_and_is_shown_as_it_is(tmp_path: Path, photo: Path) -> None:
+    plain, counting = Scanner(write(tmp_path, brightness())).scan(photo), Term(weight=4.0, centre=-5.0)
+    path = write(tmp_path, brightness(), "full.onnx", flicker=counting, magnification=3.0, instability=counting)
     (track,) = Scanner(path).scan(photo).tracks
-    assert track.scores[0].parts["flicker"] == 0
+    assert track.scores[0].parts == {"flicker": 0, "instability": 0}
     assert track.scores[0].logit == plain.tracks[0].scores[0].logit
 
 

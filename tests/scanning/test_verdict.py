@@ -183,14 +183,17 @@ class TestLabels:
         assert judgement.threshold == sigmoid(3.0)
         assert judgement.reasons
 
+    @pytest.mark.parametrize(("term", "words"), [("flicker", "the rim of the face"), ("instability", "Magnifying")])
     @pytest.mark.parametrize(
         ("logit", "added", "said"), [(5.0, 1.2, True), (1.0, 1.2, True), (5.0, 0.8, False), (-4.0, 1.2, False)]
     )
-    def test_flicker_is_a_reason_unless_the_face_is_real(self, logit: float, added: float, said: bool) -> None:
+    def test_a_term_is_a_reason_unless_the_face_is_real(
+        self, term: str, words: str, logit: float, added: float, said: bool
+    ) -> None:
         seen = person(1, *[logit] * 5)
         for score in seen.scores:
-            score.parts = {"flicker": added}
-        assert any("From one frame to the next" in reason for reason in judge([seen], 20, rule()).reasons) is said
+            score.parts = {"flicker": 0.0, "instability": 0.0, term: added}
+        assert any(words in reason for reason in judge([seen], 20, rule()).reasons) is said
 
     def test_real_below_widens_the_band(self) -> None:
         strict = rule(Threshold(0.01, 3.0, 300, "dev", real_below=-1.5))

@@ -75,6 +75,13 @@ def calibrate(
             help="Magnify a face's change to the next frame before the network looks at it; else as in the file.",
         ),
     ] = None,
+    instability: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHT,CENTRE",
+            help="Let it count how far magnified changes move a face's logit, likewise; else as in the file.",
+        ),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="That the new file bears; else as in the old one.")] = None,
     scores: ScoresOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves and the resampling.")] = 0,
@@ -123,7 +130,7 @@ def calibrate(
     if version == "":
         raise UsageError("--version is empty.", "Give the new file a version, or leave the option out.")
     uncalibrated = load_detector(detector)
-    uncalibrated.card = _uncalibrated(uncalibrated.card, aggregation, version, flicker, magnify)
+    uncalibrated.card = _uncalibrated(uncalibrated.card, aggregation, version, flicker, magnify, instability)
     scanner = Scanner(uncalibrated, sample)
     of_pairs = find(pairs) if pairs else None
     paired = None if of_pairs is None else of_pairs.manifest
@@ -197,7 +204,12 @@ def _source(path: Path) -> str:
 
 
 def _uncalibrated(
-    card: DetectorCard, aggregation: Aggregation, version: str | None, flicker: str | None, magnify: float | None
+    card: DetectorCard,
+    aggregation: Aggregation,
+    version: str | None,
+    flicker: str | None,
+    magnify: float | None,
+    instability: str | None,
 ) -> DetectorCard:
     """The card with what the options ask for, and without what an earlier calibration put there."""
     from facetell.detectors import Calibration
@@ -206,24 +218,26 @@ def _uncalibrated(
     card = replace(card, aggregation=aggregation, calibration=Calibration(), thresholds=(), scope=None)
     if version is not None:
         card = replace(card, version=version)
+    if magnify is not None:
+        card = _with_magnification(card, magnify)
     if flicker is not None:
-        card = _with_flicker(card, flicker)
-    return card if magnify is None else _with_magnification(card, magnify)
+        card = _with_term(card, "flicker", flicker)
+    return card if instability is None else _with_term(card, "instability", instability)
 
 
-def _with_flicker(card: DetectorCard, text: str) -> DetectorCard:
-    """The card with what `--flicker` asks for."""
-    from facetell.detectors import Flicker
+def _with_term(card: DetectorCard, name: Literal["flicker", "instability"], text: str) -> DetectorCard:
+    """The card with what `--flicker` or `--instability` asks for."""
+    from facetell.detectors import Term
 
-    advice = "Give two numbers, such as --flicker 4,-0.1, the first above 0."
+    advice = f"Give two numbers, such as --{name} 4,-0.1, the first above 0."
     try:
         weight, centre = map(float, text.split(","))
     except ValueError:
         raise UsageError(f"{text!r} is not a weight and a centre.", advice) from None
     try:
-        return replace(card, flicker=Flicker(weight, centre))
+        return replace(card, **{name: Term(weight, centre)})
     except ValueError as error:
-        raise UsageError(f"Flicker cannot count {text} with {card.name}: {error}.", advice) from error
+        raise UsageError(f"{name.capitalize()} cannot count {text} with {card.name}: {error}.", advice) from error
 
 
 def _with_magnification(card: DetectorCard, times: float) -> DetectorCard:

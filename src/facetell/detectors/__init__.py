@@ -1,6 +1,6 @@
 """Face crops become scores: a detector is one ONNX file that describes itself."""
 
-from facetell.detectors.card import Aggregation, Calibration, DetectorCard, Flicker, Scope, Threshold, read_card
+from facetell.detectors.card import Aggregation, Calibration, DetectorCard, Scope, Term, Threshold, read_card
 from facetell.detectors.detector import Detector, Scores, load_detector
 from facetell.detectors.file import pack
 from facetell.detectors.zoo import shipped
@@ -10,9 +10,9 @@ __all__ = [
     "Calibration",
     "Detector",
     "DetectorCard",
-    "Flicker",
     "Scope",
     "Scores",
+    "Term",
     "Threshold",
     "load_detector",
     "pack",

@@ -30,7 +30,8 @@ LEAST_RATE = 1e-9  # of false positives
 RATES_APART = 1.01  # a rate by the next smaller one, at least: thresholds between them lie on a line
 MOST_MAGNIFIED = 100.0  # times a difference of at most 255 levels
 LEAST_MAGNIFIED = 12  # pixels, side of a crop in which movement can be followed
-FLICKER = "flicker"  # the part of a face's score that it adds
+FLICKER = "flicker"  # the parts of a face's score that these terms add
+INSTABILITY = "instability"
 
 Aggregation = Literal["quality", "confidence"]
 """How a person's faces weigh in their mean logit: by quality, or by how far each lies from undecided."""
@@ -146,15 +147,15 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Flicker:
-    """How a face's flicker (`facetell.faces.flicker`) counts beside what the network says of it.
+class Term:
+    """How a measured value counts beside what the network says of a face.
 
     Args:
         weight: logits for each unit of it.
         centre: where it says nothing.
         most: logits that it may add or take away.
 
-    >>> Flicker(weight=4.0, centre=-0.1, most=2.0).logit(0.15)
+    >>> Term(weight=4.0, centre=-0.1, most=2.0).logit(0.15)
     1.0
     """
 
@@ -170,17 +171,17 @@ class Flicker:
     def words(self) -> str:
         """How it counts, in words.
 
-        >>> Flicker(weight=4.0, centre=-0.1).words
+        >>> Term(weight=4.0, centre=-0.1).words
         'a face gains 4 logits for each unit of it above -0.1, at most 2 either way'
         """
         gain = f"a face gains {self.weight:g} logits for each unit of it above {self.centre:g}"
         return f"{gain}, at most {self.most:g} either way"
 
-    def logit(self, flicker: float | None) -> float:
-        """What is added to a face's raw logit; 0 where flicker was not measured, as in a still."""
-        if flicker is None:
+    def logit(self, value: float | None) -> float:
+        """What is added to a face's raw logit; 0 where the value was not measured, as in a still."""
+        if value is None:
             return 0.0
-        return min(max(self.weight * (flicker - self.centre), -self.most), self.most)
+        return min(max(self.weight * (value - self.centre), -self.most), self.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +213,9 @@ class DetectorCard:
     channels: int = 3  # 3: RGB; 1: grey, the mean of the three
     frames: int = 1  # faces that one score needs, for clip and series
     metrics: Mapping[str, Any] = field(default_factory=dict)  # name of a data set -> what was measured on it
-    flicker: Flicker | None = None  # None: what changes from frame to frame does not count
+    flicker: Term | None = None  # of `facetell.faces.flicker`; None: it does not count
     magnification: float | None = None  # of a face's change to the next frame (faces.magnify); None: it is not shown
+    instability: Term | None = None  # of how far that moves the logit (scanning.scoring); None: it does not count
     aggregation: Aggregation = "quality"  # calibration and thresholds hold for this one
     calibration: Calibration = Calibration()
     thresholds: tuple[Threshold, ...] = ()
@@ -245,6 +247,8 @@ class DetectorCard:
             f"magnification needs kind 'frame' and an input_size of at least {LEAST_MAGNIFIED}": self.magnification
             is None
             or (self.kind == "frame" and self.input_size >= LEAST_MAGNIFIED),
+            "instability needs magnification, and no part of this name": self.instability is None
+            or (self.magnification is not None and INSTABILITY not in self.outputs),
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }
@@ -266,10 +270,12 @@ class DetectorCard:
     @property
     def in_a_video(self) -> dict[str, str]:
         """What it heeds of the frame after each, with how that counts, in words; empty if it looks at single frames."""
-        flicker = {} if self.flicker is None else {"flicker": f"counts; {self.flicker.words}"}
-        if self.magnification is None:
-            return flicker
-        return flicker | {"changes": f"magnified; added {self.magnification:g} times to each face before it is judged"}
+        heeded = {} if self.flicker is None else {"flicker": f"counts; {self.flicker.words}"}
+        if self.magnification is not None:
+            heeded["changes"] = f"magnified; added {self.magnification:g} times to each face before it is judged"
+        if self.instability is not None:
+            heeded["instability"] = f"counts; {self.instability.words}"
+        return heeded
 
     @property
     def heatmap(self) -> str | None:

@@ -35,7 +35,7 @@ from facetell.faces.quality import assess
 from facetell.files import sha256_of, temporary_folder
 from facetell.scanning import Scanner
 from facetell.scanning.pipeline import largest_faces
-from facetell.scanning.scoring import ClipScoring, face_score, with_flicker
+from facetell.scanning.scoring import ClipScoring, face_score, with_terms
 from facetell.scanning.verdict import Person, deciding_faces, deciding_track, judge, track_logit, track_parts
 from facetell.types import Face, FaceScore, FaceTrack, Label, TrackScore
 from facetell.video import shared_readers
@@ -300,7 +300,7 @@ class _Look:
                 self._faces(seen, [entry for entry in found if entry[0] == row])
             return
         for (row, face, _), logit, parts in zip(found, scores.logits.tolist(), scores.parts_of_each(), strict=True):
-            logit, parts = with_flicker(card, face, logit, parts)
+            logit, parts = with_terms(card, logit, parts)
             seen[row].people.append([face_score(face, logit, parts=parts)])
 
     def _clips(self, seen: Mapping[int, Seen], found: Sequence[tuple[int, Face, np.ndarray]]) -> None:

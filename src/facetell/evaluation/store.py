@@ -145,6 +145,7 @@ def fingerprint(detector: Detector) -> str:
     own = () if type(detector) is Detector else (type(detector).__name__,)  # one that treats crops in its own way
     beside = [asdict(card.flicker)] if card.flicker else []
     beside += [card.magnification] if card.magnification else []
+    beside += ["instability", asdict(card.instability)] if card.instability else []
     return key_of(*own, network, cut, sorted(card.outputs.items()), *beside)
 
 

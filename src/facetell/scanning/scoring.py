@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from facetell.detectors import Detector, DetectorCard
-from facetell.detectors.card import FLICKER
+from facetell.detectors.card import FLICKER, INSTABILITY
 from facetell.detectors.detector import BATCH
 from facetell.errors import LimitError
 from facetell.faces.align import FACE_HEIGHT, Geometry, crop_matrix, similarity
@@ -19,6 +20,7 @@ from facetell.video.plans import Clips, Plan
 MAX_CROPS = 512 * 2**20  # bytes of crops that a detector of clips may hold
 MAX_PICTURES = 64 * 2**20  # bytes of crops, and of heat maps, kept for the report
 REGION_FACES = 3  # whose heat maps say where a track looks altered
+FLOOR = 0.1  # logits, added to a difference so that its logarithm stays finite
 SURE = 0.5  # of a heat map: a part of the face is named from here on; below, the name is wrong twice as often
 
 
@@ -33,7 +35,7 @@ class FrameScoring:
     def __init__(self, detector: Detector, thumbnails: int) -> None:
         self._detector = detector
         self._thumbnails = thumbnails
-        self._waiting: list[tuple[Face, np.ndarray]] = []  # with what the network is shown of each
+        self._waiting: list[tuple[Face, list[np.ndarray]]] = []  # with its crop, magnified first if it can be
         self._logits: dict[Face, float] = {}
         self._parts: dict[Face, dict[str, float]] = {}
         self._crops: dict[Face, np.ndarray] = {}
@@ -44,7 +46,7 @@ class FrameScoring:
         by = self._detector.card.magnification
         shown = None if by is None or after is None else magnified(crop, after, by)
         self._crops[face] = crop
-        self._waiting.append((face, crop if shown is None else shown))
+        self._waiting.append((face, [crop] if shown is None else [shown, crop]))
         if len(self._waiting) == BATCH:
             self._flush()
 
@@ -57,10 +59,16 @@ class FrameScoring:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        scores = self._detector.score(np.stack([crop for _, crop in waiting]))
+        card = self._detector.card
+        scores = self._detector.score(np.stack([shown for _, (shown, *_) in waiting]))
+        as_it_is: dict[Face, float] = {}
+        if card.instability is not None and (both := [(face, crops[1]) for face, crops in waiting if crops[1:]]):
+            logits = self._detector.score(np.stack([crop for _, crop in both])).logits.tolist()
+            as_it_is = dict(zip([face for face, _ in both], logits, strict=True))
         each = zip(waiting, scores.logits.tolist(), scores.parts_of_each(), scores.heatmaps_of_each(), strict=True)
         for (face, _), logit, parts, heat in each:
-            self._logits[face], self._parts[face] = with_flicker(self._detector.card, face, logit, parts)
+            unstable = instability(logit, as_it_is[face]) if face in as_it_is else None
+            self._logits[face], self._parts[face] = with_terms(card, logit, parts, face.flicker, unstable)
             if heat is not None:
                 self._heats[face] = heat.copy()  # a view would keep its whole batch alive
         self._prune(self._crops)
@@ -91,14 +99,29 @@ class FrameScoring:
         return Person(track.id, scores, region=_region({face: self._heats[face] for face in worst}, geometry))
 
 
-def with_flicker(
-    card: DetectorCard, face: Face, logit: float, parts: Mapping[str, float]
+def instability(magnified: float, plain: float) -> float:
+    """How far a face's logit moves, either way, when its change to the next frame is magnified: a logarithm.
+
+    What changes between two frames of a real face is noise, which a detector has learnt to pass over. Where a face was
+    made anew with each frame, the traces change too, and the detector's opinion with them.
+
+    >>> instability(1.4, 0.5), instability(0.5, 1.4)
+    (0.0, 0.0)
+    """
+    return math.log(FLOOR + abs(magnified - plain))
+
+
+def with_terms(
+    card: DetectorCard,
+    logit: float,
+    parts: Mapping[str, float],
+    flicker: float | None = None,
+    unstable: float | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """A face's logit and its parts once its flicker counts beside the network, a part of its own."""
-    if card.flicker is None:
-        return logit, dict(parts)
-    added = card.flicker.logit(face.flicker)
-    return logit + added, {**parts, FLICKER: added}
+    """A face's logit and its parts once the card's terms count beside the network, each a part of its own."""
+    terms = ((FLICKER, card.flicker, flicker), (INSTABILITY, card.instability, unstable))
+    added = {name: term.logit(value) for name, term, value in terms if term is not None}
+    return logit + sum(added.values()), {**parts, **added}
 
 
 class ClipScoring:

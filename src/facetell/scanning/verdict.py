@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from facetell.detectors import Aggregation, Calibration, DetectorCard, Scope, Threshold
-from facetell.detectors.card import FLICKER
+from facetell.detectors.card import FLICKER, INSTABILITY
 from facetell.errors import UsageError
 from facetell.types import FaceScore, Label, TrackScore
 
 ENOUGH_FACES = 3  # usable faces with which a track counts in any video …
 ENOUGH_SHARE = 1 / 6  # … or this share of the frames wanted, in a short one
-TELLING = 1.0  # logits that flicker adds from which on the verdict mentions it
+TELLING = 1.0  # logits that a term adds from which on the verdict mentions it
 USUAL_RATE = 0.01  # of real videos called FAKE, where nobody asks for another
 LEAST_SLOPE = 1.0  # logits a threshold rises, at least, for e times fewer false positives: a calibrated logit's rate
 
@@ -369,6 +369,8 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
     parts = {} if most.label is Label.REAL else track_parts(most.scores, rule.aggregation)
     if parts.get(FLICKER, 0.0) >= TELLING:
         yield "From one frame to the next, the rim of the face changes more against its inside than is usual."
+    if parts.get(INSTABILITY, 0.0) >= TELLING:
+        yield "Magnifying what changes from one frame to the next moves the face's score further than is usual."
     if people > 1:
         yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
     if short := [track for track in tracks if not track.counts]:
