@@ -265,6 +265,8 @@ def profile(clip: str, warm: Warm) -> None:
     cuts: list[list[np.ndarray]] = []
     stage("assess, track, crop, flicker", cut)
     crops = stage("magnify", grown)
+    if card.instability is not None:
+        crops += [both[0] for both in cuts if len(both) > 1]
     stage(f"score {len(crops)} crops", lambda: scanner.detector.score(np.stack(crops)))
 
 

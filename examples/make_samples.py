@@ -44,7 +44,7 @@ def main() -> None:
     with clip_writer(real, (WIDTH, HEIGHT), Fraction(RATE), comment, crf=20) as clip:
         for number, frame in enumerate(portrait()):
             clip.write(frame, number / RATE)
-    print(blend_file(real, forged, family="face", seed=5, force=True))
+    print(blend_file(real, forged, family="face", seed=9, force=True))
     for path in (real, forged):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 

@@ -10,7 +10,7 @@ from facetell.files import sha256_of
 
 WEIGHTS = Path(__file__).with_name("weights")
 SHIPPED = {  # name -> SHA-256 of `weights/<name>.onnx`
-    "frame": "d3170d3a199f01a0328406bfd0c51f678ae9a6ccc3b802f6bcce7df884566122",
+    "frame": "b95bbb22567aca68fd863a1cdae0f1db9ed1aa599573010c35a9f5b9494ff0f0",
     "meso": "1b3e9b4f5a5222bd284ca991c1302923be509d6308dbf20bba70003a7ebcb3f0",
 }
 DEFAULT = "frame"

@@ -7,6 +7,7 @@ import numpy as np
 
 from facetell.faces.movement import undone
 
+_REPEATED = 0.1  # levels: so little change, movement undone, means that a frame was only repeated
 _OTHER = 0.25  # of a crop's own contrast: two frames that differ more, movement undone, are of two scenes
 
 
@@ -23,19 +24,19 @@ def magnified(crop: np.ndarray, after: np.ndarray, by: float) -> np.ndarray | No
         by: how many times the difference is added; 0 changes nothing.
 
     Returns:
-        (S, S, 3) uint8; None where the two frames are of two scenes.
+        (S, S, 3) uint8; None where the two frames are the same, or of two scenes.
 
     >>> after = np.add.outer(np.arange(64), np.zeros((64, 3))).astype(np.uint8) + 90
     >>> crop = after.copy()
-    >>> crop[20, 20] += 10  # a trace that the next frame does not bear
+    >>> crop[16:32, 16:32] += 10  # a trace that the next frame does not bear
     >>> grown = magnified(crop, after, 1.0)
     >>> grown is not None and (grown[20, 20] - after[20, 20].astype(int)).tolist()
     [20, 20, 20]
-    >>> magnified(crop, np.flip(after, 0), 1.0) is None
-    True
+    >>> magnified(crop, crop, 1.0) is None, magnified(crop, np.flip(after, 0), 1.0) is None
+    (True, True)
     """
     grey, other = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (crop, after))
     back = undone(grey, other, after, cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    if cv2.absdiff(back, crop).mean() > _OTHER * grey.std():
+    if not _REPEATED <= cv2.absdiff(back, crop).mean() <= _OTHER * grey.std():
         return None
     return cv2.addWeighted(crop, 1 + by, back, -by, 0)
