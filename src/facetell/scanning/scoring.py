@@ -105,7 +105,7 @@ def instability(magnified: float, plain: float) -> float:
     What changes between two frames of a real face is noise, which a detector has learnt to pass over. Where a face was
     made anew with each frame, the traces change too, and the detector's opinion with them.
 
-    >>> instability(1.4, 0.5), instability(0.5, 1.4)
+    >>> instability(0.9, 0.0), instability(0.0, 0.9)
     (0.0, 0.0)
     """
     return math.log(FLOOR + abs(magnified - plain))
