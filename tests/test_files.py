@@ -2,6 +2,7 @@ import errno
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,20 @@ def test_a_new_file_has_the_rights_of_any_without_a_touch_on_the_umask(
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_signal_while_the_temporary_file_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there as soon as the system made it, and a signal may be heard of before `touch` has returned."""
+    touch = Path.touch
+
+    def interrupted(self: Path, *args: Any, **options: Any) -> None:
+        touch(self, *args, **options)
+        raise SystemExit(129)
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(SystemExit), replacing(tmp_path / "a.txt"):
+        pass
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(
             f"{target} cannot be written: {error.strerror}.", "Choose a folder that exists and that you may write to."
         ) from error
+    except (KeyboardInterrupt, SystemExit):  # a signal, which Python may hear of only once the file is there
+        part.unlink(missing_ok=True)
+        raise
     try:
         yield part
         part.replace(target)
