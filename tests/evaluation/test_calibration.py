@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facetell.cli import app
+from facetell.cli.calibrate import _with_term
 from facetell.data.layouts import read
 from facetell.data.manifest import manifest_of, write_manifest
 from facetell.detectors import Calibration, DetectorCard, Scope, Term, Threshold, load_detector
@@ -443,6 +444,8 @@ def test_the_verb_writes_a_detector_that_scans(tmp_path: Path, monkeypatch: pyte
     changed = load_detector(tmp_path / "again.onnx").card
     assert (changed.flicker, changed.magnification, changed.version) == (Term(3.0, -0.1), 1.5, "2")
     assert changed.instability == Term(2.0, 0.5)
+    capped = _with_term(replace(changed, flicker=Term(3.0, -0.1, most=5.0)), "flicker", "4,0")
+    assert capped.flicker == Term(4.0, 0.0, most=5.0), "the cap stays that of the file"
     for option, wrong, complaint in (
         ("--flicker", "3", "is not a weight"),
         ("--flicker", "much,0", "is not a weight"),

@@ -56,6 +56,23 @@ def of_any_file(verdict: Verdict) -> Verdict:
     return replace(verdict, sha256=None)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_score_that_means_nothing_known_is_not_drawn(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A marked copy travels alone, without what the other reports say of the score."""
+    doubt = None if known else "The face is 40 pixels high."
+    scores = [made.face(time, 0.9, box=(40.0, 40.0, 60.0, 60.0)) for time in (0.0, 0.1)]
+    track = replace(made.track(1, Label.INCONCLUSIVE, scores), doubt=doubt)
+    verdict = Verdict("a.mp4", Label.INCONCLUSIVE, p_fake=0.9, tracks=[track], doubt=doubt)
+    words: list[str] = []
+    monkeypatch.setattr("facetell.report.annotate._tag", lambda text, *how: words.append(text) or _tag(text, *how))
+    _Painter(verdict).paint(grey(1)[0], 0.0)
+    assert set(words) == (
+        {"facetell: INCONCLUSIVE p=0.90", "Person 1  INCONCLUSIVE 0.90", "now 0.90"}
+        if known
+        else {"facetell: INCONCLUSIVE", "Person 1  INCONCLUSIVE"}
+    )
+
+
 def has_box(image: np.ndarray, x: float, y: float, h: float) -> bool:
     """Red runs down the left side of a box."""
     return is_near(np.median(image[round(y + 0.3 * h) : round(y + 0.7 * h), round(x)], axis=0), RED)

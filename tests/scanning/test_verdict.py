@@ -131,8 +131,10 @@ class TestScope:
         assert fake.reasons[0].startswith("Person 2, the most suspicious of those who can be judged, scores 0.9999;")
         assert [track.doubt is None for track in fake.tracks] == [False, True]
         assert fake.doubt is None, "the verdict rests on person 2"
+        assert any("accounts for 2 people" in reason for reason in fake.reasons)
         judgement = judge([small, person(2, *[-9.0] * 5)], 20, self.rule(Scope(40.0)))
         assert judgement.label is Label.INCONCLUSIVE
+        assert not any("accounts for" in reason for reason in judgement.reasons), "no threshold is held against it"
         assert judgement.reasons[0].startswith("Person 1, the most suspicious of 2,")
 
     def test_nobody_who_cannot_be_judged_is_cleared_by_another(self) -> None:

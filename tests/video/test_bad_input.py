@@ -93,6 +93,14 @@ def test_what_is_not_a_video_or_points_elsewhere_is_refused(contents: bytes, tmp
         read(path)
 
 
+def test_a_pdf_is_no_video_of_the_pictures_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "pages.pdf"
+    Image.fromarray(media.person()).save(path)
+    with pytest.raises(NotVideoError, match="is a PDF") as caught:
+        read(path)
+    assert "Export its pages" in str(caught.value)
+
+
 def test_an_empty_file_and_sound_alone(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(NotVideoError, match="is empty"):

@@ -125,6 +125,9 @@ def test_lengths_that_differ_are_odd(tmp_path: Path) -> None:
     long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
     assert said(of(long), "says it lasts")
     assert not said(of(clip(tmp_path / "c.mkv", audio=True)), "says it lasts")
+    late = [4000 + 33 * k for k in range(30)]
+    begun = media.write_video(tmp_path / "d.mkv", media.numbered_frames(30), times_ms=late)
+    assert not said(of(begun), "says it lasts")
 
 
 def test_a_trimmed_clip_is_not_called_cut_off(tmp_path: Path) -> None:
@@ -194,6 +197,30 @@ def test_what_a_phone_adds_to_a_jpeg_and_the_frames_of_an_animation_are_not(suff
     kind = {".jpg": "MPO", ".gif": "GIF"}[suffix]
     people[0].save(tmp_path / f"a{suffix}", kind, save_all=True, append_images=people[1:])
     assert not said(of(tmp_path / f"a{suffix}"), "more picture")
+
+
+def test_pictures_after_a_jpeg_are_counted(tmp_path: Path) -> None:
+    """A raw Motion JPEG begins like a picture, behind which the rest would be hidden."""
+    jpeg = media.write_picture(tmp_path / "a.jpg", media.person()).read_bytes()
+    path = tmp_path / "a.mjpeg"
+    path.write_bytes(jpeg * 3)
+    assert said(of(path), "holds 2 more pictures")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_further_videos_are_counted_and_covers_are_not(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as file:
+        streams = [file.add_stream("libx264", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for image in media.numbered_frames(10):
+            for stream in streams:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(image[:240, :320].copy(), format="rgb24")))
+        for stream in streams:
+            file.mux(stream.encode())
+    assert said(of(path), "holds 1 more video,")
+    assert not said(of(clip(tmp_path / f"b{suffix}", audio=True)), "more video")
 
 
 def test_pages_of_a_tiff_that_lead_nowhere_or_in_a_circle_end(tmp_path: Path) -> None:

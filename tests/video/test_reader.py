@@ -88,6 +88,18 @@ def test_with_a_frame_comes_the_next_one(codec: str, tmp_path: Path) -> None:
     assert paired[-1].after is None  # nothing comes after it
 
 
+def test_in_fast_video_a_frame_comes_with_one_of_another_moment(tmp_path: Path) -> None:
+    """30 pictures a second in a file of 60 frames: the next one is the same, encoded anew."""
+    twice = [frame for frame in media.numbered_frames(30) for _ in range(2)]
+    path = media.write_video(tmp_path / "clip.mp4", twice, fps=60, gop=24)
+    for plan in ("every:1", "every:7", "uniform:5"):
+        with VideoReader(path, plan, pairs=True) as video:
+            pairs = [(media.number_in(frame.image), frame.after) for frame in video]
+        assert all(number == 29 for number, after in pairs if after is None)
+        assert all(media.number_in(after) == number + 1 for number, after in pairs if after is not None)
+        assert sum(after is not None for _, after in pairs) >= 5
+
+
 def test_without_asking_there_is_no_next_one(clip: Path) -> None:
     assert all(frame.after is None for frame in frames(clip, "every:1"))
 

@@ -234,8 +234,10 @@ def _with_term(card: DetectorCard, name: Literal["flicker", "instability"], text
         weight, centre = map(float, text.split(","))
     except ValueError:
         raise UsageError(f"{text!r} is not a weight and a centre.", advice) from None
+    old = card.flicker if name == "flicker" else card.instability
     try:
-        return replace(card, **{name: Term(weight, centre)})
+        term = replace(old, weight=weight, centre=centre) if old else Term(weight, centre)
+        return replace(card, **{name: term})
     except ValueError as error:
         raise UsageError(f"{name.capitalize()} cannot count {text} with {card.name}: {error}.", advice) from error
 

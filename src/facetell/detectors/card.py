@@ -240,15 +240,15 @@ class DetectorCard:
             "std must be above 0": all(value > 0 for value in self.std),
             "frames must be 1 for kind 'frame'": self.kind != "frame" or self.frames == 1,
             f"frames must lie between 1 and {MAX_FRAMES}": 1 <= self.frames <= MAX_FRAMES,
-            "flicker must be of kind 'frame', without a part of this name": self.flicker is None
-            or (self.kind == "frame" and FLICKER not in self.outputs),
+            "flicker needs kind 'frame'": self.flicker is None or self.kind == "frame",
             f"magnification must lie above 0 and at most at {MOST_MAGNIFIED:g}": self.magnification is None
             or 0 < self.magnification <= MOST_MAGNIFIED,
             f"magnification needs kind 'frame' and an input_size of at least {LEAST_MAGNIFIED}": self.magnification
             is None
             or (self.kind == "frame" and self.input_size >= LEAST_MAGNIFIED),
-            "instability needs magnification, and no part of this name": self.instability is None
-            or (self.magnification is not None and INSTABILITY not in self.outputs),
+            "instability needs magnification": self.instability is None or self.magnification is not None,
+            f"outputs must not be called {FLICKER!r} or {INSTABILITY!r}": not {FLICKER, INSTABILITY}
+            & self.outputs.keys(),
             "outputs must name the logit": bool(self.outputs.get("logit")),
             "outputs other than heatmap must have a name": all(v for k, v in self.outputs.items() if k != "heatmap"),
         }

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from facetell.errors import OutputError, UsageError
 from facetell.files import replacing
 from facetell.report.heat import glow
-from facetell.report.text import SUSPECTED, probability, strongest
+from facetell.report.text import SUSPECTED, probability, strongest, unfounded
 from facetell.report.timing import longest_gap, runs
 from facetell.types import FaceScore, Frame, Label, TrackScore, Verdict, VideoInfo
 from facetell.video import ReaderPool, shared_readers
@@ -96,7 +96,7 @@ class _Painter:
         gap = min(longest_gap(verdict.tracks), _LONGEST_GLIDE)
         self.hold = min(_HOLD, gap / 3) if gap else _HOLD
         self.runs = [(track, run) for track in verdict.tracks for run in runs(track.scores, gap)]
-        score = "" if verdict.p_fake is None else f" p={probability(verdict.p_fake)}"
+        score = "" if verdict.p_fake is None or unfounded(verdict) else f" p={probability(verdict.p_fake)}"
         self.caption = f"facetell: {verdict.label}{score}".replace("=>", ">").replace("=<", "<")
         self.tone = TONES[verdict.label]
 
@@ -125,11 +125,14 @@ class _Painter:
             corners = (round(x), round(y)), (round(x + w), round(y + h))
             cv2.rectangle(image, *corners, (255, 255, 255), line + 2, cv2.LINE_AA)
             cv2.rectangle(image, *corners, tone, line, cv2.LINE_AA)
-            name = f"Person {track.id}  {track.label} {probability(track.p_fake)}"
+            is_known = track.counts and not track.doubt  # else the score means nothing known, and a copy travels alone
+            name = f"Person {track.id}  {track.label}"
+            if is_known:
+                name += f" {probability(track.p_fake)}"
             if where := strongest(track):
                 name += f", {where}"
             names.append((_tag(name, tone, letters), corners))
-            if len(track.scores) > 1:
+            if is_known and len(track.scores) > 1:
                 moments.append((_tag(f"now {probability(score.p_fake)}", tone, letters), corners))
         tags = _Tags(image)
         tags.put(_tag(self.caption, self.tone, letters), [(letters // 2, letters // 2)])

@@ -371,7 +371,7 @@ def _why(tracks: Sequence[TrackScore], most: TrackScore, band: Band, rule: Rule)
         yield "From one frame to the next, the rim of the face changes more against its inside than is usual."
     if parts.get(INSTABILITY, 0.0) >= TELLING:
         yield "Magnifying what changes from one frame to the next moves the face's score further than is usual."
-    if people > 1:
+    if people > 1 and not most.doubt:
         yield f"The threshold accounts for {people} people, any of whom might look fake by chance."
     if short := [track for track in tracks if not track.counts]:
         yield f"{count(len(short), 'person', 'people')} with too few usable faces did not count."

@@ -26,6 +26,7 @@ _MODELS = ("com.apple.quicktime.model", "com.android.model", "model")
 _ENCODERS = ("encoder", "com.apple.quicktime.software", "software", "writing_application", "encoding_tool")
 _TAGS, _TAG_LENGTH = 200, 1000
 _PARTS = 10_000  # boxes or chunks of a file that are looked through
+_NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # the end of one picture and the beginning of the next
 _SOME_BYTES = 2**20
 
 # Names of programs that are nothing else, and those that are people's, places or plain words as well.
@@ -135,13 +136,16 @@ def _picture_tags(image: Image.Image) -> dict[str, str]:
 
 
 def _further_pictures(file: InputFile, image: Image.Image) -> int:
-    """How many pictures a TIFF or HEIC holds beside the one that is looked at.
+    """How many pictures a file holds beside the one that is looked at, as pages of a TIFF or frames of a raw MJPEG.
 
     Those of an MPO are not counted: most of them are what a phone adds to a photograph.
     """
     if image.format == "TIFF":  # whose pages Pillow reads to count them, and fails if one is damaged
         with file.open() as content:
             return sum(1 for _ in islice(_tiff_pages(content), _PARTS)) - 1
+    if image.format == "JPEG":
+        with file.open() as content:
+            return _count(content, _NEXT_JPEG)
     return getattr(image, "n_frames", 1) - 1 if image.format == "HEIF" else 0
 
 
@@ -181,12 +185,16 @@ def _oddities(source: Source, info: VideoInfo) -> list[str]:
         notes.append(f"{source.hidden} frames are in the file but not shown: it was trimmed without encoding it anew.")
     if source.restarts:
         notes.append("The clock starts again within the file: recordings were joined. Times are counted from frames.")
+    if source.others:
+        number = "1 more video" if source.others == 1 else f"{source.others} more videos"
+        notes.append(f"The file holds {number}, at which facetell does not look.")
     length = info.duration_s or 0.0
     lengths = [("container", (source.container.duration or 0) / av.time_base)]
     for stream in source.container.streams.audio[:1]:
         lengths.append(("sound", float((stream.duration or 0) * (stream.time_base or 0))))
     for name, seconds in lengths:
-        if seconds and abs(seconds - length) > max(0.5, 0.05 * length):
+        late = (source.container.start_time or 0) / av.time_base  # Matroska counts it as part of the whole
+        if seconds and min(abs(seconds - length), abs(seconds - late - length)) > max(0.5, 0.05 * length):
             notes.append(f"The {name} says it lasts {seconds:.2f} s, but the picture lasts {length:.2f} s.")
     return notes
 
@@ -207,6 +215,15 @@ def _read(file: BinaryIO, start: int, length: int) -> bytes:
         return b""
     file.seek(start)
     return file.read(min(length, _SOME_BYTES))
+
+
+def _count(file: BinaryIO, pattern: bytes) -> int:
+    """How often the pattern, which cannot overlap itself, is in the file."""
+    number, end = 0, b""
+    while block := file.read(_SOME_BYTES):
+        number += (end + block).count(pattern)
+        end = block[1 - len(pattern) :]
+    return number
 
 
 def _manifests(file: BinaryIO) -> Iterator[tuple[int, int]]:

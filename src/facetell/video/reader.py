@@ -36,7 +36,8 @@ class VideoReader:
         path: the file; an open one is closed with this reader.
         plan: which frames; see `facetell.video.plans`.
         start_s, end_s: look only at this part, in seconds from the first frame.
-        pairs: give with each frame of a video the one `after` it, where that can be decoded and is of the same size.
+        pairs: give with each frame of a video the one `after` it, where that can be decoded and is of the same size:
+            the next that lies 1/35 s or more later, so that both show a moment of their own.
         ahead: frames decoded before they are asked for; fewer when they are huge; 0: without a thread.
         limits: what the file may hold.
 
@@ -179,7 +180,8 @@ def _video_frames(
     render: Renderer,
     pairs: bool,
 ) -> Generator[Frame, None, None]:
-    beside = route.with_those_after(wanted) if pairs else wanted
+    partner = route.partners(table.times) if pairs else np.arange(1, len(table.times) + 1)
+    beside = route.with_partners(wanted, partner) if pairs else wanted
     if runs is not None:
         decoded = _by_timestamp(source, table, wanted, beside, runs)
     else:
@@ -199,7 +201,7 @@ def _video_frames(
         none = False
         return Frame(number, float(table.times[place]), image, after)
 
-    yield from itertools.starmap(shown, _sampled(decoded))  # no name here holds a frame while the next is made
+    yield from itertools.starmap(shown, _sampled(decoded, partner))  # no name here holds a frame while the next is made
     if none:
         raise DamagedVideoError(
             f"{source.name} is damaged: none of the {len(wanted)} frames wanted can be decoded.",
@@ -208,19 +210,21 @@ def _video_frames(
 
 
 def _sampled(
-    decoded: Iterable[tuple[int, av.VideoFrame, bool]],
+    decoded: Iterable[tuple[int, av.VideoFrame, bool]], partner: np.ndarray
 ) -> Generator[tuple[int, int, av.VideoFrame, av.VideoFrame | None]]:
-    """The wanted ones of decoded frames, counted, each with the next one of the file, if that was decoded too."""
-    waiting: tuple[int, int, av.VideoFrame] | None = None
+    """The wanted ones of decoded frames, counted, each with its partner, if that was decoded too."""
+    waiting: deque[tuple[int, int, av.VideoFrame]] = deque()
     count = 0
     for place, frame, wanted in decoded:
-        if waiting is not None:
-            yield *waiting, frame if place == waiting[1] + 1 else None
-        waiting = (count, place, frame) if wanted else None
+        while waiting and partner[waiting[0][1]] <= place:
+            yield *waiting[0], frame if partner[waiting[0][1]] == place else None
+            waiting.popleft()
+        if wanted:
+            waiting.append((count, place, frame))
         count += wanted
         del frame  # the decoder is about to want its memory
-    if waiting is not None:
-        yield *waiting, None
+    for one in waiting:
+        yield *one, None
 
 
 def _by_timestamp(
@@ -231,7 +235,7 @@ def _by_timestamp(
     """
     in_order = table.pts[table.order]
     left = deque(in_order[wanted].tolist())
-    exactly = set(in_order[beside[beside < len(in_order)]].tolist())
+    exactly = set(in_order[beside].tolist())
 
     def met(frames: list[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         for frame in frames:

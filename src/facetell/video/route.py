@@ -9,6 +9,8 @@ from facetell.video.plans import nearest
 from facetell.video.source import PacketTable
 
 EXACT = 2.5  # seconds: decoding no more than this, a plan that allows it need not make do with keyframes
+APART = 1 / 35  # seconds between the two of a pair, at least: faster video often shows each picture twice, encoded anew
+MOST_APART = 8  # frames, whatever their times: the first of a pair waits in memory for the other
 
 
 def choose(
@@ -26,7 +28,7 @@ def choose(
         wanted: numbers of frames in order of presentation, ascending.
         slack: how many frames off a wanted one may lie.
         pixels: of a frame.
-        pairs: whether the frame after each is needed too.
+        pairs: whether the frame that each is compared with is needed too.
         part: the frames that may be taken instead; None: all.
 
     Returns:
@@ -38,18 +40,35 @@ def choose(
         wanted = at_keyframes(table, wanted, slack, decoding, part)
         needed = to_decode(table, wanted)
     if pairs:
-        both = with_those_after(wanted)
-        needed = to_decode(table, both[both < len(table.order)])
+        needed = to_decode(table, with_partners(wanted, partners(table.times)))
     return wanted, joined(needed, decoding, costs.of_reading(table.sizes))
 
 
-def with_those_after(wanted: np.ndarray) -> np.ndarray:
-    """These frames and the one after each, ascending.
+def partners(times: np.ndarray) -> np.ndarray:
+    """The number of the frame that each is compared with: the next that lies `APART` or more later.
 
-    >>> with_those_after(np.array([0, 4, 5])).tolist()
-    [0, 1, 4, 5, 6]
+    Args:
+        times: (n,) seconds of all frames, ascending.
+
+    Returns:
+        (n,) int, ascending; n and more where there is none.
+
+    >>> partners(np.arange(4) / 30).tolist(), partners(np.arange(6) / 60).tolist()
+    ([1, 2, 3, 4], [2, 3, 4, 5, 6, 6])
     """
-    return np.union1d(wanted, wanted + 1)
+    later = np.searchsorted(times, times + APART)
+    numbers = np.arange(len(times))
+    return np.clip(later, numbers + 1, numbers + MOST_APART)
+
+
+def with_partners(wanted: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """These frames and the `partner` of each where there is one, ascending.
+
+    >>> with_partners(np.array([0, 2, 3]), np.array([1, 2, 3, 4])).tolist()
+    [0, 1, 2, 3]
+    """
+    both = np.union1d(wanted, partner[wanted])
+    return both[both < len(partner)]
 
 
 def to_decode(table: PacketTable, wanted: np.ndarray) -> np.ndarray:

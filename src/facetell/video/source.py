@@ -98,6 +98,7 @@ class Source:
         self.hidden = 0  # frames that an edit list cuts away
         self.missing = 0  # frames that the header states and that are not there, once all packets were read
         self.restarts = 0  # how often the clock fell, once all packets were read
+        self.others = 0  # further video streams, covers and thumbnails aside
         self.head = b""  # the first packet, once it was read
         try:
             self._open()
@@ -106,6 +107,8 @@ class Source:
             raise
 
     def _open(self) -> None:
+        if self.file.read(0, 5) == b"%PDF-":  # FFmpeg would take the pictures in it for a video
+            raise NotVideoError(f"{self.name} is a PDF.", "Export its pages as PNG or JPEG.")
         options = {
             "protocol_whitelist": "none",  # the file itself is handed over open; nothing else can be
             "format_whitelist": _CONTAINERS,
@@ -138,7 +141,9 @@ class Source:
         head = self.file.read(0, 8)
         if head[4:] == b"ftyp" or head[:4] in (b"\x1a\x45\xdf\xa3", b"RIFF"):
             return DamagedVideoError(f"{self.name} is cut off or damaged: nothing in it can be found.", AGAIN)
-        return NotVideoError(f"{self.name} is neither a video nor a picture that facetell can read.")
+        return NotVideoError(
+            f"{self.name} is neither a video nor a picture that facetell can read.", "Save it as MP4, PNG or JPEG."
+        )
 
     def _too_much(self) -> LimitError:
         return LimitError(
@@ -159,6 +164,7 @@ class Source:
         known = [stream for stream in moving if stream.codec_context is not None and stream.codec_context.width]
         if not known:
             raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", AGAIN)
+        self.others = len(moving) - 1
         return max(known, key=_rank)
 
     @property

@@ -22,8 +22,9 @@ for (const chart of document.querySelectorAll("[data-chart]")) {
   const dots = [...chart.querySelectorAll(".dot")];
   const cursor = chart.querySelector(".cursor");
   const tip = chart.querySelector(".tip");
-  const picture = tip.querySelector("img");
   const words = tip.querySelector("p");
+  const picture = tip.insertBefore(new Image(72, 72), words);
+  picture.alt = "";
   let at = -1;
   for (const dot of dots) dot.querySelector("title").remove(); // the tip says it, and more
   const show = (index) => {
