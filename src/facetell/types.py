@@ -89,7 +89,7 @@ class Frame:
     number: int  # 0, 1, 2, … among the sampled frames
     time_s: float  # the frame's own timestamp, from the start of the stream
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    after: np.ndarray | None = None  # likewise, the next picture of a video, where that was asked for
+    after: np.ndarray | None = None  # likewise, the picture it is compared with, where that was asked for
 
 
 @dataclass(frozen=True, slots=True)
