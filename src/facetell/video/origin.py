@@ -189,11 +189,11 @@ def _oddities(source: Source, info: VideoInfo) -> list[str]:
         number = "1 more video" if source.others == 1 else f"{source.others} more videos"
         notes.append(f"The file holds {number}, at which facetell does not look.")
     length = info.duration_s or 0.0
+    late = (source.container.start_time or 0) / av.time_base  # Matroska counts it as part of the whole
     lengths = [("container", (source.container.duration or 0) / av.time_base)]
     for stream in source.container.streams.audio[:1]:
         lengths.append(("sound", float((stream.duration or 0) * (stream.time_base or 0))))
     for name, seconds in lengths:
-        late = (source.container.start_time or 0) / av.time_base  # Matroska counts it as part of the whole
         if seconds and min(abs(seconds - length), abs(seconds - late - length)) > max(0.5, 0.05 * length):
             notes.append(f"The {name} says it lasts {seconds:.2f} s, but the picture lasts {length:.2f} s.")
     return notes
