@@ -128,6 +128,7 @@ def test_cover_art_is_not_the_video(kind: str, suffix: str, tmp_path: Path) -> N
     info = probe(path)
     assert (info.codec, info.width, info.frame_count) == ("h264", 160, 10)
     assert read(path)[0] == list(range(10))
+    assert not any("more video" in note for note in provenance(path, info).notes)
 
 
 def test_no_larger_video_hides_the_one_that_players_show(tmp_path: Path) -> None:

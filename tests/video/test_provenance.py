@@ -199,6 +199,18 @@ def test_what_a_phone_adds_to_a_jpeg_and_the_frames_of_an_animation_are_not(suff
     assert not said(of(tmp_path / f"a{suffix}"), "more picture")
 
 
+def test_the_gain_map_of_a_phones_jpeg_is_not(tmp_path: Path) -> None:
+    """Ultra HDR: an MPO by its marks, which Pillow opens as a JPEG."""
+    people = [Image.fromarray(media.person(number)) for number in range(2)]
+    path = tmp_path / "a.jpg"
+    people[0].save(path, "MPO", save_all=True, append_images=people[1:])
+    data, segment = path.read_bytes(), b'http://ns.adobe.com/xap/1.0/\0<x hdrgm:Version="1.0"/>'
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:])
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+    assert not said(of(path), "more picture")
+
+
 def test_pictures_after_a_jpeg_are_counted(tmp_path: Path) -> None:
     """A raw Motion JPEG begins like a picture, behind which the rest would be hidden."""
     jpeg = media.write_picture(tmp_path / "a.jpg", media.person()).read_bytes()
@@ -208,7 +220,7 @@ def test_pictures_after_a_jpeg_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_further_videos_are_counted_and_covers_are_not(suffix: str, tmp_path: Path) -> None:
+def test_further_videos_are_counted(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     with av.open(str(path), "w") as file:
         streams = [file.add_stream("libx264", rate=30) for _ in range(2)]

@@ -28,7 +28,7 @@ from facetell.types import FaceScore
 if TYPE_CHECKING:
     from facetell.evaluation.scoring import Damage
 
-STEPS = 8
+STEPS = 9
 """To be raised with every change of what reading, finding, gating, tracking or cutting faces gives, of how damage is
 done, and of what a key holds: old scores and copies must not be taken for new ones."""
 AT_ONCE = 500  # keys in one question; SQLite allows 999

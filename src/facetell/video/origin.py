@@ -143,7 +143,7 @@ def _further_pictures(file: InputFile, image: Image.Image) -> int:
     if image.format == "TIFF":  # whose pages Pillow reads to count them, and fails if one is damaged
         with file.open() as content:
             return sum(1 for _ in islice(_tiff_pages(content), _PARTS)) - 1
-    if image.format == "JPEG":
+    if image.format == "JPEG" and "mp" not in image.info:  # which is an MPO's, also where Pillow takes it for a JPEG
         with file.open() as content:
             return _count(content, _NEXT_JPEG)
     return getattr(image, "n_frames", 1) - 1 if image.format == "HEIF" else 0
@@ -189,11 +189,11 @@ def _oddities(source: Source, info: VideoInfo) -> list[str]:
         number = "1 more video" if source.others == 1 else f"{source.others} more videos"
         notes.append(f"The file holds {number}, at which facetell does not look.")
     length = info.duration_s or 0.0
-    late = (source.container.start_time or 0) / av.time_base  # Matroska counts it as part of the whole
-    lengths = [("container", (source.container.duration or 0) / av.time_base)]
+    whole, late = ((time or 0) / av.time_base for time in (source.container.duration, source.container.start_time))
+    lengths = [("container", whole, late)]  # Matroska counts what lies before the start as part of the whole
     for stream in source.container.streams.audio[:1]:
-        lengths.append(("sound", float((stream.duration or 0) * (stream.time_base or 0))))
-    for name, seconds in lengths:
+        lengths.append(("sound", float((stream.duration or 0) * (stream.time_base or 0)), 0.0))
+    for name, seconds, late in lengths:
         if seconds and min(abs(seconds - length), abs(seconds - late - length)) > max(0.5, 0.05 * length):
             notes.append(f"The {name} says it lasts {seconds:.2f} s, but the picture lasts {length:.2f} s.")
     return notes

@@ -164,8 +164,9 @@ class Source:
         known = [stream for stream in moving if stream.codec_context is not None and stream.codec_context.width]
         if not known:
             raise DamagedVideoError(f"{self.name} has a video stream that cannot be decoded.", AGAIN)
-        self.others = len(moving) - 1
-        return max(known, key=_rank)
+        main = max(known, key=_rank)
+        self.others = sum(stream is not main and _is_moving(stream) for stream in known)
+        return main
 
     @property
     def sound(self) -> AudioStream | None:
@@ -373,6 +374,10 @@ class Source:
         return frames
 
 
+def _is_moving(stream: VideoStream) -> bool:
+    return stream.codec_context.name not in _STILL or stream.frames > 1
+
+
 def _rank(stream: VideoStream) -> tuple[bool, bool, bool, int]:
     """The higher, the likelier what players show.
 
@@ -380,6 +385,5 @@ def _rank(stream: VideoStream) -> tuple[bool, bool, bool, int]:
     before a larger one, behind which it could be hidden.
     """
     context = stream.codec_context
-    is_moving = context.name not in _STILL or stream.frames > 1
     is_default = bool(stream.disposition & Disposition.default)
-    return is_moving, stream.frames != 1, is_default, context.width * context.height
+    return _is_moving(stream), stream.frames != 1, is_default, context.width * context.height
